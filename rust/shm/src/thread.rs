@@ -1,0 +1,24 @@
+//! Rust threads inside a Python process, and the end of a process group.
+//!
+//! Invariant: a signal sent to the process is handled by one of Python's own threads, whose waits it
+//! must interrupt; a Rust thread that took it would swallow that. So each Rust thread blocks all.
+
+use std::mem::MaybeUninit;
+
+use rustix::io;
+use rustix::process::{self, Signal};
+
+/// Blocks all signals in the calling thread; threads that it starts inherit this.
+pub fn block_all_signals() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigfillset` initialises the set that it is given.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` is initialised; a null old set is allowed. It cannot fail for SIG_SETMASK.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Kills every process of the caller's process group, the caller included: the end of a worker whose
+/// driver is gone, and of whatever its tasks have started. Returns only if the kernel refuses.
+pub fn kill_own_group() -> io::Result<()> {
+    process::kill_current_process_group(Signal::KILL)
+}
