@@ -1,0 +1,119 @@
+//! What goes out: everything the runtime must now do, in this order.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Template;
+use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::value::{Bytes, Failure, Span, Value};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Start a worker process. Messages for it may follow at once; it reads them when it is up.
+    Spawn(ClientId),
+    /// Offer the slot of that ticket, then send the task to the worker's ring.
+    Run(ClientId, Run),
+    /// Take that dispatch back if the worker has not claimed it; answer by `Event::Revoked` or
+    /// `Event::RevokeRefused` (from within the same turn of the runtime).
+    Revoke(ClientId, Ticket),
+    /// Answer a request.
+    Reply(ClientId, RequestId, Reply),
+    /// So many items of the stream of that dispatch have been taken.
+    Credit(ClientId, Ticket, u64),
+    /// Nobody can read the stream of that dispatch any more: its items need not be serialized.
+    StreamDropped(ClientId, Ticket),
+    /// Raise `KeyboardInterrupt` in that running task.
+    Interrupt(ClientId, Ticket),
+    /// End that worker's process by force: it was asked for, or it broke the protocol.
+    Kill(ClientId, &'static str),
+    /// Ask an idle worker to leave.
+    Retire(ClientId),
+    /// Tell the user of an error that no ref carries.
+    Unhandled {
+        /// Name of the task.
+        task_name: Arc<str>,
+        /// Its number of static returns, all made before the error.
+        returns: u64,
+        /// The packed error.
+        error: Bytes,
+    },
+    /// Tell the user that a task waits for resources that this machine does not have.
+    Infeasible {
+        /// Name of the first task that asks for them.
+        task_name: Arc<str>,
+        /// Name, amount asked for and amount there, in units of 1/10000.
+        missing: Vec<(Arc<str>, u64, u64)>,
+    },
+}
+
+/// One dispatch of a task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Which dispatch this is on its worker.
+    pub ticket: Ticket,
+    /// The task.
+    pub task: TaskId,
+    /// 0 for the first attempt.
+    pub attempt: u32,
+    /// Items that earlier attempts published: the generator is advanced over them in silence.
+    pub skip: u64,
+    /// What it is to run; the runtime adds what the worker has not seen yet.
+    pub template: TemplateId,
+    /// Overrides the template's name.
+    pub name: Option<Arc<str>>,
+    /// Packed arguments, and their object if they were stored.
+    pub args: Value,
+    /// The object of `args`, when it lies in the store.
+    pub args_object: Option<ObjectId>,
+    /// Values of `Submit::waits`, in order.
+    pub resolved: Vec<(ObjectId, Value)>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Get`: every value in order. Each value that lies in a block comes with one `Held::Pin` for
+    /// this client; `pins` names them, so that an answer nobody waits for can be given back.
+    Values {
+        /// In the order asked for.
+        values: Vec<Value>,
+        /// The objects pinned for it.
+        pins: Vec<ObjectId>,
+    },
+    /// To `Get`: the first error seen, and its place in the question.
+    Error {
+        /// Index into the objects asked for.
+        place: u32,
+        /// The error.
+        value: Value,
+        /// The object, if it was pinned because the error lies in a block.
+        pin: Option<ObjectId>,
+    },
+    /// To `Wait`: places of the first n that are ready, ascending.
+    Ready(Vec<u32>),
+    /// To `Next`: an item, with one `Held::Object` for this client.
+    Item(ObjectId),
+    /// To `Next`: there are no more items. The return value is that of `whole()`.
+    End,
+    /// To `Forget`, in place of the answer that had not come yet.
+    Forgotten,
+    /// To `Progress` and `Length`: items published and not yet passed, and whether there will be no
+    /// more (an error counts as an item).
+    Progress {
+        /// Items left.
+        left: u64,
+        /// No more will be published.
+        ended: bool,
+    },
+    /// To `Allocate`: a `Held::Lease` for this client.
+    Lease(Span),
+    /// To `Resources`: name, total and available, in units of 1/10000 (available may be negative).
+    Resources(Vec<(Arc<str>, i64, i64)>),
+    /// The request could not be met.
+    Failed(Failure),
+}
+
+/// A template that a worker has not seen yet; sent by the runtime before the first `Run` with it.
+pub type Definition = (TemplateId, Arc<Template>);

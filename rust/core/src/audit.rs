@@ -1,0 +1,303 @@
+//! What the node counts, and what must add up.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Args, Held, Waitable};
+use crate::id::{ClientId, ObjectId, TaskId};
+use crate::node::Node;
+use crate::object::Waiter;
+use crate::request::Open;
+use crate::task::Phase;
+use crate::value::Value;
+use crate::worker::{Life, SLOTS};
+
+/// Sizes of the node's tables at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Tasks that have not ended.
+    pub tasks: u64,
+    /// ... that wait for arguments.
+    pub tasks_waiting: u64,
+    /// ... that wait for a worker.
+    pub tasks_queued: u64,
+    /// ... that are in a worker's ring, or running.
+    pub tasks_dispatched: u64,
+    /// Objects, pending ones included.
+    pub objects: u64,
+    /// ... without a value yet.
+    pub objects_pending: u64,
+    /// Streams that run or have a reader.
+    pub streams: u64,
+    /// Requests that wait for an answer.
+    pub requests: u64,
+    /// Refs, generators and positions held by the driver.
+    pub driver_handles: u64,
+    /// ... by workers.
+    pub worker_handles: u64,
+    /// Zero-copy views held by anybody.
+    pub pins: u64,
+    /// Leases that are not given back.
+    pub leases: u64,
+    /// Bytes of the store in leases and values.
+    pub used_bytes: u64,
+    /// Bytes of the store in all.
+    pub capacity_bytes: u64,
+    /// Worker processes, those on their way included.
+    pub workers: u64,
+    /// ... without a task.
+    pub workers_idle: u64,
+    /// ... whose task sleeps in a call.
+    pub workers_blocked: u64,
+}
+
+impl Node {
+    /// Counts everything.
+    pub fn statistics(&self) -> Statistics {
+        let phase = |wanted: fn(Phase) -> bool| {
+            self.tasks.values().filter(|task| wanted(task.phase)).count() as u64
+        };
+        let mut statistics = Statistics {
+            tasks: self.tasks.len() as u64,
+            tasks_waiting: phase(|phase| matches!(phase, Phase::Waiting(_))),
+            tasks_queued: phase(|phase| phase == Phase::Ready),
+            tasks_dispatched: phase(|phase| matches!(phase, Phase::Dispatched(..))),
+            objects: self.objects.len() as u64,
+            objects_pending: self.objects.values().filter(|row| row.value.is_none()).count() as u64,
+            streams: self.streams.len() as u64,
+            requests: self.requests.len() as u64,
+            used_bytes: self.store.used(),
+            capacity_bytes: self.store.capacity(),
+            workers: self.workers.len() as u64,
+            workers_idle: self.idle.len() as u64,
+            workers_blocked: self.workers.values().filter(|row| row.blocked.is_some()).count()
+                as u64,
+            ..Statistics::default()
+        };
+        for (client, held, count) in self.ledgers() {
+            let row = match held {
+                Held::Pin(_) => &mut statistics.pins,
+                Held::Lease(_) => &mut statistics.leases,
+                _ if client == ClientId::DRIVER => &mut statistics.driver_handles,
+                _ => &mut statistics.worker_handles,
+            };
+            *row += u64::from(count);
+        }
+        statistics
+    }
+
+    /// Whether nothing runs, waits or is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.requests.is_empty()
+    }
+
+    fn ledgers(&self) -> impl Iterator<Item = (ClientId, Held, u32)> {
+        let driver = self.driver.iter().map(|(held, count)| (ClientId::DRIVER, *held, *count));
+        let workers = self.workers.iter().flat_map(|(client, row)| {
+            row.ledger.iter().map(|(held, count)| (*client, *held, *count))
+        });
+        driver.chain(workers)
+    }
+
+    /// Panics, with what does not fit, if an invariant of a header is broken.
+    pub fn check(&self) {
+        self.check_counts();
+        self.check_tasks();
+        self.check_workers();
+        self.check_requests();
+        let leases = self.ledgers().filter_map(|(client, held, count)| match held {
+            Held::Lease(start) => {
+                assert_eq!(count, 1, "lease {start} is held once");
+                Some((client, start))
+            }
+            _ => None,
+        });
+        let blocks = self.objects.values().filter_map(|row| row.value.as_ref()?.block());
+        self.store.check(leases, blocks);
+    }
+
+    /// Counts the keepers of everything anew.
+    fn check_counts(&self) {
+        let mut objects: BTreeMap<ObjectId, u32> = BTreeMap::new();
+        let mut handles: BTreeMap<TaskId, u32> = BTreeMap::new();
+        let mut cursors: BTreeMap<(TaskId, u64), u32> = BTreeMap::new();
+        let mut keep = |held: Held, count: u32| match held {
+            Held::Object(id) | Held::Pin(id) => *objects.entry(id).or_default() += count,
+            Held::Stream(task) => *handles.entry(task).or_default() += count,
+            Held::Cursor(task, at) => *cursors.entry((task, at)).or_default() += count,
+            Held::Lease(_) => {}
+        };
+        for (_, held, count) in self.ledgers() {
+            keep(held, count);
+        }
+        for held in self.objects.values().flat_map(|row| row.contains.iter()) {
+            keep(*held, 1);
+        }
+        for task in self.tasks.values() {
+            for id in &task.submit.waits {
+                keep(Held::Object(*id), 1);
+            }
+            if let Args::Stored(id) = task.submit.args {
+                keep(Held::Object(id), 1);
+            }
+            for held in &task.submit.holds {
+                keep(*held, 1);
+            }
+        }
+        for open in self.requests.values() {
+            match open {
+                Open::Get { ids, .. } => ids.iter().for_each(|id| keep(Held::Object(*id), 1)),
+                Open::Wait { on, .. } => {
+                    for waitable in on {
+                        if let Waitable::Object(id) = waitable {
+                            keep(Held::Object(*id), 1);
+                        }
+                    }
+                }
+                Open::Next(_) | Open::Length(_) => {}
+            }
+        }
+        for (task, stream) in &self.streams {
+            for index in stream.kept_from..stream.published {
+                keep(Held::Object(task.item(index)), 1);
+            }
+            if stream.handles > 0 {
+                keep(Held::Object(task.whole()), 1);
+            }
+        }
+        for (id, row) in &self.objects {
+            assert_eq!(Some(&row.count), objects.get(id), "keepers of {id:?}: {row:?}");
+        }
+        for id in objects.keys() {
+            assert!(self.objects.contains_key(id), "{id:?} is kept and not in the table");
+        }
+        for (task, stream) in &self.streams {
+            assert_eq!(stream.handles, handles.remove(task).unwrap_or(0), "handles of {task:?}");
+            for (at, count) in &stream.cursors {
+                assert_eq!(Some(*count), cursors.remove(&(*task, *at)), "cursors of {task:?}");
+            }
+            assert_eq!(
+                stream.has_root,
+                stream.is_dynamic && self.objects.contains_key(&task.whole()),
+                "root of {task:?}"
+            );
+            let kept_from = stream.least_position().unwrap_or(u64::MAX).min(stream.published);
+            assert_eq!(stream.kept_from, kept_from, "items kept of {task:?}");
+            assert!(
+                stream.least_position().is_some() || self.tasks.contains_key(task),
+                "{task:?} has a stream that nobody needs"
+            );
+            assert_eq!(stream.has_ended, !self.tasks.contains_key(task), "end of {task:?}");
+        }
+        assert!(handles.is_empty(), "handles on streams that are gone: {handles:?}");
+        assert!(cursors.is_empty(), "cursors of streams that are gone: {cursors:?}");
+    }
+
+    fn check_tasks(&self) {
+        let mut children: BTreeMap<TaskId, u32> = BTreeMap::new();
+        for (id, task) in &self.tasks {
+            if let Some(parent) = task.submit.parent {
+                *children.entry(parent).or_default() += 1;
+            }
+            let pending = |id: &&ObjectId| self.objects[*id].value.is_none();
+            let missing = task.submit.waits.iter().filter(pending).count();
+            match task.phase {
+                Phase::Waiting(count) => assert_eq!(count as usize, missing, "arguments of {id:?}"),
+                Phase::Ready => {
+                    assert_eq!(missing, 0, "arguments of {id:?}");
+                    let queue = &self.classes[task.class as usize].queue;
+                    assert_eq!(
+                        queue.iter().filter(|other| *other == id).count(),
+                        1,
+                        "{id:?} queued"
+                    );
+                }
+                Phase::Dispatched(worker, ticket) => {
+                    assert_eq!(self.workers[&worker].find(ticket), Some(*id), "{id:?} dispatched");
+                }
+            }
+        }
+        for (id, task) in &self.tasks {
+            assert!(task.children <= children.get(id).copied().unwrap_or(0), "children of {id:?}");
+        }
+        let queued: usize = self.classes.iter().map(|class| class.queue.len()).sum();
+        let ready = self.tasks.values().filter(|task| task.phase == Phase::Ready).count();
+        assert_eq!(queued, ready, "queues have the ready tasks, and only these");
+        for (class, row) in self.classes.iter().enumerate() {
+            let is_listed = self.queued_classes.contains(&(class as u32));
+            assert!(row.queue.is_empty() || is_listed, "class {class} is listed");
+        }
+    }
+
+    fn check_workers(&self) {
+        let mut running = 0;
+        let mut lent = 0;
+        for (id, row) in &self.workers {
+            assert_eq!(row.grant.is_some(), !row.queue.is_empty(), "grant of {id:?}");
+            running += u32::from(row.is_running());
+            let is_idle = row.queue.is_empty() && row.is_usable();
+            assert_eq!(row.idle_key.is_some(), is_idle, "{id:?} is listed as idle");
+            if let Some(key) = row.idle_key {
+                assert!(self.idle.contains(&(key, *id)), "{id:?} is in the list");
+            }
+            if let Some(blocked) = row.blocked {
+                let class = row.grant.expect("a blocked worker has a task");
+                lent += if blocked.is_lent { self.classes[class as usize].demand.cpu() } else { 0 };
+            }
+            let sum: u64 = row.queue.iter().map(|dispatch| dispatch.estimate_ns).sum();
+            assert_eq!(row.queued_ns, sum, "estimates of {id:?}");
+            if let (Some(first), Some(last)) = (row.queue.front(), row.queue.back()) {
+                assert!(last.ticket.0 - first.ticket.0 < SLOTS, "slots of {id:?}");
+            }
+            for dispatch in &row.queue {
+                let task = &self.tasks[&dispatch.task];
+                assert_eq!(task.phase, Phase::Dispatched(*id, dispatch.ticket), "queue of {id:?}");
+                assert_eq!(Some(task.class), row.grant, "class of {:?}", dispatch.task);
+            }
+        }
+        assert_eq!(self.running, running, "running tasks");
+        assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
+        let granted = self.workers.values().filter_map(|row| row.grant);
+        let demands = granted.map(|class| &self.classes[class as usize].demand);
+        self.resources.check(demands, lent);
+        for (class, row) in self.classes.iter().enumerate() {
+            let grants = self
+                .workers
+                .values()
+                .filter(|worker| worker.grant == Some(class as u32) && worker.blocked.is_none());
+            assert_eq!(row.running, grants.count(), "running grants of class {class}");
+        }
+    }
+
+    fn check_requests(&self) {
+        for (id, object) in &self.objects {
+            assert!(object.value.is_none() || object.waiters.is_empty(), "waiters of {id:?}");
+            for waiter in &object.waiters {
+                let is_there = match waiter {
+                    Waiter::Task(task) => self.tasks.contains_key(task),
+                    Waiter::Request(client, request) => {
+                        self.requests.contains_key(&(*client, *request))
+                    }
+                };
+                assert!(is_there, "{waiter:?} waits for {id:?} and is gone");
+            }
+        }
+        for ((client, request), open) in &self.requests {
+            let is_waiting = match open {
+                Open::Get { ids, missing } => {
+                    let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
+                    let has_error =
+                        ids.iter().any(|id| self.peek(*id).is_some_and(Value::is_error));
+                    *missing == pending && pending > 0 && !has_error
+                }
+                Open::Wait { count, ready, has_streams, .. } => *has_streams || ready < count,
+                Open::Next(task) | Open::Length(task) => self.streams.contains_key(task),
+            };
+            assert!(is_waiting, "request {request:?} of {client:?} should be answered: {open:?}");
+            assert!(
+                *client == ClientId::DRIVER
+                    || self.workers.get(client).is_some_and(|row| row.life != Life::Starting),
+                "{client:?} asks and is not there"
+            );
+        }
+    }
+}

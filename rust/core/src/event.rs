@@ -1,0 +1,213 @@
+//! What comes in: the one protocol that every client speaks, and what the runtime sees of processes.
+//!
+//! The driver hands its requests to `Node::step` directly, a worker's travel through its ring; the
+//! node cannot tell the difference. Requests of one client arrive in the order they were made.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::value::{Bytes, Death, Value};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client asks or reports something.
+    Client(ClientId, Request),
+    /// The runtime took back a dispatch before the worker claimed it.
+    Revoked(ClientId, Ticket),
+    /// The worker had claimed that dispatch before the runtime could take it back.
+    RevokeRefused(ClientId, Ticket),
+    /// A worker that was asked for is up.
+    WorkerStarted(ClientId),
+    /// A worker's process is gone (or could not be made) and its ring has been drained. `started`
+    /// are the tickets that it had claimed; every other dispatch goes elsewhere for free.
+    WorkerDied(ClientId, Death, Vec<Ticket>),
+    /// Time passes. Nanoseconds since the session began; never goes back.
+    Tick(u64),
+}
+
+/// What a client may ask of the node or tell it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Registers what `.options(...)` decided. Before the first `Submit` that names it.
+    Define(TemplateId, Arc<Template>),
+    /// Starts a task. Gives the client one handle on each of its refs (see [`Returns`]).
+    Submit(Submit),
+    /// Seals a value under a fresh id and gives the client one handle on it.
+    Put(ObjectId, Value, Box<[Held]>),
+    /// Answered by [`crate::action::Reply::Values`] when all are ready, or as soon as one is an error.
+    Get(RequestId, Box<[ObjectId]>),
+    /// Answered by [`crate::action::Reply::Ready`] with the first n in order that are ready: at once
+    /// whatever there is, or when there are n.
+    Wait(RequestId, Box<[Waitable]>, u32, Patience),
+    /// Takes one item, answered by `Reply::Item` (with a handle on it) or `Reply::End`. `None` is the
+    /// shared cursor of a stream; `Some(i)` moves this client's own cursor from i to i+1.
+    Next(RequestId, TaskId, Option<u64>),
+    /// How far a generator is, seen from its shared cursor (None) or a position; answered at once by
+    /// [`crate::action::Reply::Progress`].
+    Progress(RequestId, TaskId, Option<u64>),
+    /// The same, but answered when the generator has ended.
+    Length(RequestId, TaskId, Option<u64>),
+    /// The client no longer wants to wait. If the request is still open it is answered by
+    /// `Reply::Forgotten`, and has then taken nothing; otherwise its answer is on the way already.
+    Forget(RequestId),
+    /// One more handle, for something that this client can already reach.
+    Hold(Held),
+    /// One handle less.
+    Release(Held),
+    /// Stops a task.
+    Cancel(TaskId, Cancel),
+    /// Asks for a lease of that many bytes; answered by `Reply::Lease` or `Reply::Failed`.
+    Allocate(RequestId, u64),
+    /// Asks for resources; answered by `Reply::Resources`.
+    Resources(RequestId),
+
+    /// A worker's running task yielded item `index` (0 is the first).
+    Yielded(Ticket, u64, Value, Box<[Held]>),
+    /// A worker's running task has ended.
+    Finished(Ticket, Outcome),
+    /// A worker's running task sleeps in a call, or at a `yield`: its CPU may go to others.
+    Blocked(Ticket),
+    /// It goes on.
+    Resumed(Ticket),
+}
+
+/// One thing that a client's handle, or a value that contains it, keeps alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Held {
+    /// A ref.
+    Object(ObjectId),
+    /// A zero-copy view of an object's bytes: keeps the object, and its block in place.
+    Pin(ObjectId),
+    /// A streaming generator; all holders share its cursor.
+    Stream(TaskId),
+    /// A position in a dynamic generator: keeps the items from there on.
+    Cursor(TaskId, u64),
+    /// Space to write in, from this offset of the data segment. Released when no more blocks will
+    /// be sealed in it; it returns to the allocator when the last of these has gone.
+    Lease(u64),
+}
+
+/// Something that `wait` can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Waitable {
+    /// Ready when sealed.
+    Object(ObjectId),
+    /// Ready when an item, an error or the end can be taken at once.
+    Stream(TaskId),
+    /// The same from a position in a dynamic generator.
+    Cursor(TaskId, u64),
+}
+
+/// Whether `wait` waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Patience {
+    /// Answer now with what is ready.
+    Now,
+    /// Answer when enough are ready.
+    Until,
+}
+
+/// How hard to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Kill the worker instead of interrupting the task.
+    pub force: bool,
+    /// Its children, too.
+    pub recursive: bool,
+}
+
+/// One call of a remote function.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Submit {
+    /// Fresh id of the task.
+    pub task: TaskId,
+    /// What it is to run and how.
+    pub template: TemplateId,
+    /// The task that made the call, for recursive cancel.
+    pub parent: Option<TaskId>,
+    /// Overrides the template's name.
+    pub name: Option<Arc<str>>,
+    /// Packed arguments: inline, or an object that the client put before.
+    pub args: Args,
+    /// Refs that stand for a whole argument: the task waits for them and gets their values.
+    pub waits: Box<[ObjectId]>,
+    /// What is nested inside arguments: kept alive, not waited for.
+    pub holds: Box<[Held]>,
+}
+
+/// Where packed arguments are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Args {
+    /// In the message.
+    Inline(Bytes),
+    /// In an object; the task keeps it.
+    Stored(ObjectId),
+}
+
+/// What `.options(...)` decided, shared by all calls made with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Template {
+    /// Name for people.
+    pub name: Arc<str>,
+    /// The exported function.
+    pub function: FunctionId,
+    /// Resources by name, in units of 1/10000.
+    pub resources: Box<[(Arc<str>, u64)]>,
+    /// What a call gives.
+    pub returns: Returns,
+    /// Attempts after a worker's death; -1 for ever. Also bounds `retry_exceptions`.
+    pub max_retries: i32,
+    /// At most so many unread items of a stream; its producer waits.
+    pub window: Option<u32>,
+    /// What only the worker needs to know; opaque here.
+    pub body: Bytes,
+}
+
+/// What a call gives, and on what the submitting client gets a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Returns {
+    /// `item(0)..item(k)`: one `Held::Object` each.
+    Static(u32),
+    /// `whole()`, whose value is a live generator: one `Held::Object` on it.
+    Dynamic,
+    /// A generator: one `Held::Stream`. While any is held, `whole()` exists too; it is sealed with
+    /// the return value when the task has ended.
+    Streaming,
+}
+
+/// How a task's attempt ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What it ended with.
+    pub end: End,
+    /// Time it ran, for the estimate of the next ones.
+    pub ran_ns: u64,
+    /// An error that no ref can carry (all returns were already made): reported on the driver.
+    pub unhandled: Option<Bytes>,
+}
+
+/// What a task's attempt ended with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum End {
+    /// A plain function: every static return with what it contains.
+    Returned(Vec<(Value, Box<[Held]>)>),
+    /// A generator ran to its end: number of yields (of this attempt, those skipped in a replay
+    /// included), its return value and what that contains.
+    Exhausted(u64, Value, Box<[Held]>),
+    /// An exception; `retry` says that `retry_exceptions` covers it. `yielded` as in `Exhausted`.
+    Raised {
+        /// `Value::Raised`, or `Value::Failed(StoreFull)`.
+        error: Value,
+        /// What the error contains.
+        holds: Box<[Held]>,
+        /// Run it again if attempts are left.
+        retry: bool,
+        /// Yields of this attempt, those skipped in a replay included.
+        yielded: u64,
+    },
+    /// It stopped because it was cancelled.
+    Cancelled,
+}

@@ -1,0 +1,79 @@
+//! Names of things. Every id is made locally by the client that needs it, without asking anyone.
+//!
+//! ```text
+//!   ClientId   one process that speaks to the node; 0 is the driver, workers count up from 1
+//!   TaskId     (client, counter) in one word: 24 bits of client, 40 bits of counter
+//!   ObjectId   (task, index): index 0 is the task as a whole, index i+1 its i-th return or yield
+//! ```
+//!
+//! Invariant: ids are never used twice within a session. A `put` takes a fresh `TaskId` as its
+//! origin, so producer and consumer of a stream agree on an item's id without a message.
+
+use serde::{Deserialize, Serialize};
+
+/// One process that speaks to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClientId(pub u32);
+
+impl ClientId {
+    /// The process that hosts the node.
+    pub const DRIVER: Self = Self(0);
+    /// Ids above this do not fit into a [`TaskId`].
+    pub const MAX: Self = Self((1 << 24) - 1);
+}
+
+/// One task, or one `put`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskId(pub u64);
+
+impl TaskId {
+    const COUNTER_BITS: u32 = 40;
+
+    /// The `counter`-th id made by `client`; counters start at 1, so no id is 0.
+    pub const fn new(client: ClientId, counter: u64) -> Self {
+        debug_assert!(client.0 <= ClientId::MAX.0);
+        debug_assert!(counter < 1 << Self::COUNTER_BITS);
+        Self((client.0 as u64) << Self::COUNTER_BITS | counter)
+    }
+
+    /// The client that made this id.
+    pub const fn client(self) -> ClientId {
+        ClientId((self.0 >> Self::COUNTER_BITS) as u32)
+    }
+
+    /// The task as a whole: the dynamic ref, or `completed()` of a stream.
+    pub const fn whole(self) -> ObjectId {
+        ObjectId { task: self, index: 0 }
+    }
+
+    /// The object of return or yield number `index`.
+    pub const fn item(self, index: u64) -> ObjectId {
+        ObjectId { task: self, index: index as u32 + 1 }
+    }
+}
+
+/// One immutable value, present or still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectId {
+    /// The task or `put` that makes the value.
+    pub task: TaskId,
+    /// 0 for the task as a whole, i+1 for its i-th return or yield.
+    pub index: u32,
+}
+
+/// What `.options(...)` decided, registered once by a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TemplateId(pub u64);
+
+/// Content hash of an exported function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FunctionId(pub u128);
+
+/// One question of a client that is answered later; counted by that client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// One dispatch of a task to a worker; counted up per worker, so a slot's claim word never
+/// mistakes an old dispatch for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ticket(pub u64);

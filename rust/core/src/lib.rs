@@ -1,0 +1,36 @@
+//! The node of skate: one pure state machine that owns every task, object, reference, stream,
+//! resource and worker. Events go in, actions come out; it has no clock, thread, file or Python.
+//!
+//! Reading order follows a task:
+//!
+//! ```text
+//!   id, value            names and values
+//!   event, action        what is asked, what is to be done
+//!   node                 the tables, and the one door: `Node::step`
+//!   task, resources      what was asked for, what it may use
+//!   scheduler, worker    where it runs
+//!   seal                 its values arrive
+//!   object, refs, store  what lives on, for whom, and where
+//!   stream, reader       items, one at a time
+//!   request              questions that are answered later
+//!   audit                what must add up
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod action;
+mod audit;
+pub mod event;
+pub mod id;
+pub mod node;
+mod object;
+mod reader;
+mod refs;
+mod request;
+mod resources;
+mod scheduler;
+mod seal;
+mod store;
+mod stream;
+mod task;
+pub mod value;
+mod worker;

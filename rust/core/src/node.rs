@@ -1,0 +1,435 @@
+//! The node: one table of everything, and the one door to it.
+//!
+//! ```text
+//!   Event ─▶ step ─▶ a transition (scheduler.rs, seal.rs, refs.rs, request.rs, reader.rs) ─▶ sweep ─▶ Actions
+//! ```
+//!
+//! Invariant: between two steps all the invariants of the other headers hold; `check` (audit.rs)
+//! says so. A client that breaks the protocol costs at most its own process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::action::Action;
+use crate::event::{Args, Event, Held, Request, Returns, Submit, Template};
+use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::object::{Object, Waiter};
+use crate::request::Open;
+use crate::resources::{Demand, Resources};
+use crate::scheduler::{Class, ClassId, KnownTemplate, Place, RETIRE_AFTER_NS};
+use crate::store::Store;
+use crate::stream::Stream;
+use crate::task::{Phase, Task};
+use crate::value::{Death, Value};
+use crate::worker::{Life, Worker};
+
+pub use crate::audit::Statistics;
+
+/// What a node starts with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name and amount, in units of 1/10000.
+    pub resources: Vec<(Arc<str>, u64)>,
+    /// Bytes of the data segment.
+    pub capacity: u64,
+    /// Workers to start at once, and to keep when idle.
+    pub prestart: u32,
+    /// Beyond so many, a worker is started only when all others are blocked.
+    pub max_workers: u32,
+}
+
+/// All state of a session.
+pub struct Node {
+    pub(crate) now_ns: u64,
+    pub(crate) tasks: FxHashMap<TaskId, Task>,
+    pub(crate) objects: FxHashMap<ObjectId, Object>,
+    pub(crate) streams: FxHashMap<TaskId, Stream>,
+    pub(crate) requests: FxHashMap<(ClientId, RequestId), Open>,
+    pub(crate) templates: FxHashMap<TemplateId, KnownTemplate>,
+    pub(crate) classes: Vec<Class>,
+    class_ids: FxHashMap<Demand, ClassId>,
+    /// Classes that may have queued tasks.
+    pub(crate) queued_classes: Vec<ClassId>,
+    pub(crate) resources: Resources,
+    pub(crate) store: Store,
+    pub(crate) workers: FxHashMap<ClientId, Worker>,
+    /// The driver's ledger; workers have theirs in their rows.
+    pub(crate) driver: FxHashMap<Held, u32>,
+    /// Workers without a task, by when they became so: the last one is the warmest.
+    pub(crate) idle: BTreeSet<(u64, ClientId)>,
+    pub(crate) idle_counter: u64,
+    /// Workers whose task sleeps and has its CPU still, by when it is to be lent.
+    pub(crate) blocked: BTreeSet<(u64, ClientId)>,
+    /// Tasks with an argument that has failed.
+    pub(crate) doomed: Vec<(TaskId, ObjectId)>,
+    /// Objects whose count may be 0.
+    pub(crate) dead: Vec<ObjectId>,
+    pub(crate) next_worker: u32,
+    pub(crate) prestart: u32,
+    pub(crate) max_workers: u32,
+    pub(crate) running: u32,
+    pub(crate) start_failures: u32,
+}
+
+impl Node {
+    /// An empty node; asks for the first workers.
+    pub fn new(config: &Config, actions: &mut Vec<Action>) -> Self {
+        let mut node = Self {
+            now_ns: 0,
+            tasks: FxHashMap::default(),
+            objects: FxHashMap::default(),
+            streams: FxHashMap::default(),
+            requests: FxHashMap::default(),
+            templates: FxHashMap::default(),
+            classes: Vec::new(),
+            class_ids: FxHashMap::default(),
+            queued_classes: Vec::new(),
+            resources: Resources::new(&config.resources),
+            store: Store::new(config.capacity),
+            workers: FxHashMap::default(),
+            driver: FxHashMap::default(),
+            idle: BTreeSet::new(),
+            idle_counter: 0,
+            blocked: BTreeSet::new(),
+            doomed: Vec::new(),
+            dead: Vec::new(),
+            next_worker: 1,
+            prestart: config.prestart,
+            max_workers: config.max_workers,
+            running: 0,
+            start_failures: 0,
+        };
+        for _ in 0..config.prestart {
+            node.start_worker(actions);
+        }
+        node
+    }
+
+    /// Applies one event and appends what must now be done.
+    pub fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Client(client, request) => self.client(client, request, actions),
+            Event::Revoked(worker, ticket) => self.dispatched_to_ready(worker, ticket, actions),
+            Event::RevokeRefused(worker, ticket) => self.interrupt(worker, ticket, actions),
+            Event::WorkerStarted(worker) => self.worker_started(worker),
+            Event::WorkerDied(worker, death, started) => {
+                self.worker_died(worker, &death, &started, actions);
+            }
+            Event::Tick(now_ns) => self.on_tick(now_ns, actions),
+        }
+        self.fail_doomed(actions);
+        self.sweep(actions);
+    }
+
+    fn worker_started(&mut self, worker: ClientId) {
+        self.start_failures = 0;
+        if let Some(row) = self.workers.get_mut(&worker)
+            && row.life == Life::Starting
+        {
+            row.life = Life::Up;
+        }
+    }
+
+    fn worker_died(
+        &mut self,
+        worker: ClientId,
+        death: &Death,
+        started: &[Ticket],
+        actions: &mut Vec<Action>,
+    ) {
+        self.remove_worker(worker, death, started, actions);
+        // As many as at first, unless they cannot be made.
+        if self.workers.len() < self.prestart as usize && self.start_failures == 0 {
+            self.start_worker(actions);
+        }
+    }
+
+    fn client(&mut self, client: ClientId, request: Request, actions: &mut Vec<Action>) {
+        if client != ClientId::DRIVER
+            && self.workers.get(&client).is_none_or(|row| row.life == Life::Condemned)
+        {
+            return;
+        }
+        match request {
+            Request::Define(id, template) => self.define(id, template),
+            Request::Submit(submit) => self.submit(client, submit, actions),
+            Request::Put(id, value, contains) => self.put(client, id, value, &contains, actions),
+            Request::Hold(held) => {
+                if self.is_known(held) {
+                    self.hand_out(client, held);
+                } else {
+                    self.violates(client, "it holds what is not there", actions);
+                }
+            }
+            Request::Release(held) => {
+                if self.strike(client, held) {
+                    self.let_go(held, actions);
+                } else {
+                    self.violates(client, "it releases what it does not hold", actions);
+                }
+            }
+            Request::Cancel(task, how) => self.cancel(task, how, actions),
+            Request::Yielded(ticket, index, value, contains) => {
+                let Some(id) = self.ticket(client, ticket, actions) else { return };
+                let task = &self.tasks[&id];
+                let is_in_order = match task.template.returns {
+                    Returns::Static(count) => index < u64::from(count) && index == task.published,
+                    Returns::Dynamic | Returns::Streaming => index == task.published,
+                };
+                if !is_in_order || !self.is_sound(client, id, &value, &contains) {
+                    return self.violates(client, "it yields what it cannot", actions);
+                }
+                self.publish(id, index, value, &contains, actions);
+            }
+            Request::Finished(ticket, outcome) => {
+                let Some(id) = self.ticket(client, ticket, actions) else { return };
+                if !self.is_sound_end(client, id, &outcome.end) {
+                    return self.violates(client, "it ends a task as it cannot", actions);
+                }
+                self.take_off(client, ticket);
+                self.finish(client, id, outcome, actions);
+            }
+            Request::Blocked(ticket) => {
+                if self.ticket(client, ticket, actions).is_some() {
+                    self.running_to_blocked(client, actions);
+                }
+            }
+            Request::Resumed(ticket) => {
+                if self.ticket(client, ticket, actions).is_some() {
+                    self.blocked_to_running(client, actions);
+                }
+            }
+            asks => self.ask(client, asks, actions),
+        }
+    }
+
+    /// The task of a ticket that a worker speaks of.
+    fn ticket(
+        &mut self,
+        worker: ClientId,
+        ticket: Ticket,
+        actions: &mut Vec<Action>,
+    ) -> Option<TaskId> {
+        let task = self.workers.get(&worker).and_then(|row| row.find(ticket));
+        if task.is_none() {
+            self.violates(worker, "it speaks of a task that it does not have", actions);
+        }
+        task
+    }
+
+    /// A worker that breaks the protocol is killed; what the driver does wrong is skate's own bug,
+    /// and is ignored.
+    pub(crate) fn violates(
+        &mut self,
+        client: ClientId,
+        why: &'static str,
+        actions: &mut Vec<Action>,
+    ) {
+        if client != ClientId::DRIVER {
+            self.condemn(client, why, actions);
+        }
+    }
+
+    pub(crate) fn ledger(&mut self, client: ClientId) -> &mut FxHashMap<Held, u32> {
+        if client == ClientId::DRIVER {
+            return &mut self.driver;
+        }
+        &mut self.worker(client).ledger
+    }
+
+    fn define(&mut self, id: TemplateId, template: Arc<Template>) {
+        let demand = self.resources.demand(&template.resources);
+        let class = self.class_ids.get(&demand).copied().unwrap_or_else(|| {
+            let class = self.classes.len() as ClassId;
+            self.classes.push(Class::new(demand.clone()));
+            self.class_ids.insert(demand, class);
+            class
+        });
+        self.templates.insert(id, KnownTemplate { template, class, estimate_ns: 0 });
+    }
+
+    fn submit(&mut self, client: ClientId, submit: Submit, actions: &mut Vec<Action>) {
+        let id = submit.task;
+        let stored = match &submit.args {
+            Args::Inline(_) => None,
+            Args::Stored(object) => Some(*object),
+        };
+        let is_sealed = |id: ObjectId| self.objects.get(&id).is_some_and(|row| row.value.is_some());
+        let is_sound = id.client() == client
+            && !self.tasks.contains_key(&id)
+            && submit.waits.iter().all(|id| self.objects.contains_key(id))
+            && submit.holds.iter().all(|held| self.is_known(*held))
+            && stored.is_none_or(is_sealed);
+        let known = self.templates.get(&submit.template);
+        let (true, Some(known)) = (is_sound, known) else {
+            return self.violates(client, "it submits what makes no task", actions);
+        };
+        let (template, class) = (Arc::clone(&known.template), known.class);
+        self.keep_arguments(&submit, stored);
+        self.create_returns(client, id, template.returns);
+        if let Some(parent) = submit.parent
+            && let Some(parent) = self.tasks.get_mut(&parent)
+        {
+            parent.children += 1;
+        }
+        let mut missing = 0;
+        let mut has_failed = false;
+        for argument in &submit.waits {
+            let object = self.objects.get_mut(argument).expect("checked above");
+            match &object.value {
+                None => {
+                    object.waiters.push(Waiter::Task(id));
+                    missing += 1;
+                }
+                Some(value) if value.is_error() => {
+                    self.doomed.push((id, *argument));
+                    has_failed = true;
+                }
+                Some(_) => {}
+            }
+        }
+        let retries = template.max_retries;
+        let phase = Phase::Waiting(missing);
+        let task = Task {
+            submit,
+            template,
+            class,
+            phase,
+            attempt: 0,
+            retries,
+            published: 0,
+            cancel: None,
+            children: 0,
+        };
+        self.tasks.insert(id, task);
+        if missing == 0 && !has_failed {
+            self.waiting_to_ready(id, Place::Back, actions);
+        }
+    }
+
+    fn keep_arguments(&mut self, submit: &Submit, stored: Option<ObjectId>) {
+        for argument in submit.waits.iter().copied().chain(stored) {
+            self.keep_object(argument);
+        }
+        for held in &submit.holds {
+            self.keep(*held);
+        }
+    }
+
+    fn create_returns(&mut self, client: ClientId, id: TaskId, returns: Returns) {
+        match returns {
+            Returns::Static(count) => {
+                for index in 0..u64::from(count) {
+                    self.create(id.item(index));
+                    self.enter(client, Held::Object(id.item(index)));
+                }
+            }
+            Returns::Dynamic => {
+                self.streams.insert(id, Stream::new(true));
+                self.create(id.whole());
+                self.enter(client, Held::Object(id.whole()));
+            }
+            Returns::Streaming => {
+                self.streams.insert(id, Stream::new(false));
+                // Kept by the stream, while any handle on that lives.
+                self.create(id.whole());
+                self.hand_out(client, Held::Stream(id));
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        client: ClientId,
+        id: ObjectId,
+        value: Value,
+        contains: &[Held],
+        actions: &mut Vec<Action>,
+    ) {
+        let is_fresh = id.task.client() == client && !self.objects.contains_key(&id);
+        if !is_fresh || !self.is_sound(client, id.task, &value, contains) {
+            return self.violates(client, "it puts what it cannot", actions);
+        }
+        self.create(id);
+        self.enter(client, Held::Object(id));
+        self.pending_to_sealed(id, value, contains, actions);
+    }
+
+    /// Whether a client may give that value: its block is inside a lease of this client, what it
+    /// contains is there, and it is of a kind that clients make.
+    fn is_sound(&self, client: ClientId, id: TaskId, value: &Value, contains: &[Held]) -> bool {
+        let is_made_by_clients = match value {
+            Value::Data(_) | Value::Raised(_) | Value::Failed(_) => true,
+            Value::Stream(task) => *task == id,
+        };
+        is_made_by_clients
+            && value.block().is_none_or(|block| self.store.is_leased(client, block))
+            && contains.iter().all(|held| self.is_known(*held))
+    }
+
+    fn is_sound_end(&self, client: ClientId, id: TaskId, end: &crate::event::End) -> bool {
+        use crate::event::End;
+        let task = &self.tasks[&id];
+        match end {
+            End::Returned(values) => {
+                let count = match task.template.returns {
+                    Returns::Static(count) => count as usize,
+                    Returns::Dynamic | Returns::Streaming => return false,
+                };
+                values.len() == count
+                    && values.iter().all(|(value, holds)| self.is_sound(client, id, value, holds))
+            }
+            End::Exhausted(yielded, value, holds) => {
+                let is_complete = match task.template.returns {
+                    Returns::Static(count) => task.published == u64::from(count),
+                    // Items that nobody could read were not sent.
+                    Returns::Dynamic | Returns::Streaming => {
+                        *yielded <= task.published || self.streams[&id].least_position().is_none()
+                    }
+                };
+                is_complete && self.is_sound(client, id, value, holds)
+            }
+            End::Raised { error, holds, .. } => {
+                error.is_error() && self.is_sound(client, id, error, holds)
+            }
+            End::Cancelled => true,
+        }
+    }
+
+    /// A ready value, for the driver's fast path.
+    pub fn peek(&self, object: ObjectId) -> Option<&Value> {
+        self.objects.get(&object)?.value.as_ref()
+    }
+
+    /// When a `Tick` is next useful.
+    pub fn deadline(&self) -> Option<u64> {
+        let lend = self.blocked.first().map(|(due, _)| *due);
+        let retire = self
+            .surplus_worker()
+            .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
+        lend.into_iter().chain(retire).min()
+    }
+
+    /// Tasks believed to execute now.
+    pub const fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Whether tasks are ready that no worker has.
+    pub fn has_backlog(&self) -> bool {
+        self.queued_classes.iter().any(|class| !self.classes[*class as usize].queue.is_empty())
+    }
+
+    /// Name, total and available of each resource, in units of 1/10000.
+    pub fn resources(&self) -> Vec<(Arc<str>, i64, i64)> {
+        self.resources.table()
+    }
+
+    /// The task that a worker is believed to execute.
+    pub fn running_on(&self, worker: ClientId) -> Option<(TaskId, Arc<str>)> {
+        let dispatch = self.workers.get(&worker)?.queue.front()?;
+        Some((dispatch.task, self.tasks.get(&dispatch.task)?.name()))
+    }
+}

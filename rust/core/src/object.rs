@@ -1,0 +1,34 @@
+//! One immutable value, present or still to come, and who waits for it.
+//!
+//! ```text
+//!   submit ─▶ Pending ──seal──▶ Sealed ──count 0──▶ ∅
+//!                 └──count 0──▶ ∅          put, yield ─▶ Sealed at once
+//! ```
+//!
+//! Invariants: an object is in the table exactly while its count is above 0 (between two steps).
+//! Once sealed its value never changes. Only a pending object has waiters.
+
+use crate::event::Held;
+use crate::id::{ClientId, RequestId, TaskId};
+use crate::value::Value;
+
+/// Who waits for a pending object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A task, as an argument.
+    Task(TaskId),
+    /// An open `Get` or `Wait`.
+    Request(ClientId, RequestId),
+}
+
+/// One object.
+#[derive(Debug, Default)]
+pub(crate) struct Object {
+    /// None while pending.
+    pub(crate) value: Option<Value>,
+    /// Handles, pins, tasks, containing objects, streams and open requests that keep it.
+    pub(crate) count: u32,
+    /// What the value contains.
+    pub(crate) contains: Box<[Held]>,
+    pub(crate) waiters: Vec<Waiter>,
+}

@@ -1,0 +1,192 @@
+//! What tasks need and what the machine has: integers in units of 1/10000, names interned.
+//!
+//! ```text
+//!   free ──take(class)──▶ granted to a worker ──give(class)──▶ free
+//!                             │ blocked: its CPU only ──▶ free
+//!                             └ resumed: taken back, even below zero
+//! ```
+//!
+//! Invariant: for every resource, available = total − what granted classes ask for + the CPU of
+//! blocked workers that gave it back. `Node::check` adds it up.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+/// One whole CPU, GPU or whatever.
+pub(crate) const ONE: i64 = 10_000;
+
+/// Index of a resource; 0 is the CPU.
+type ResourceId = u32;
+
+/// What one task needs; sorted, without zeros.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Demand(SmallVec<[(ResourceId, i64); 2]>);
+
+impl Demand {
+    /// Its share of CPU.
+    pub(crate) fn cpu(&self) -> i64 {
+        match self.0.first() {
+            Some(&(Resources::CPU, amount)) => amount,
+            _ => 0,
+        }
+    }
+}
+
+struct Resource {
+    name: Arc<str>,
+    total: i64,
+    available: i64,
+}
+
+/// All resources of the machine.
+pub(crate) struct Resources {
+    rows: Vec<Resource>,
+    ids: FxHashMap<Arc<str>, ResourceId>,
+}
+
+impl Resources {
+    const CPU: ResourceId = 0;
+
+    pub(crate) fn new(totals: &[(Arc<str>, u64)]) -> Self {
+        let mut resources = Self { rows: Vec::new(), ids: FxHashMap::default() };
+        resources.intern(&Arc::from("CPU"));
+        for (name, total) in totals {
+            let id = resources.intern(name) as usize;
+            resources.rows[id].total = Self::amount(*total);
+            resources.rows[id].available = Self::amount(*total);
+        }
+        resources
+    }
+
+    /// An amount so large that sums of it still fit.
+    fn amount(units: u64) -> i64 {
+        units.min(1 << 50).cast_signed()
+    }
+
+    fn intern(&mut self, name: &Arc<str>) -> ResourceId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = self.rows.len() as ResourceId;
+        self.rows.push(Resource { name: Arc::clone(name), total: 0, available: 0 });
+        self.ids.insert(Arc::clone(name), id);
+        id
+    }
+
+    /// What a template asks for.
+    pub(crate) fn demand(&mut self, asked: &[(Arc<str>, u64)]) -> Demand {
+        let mut amounts: SmallVec<[(ResourceId, i64); 2]> = asked
+            .iter()
+            .filter(|(_, units)| *units > 0)
+            .map(|(name, units)| (self.intern(name), Self::amount(*units)))
+            .collect();
+        amounts.sort_unstable();
+        amounts.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            if is_same {
+                kept.1 += next.1;
+            }
+            is_same
+        });
+        Demand(amounts)
+    }
+
+    /// Whole CPUs, at least 1.
+    pub(crate) fn cpus(&self) -> usize {
+        (self.rows[Self::CPU as usize].total / ONE).max(1).cast_unsigned() as usize
+    }
+
+    /// Whether it could be granted now.
+    pub(crate) fn fits(&self, demand: &Demand) -> bool {
+        demand.0.iter().all(|(id, amount)| self.rows[*id as usize].available >= *amount)
+    }
+
+    /// What the machine lacks for it: name, amount asked for and amount there.
+    pub(crate) fn missing(&self, demand: &Demand) -> Vec<(Arc<str>, u64, u64)> {
+        let rows = demand.0.iter().map(|(id, amount)| (&self.rows[*id as usize], *amount));
+        rows.filter(|(row, amount)| row.total < *amount)
+            .map(|(row, amount)| {
+                (Arc::clone(&row.name), amount.cast_unsigned(), row.total.cast_unsigned())
+            })
+            .collect()
+    }
+
+    pub(crate) fn take(&mut self, demand: &Demand) {
+        for (id, amount) in &demand.0 {
+            self.rows[*id as usize].available -= amount;
+        }
+    }
+
+    pub(crate) fn give(&mut self, demand: &Demand) {
+        for (id, amount) in &demand.0 {
+            self.rows[*id as usize].available += amount;
+        }
+    }
+
+    /// Takes CPU even if there is none left: the one who goes on comes before those who wait.
+    pub(crate) fn take_cpu(&mut self, amount: i64) {
+        self.rows[Self::CPU as usize].available -= amount;
+    }
+
+    pub(crate) fn give_cpu(&mut self, amount: i64) {
+        self.rows[Self::CPU as usize].available += amount;
+    }
+
+    /// Name, total and available of what this machine has.
+    pub(crate) fn table(&self) -> Vec<(Arc<str>, i64, i64)> {
+        let rows = self.rows.iter().filter(|row| row.total > 0 || row.available != 0);
+        rows.map(|row| (Arc::clone(&row.name), row.total, row.available)).collect()
+    }
+
+    /// Panics unless all but `granted` (and `lent`, CPU given back) is there.
+    pub(crate) fn check<'a>(&self, granted: impl Iterator<Item = &'a Demand>, lent: i64) {
+        let mut expected: Vec<i64> = self.rows.iter().map(|row| row.total).collect();
+        for (id, amount) in granted.flat_map(|demand| &demand.0) {
+            expected[*id as usize] -= amount;
+        }
+        expected[Self::CPU as usize] += lent;
+        for (row, expected) in self.rows.iter().zip(expected) {
+            assert_eq!(row.available, expected, "available {} does not add up", row.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_cpus() -> Resources {
+        Resources::new(&[("CPU".into(), 20_000), ("x".into(), 5_000)])
+    }
+
+    #[test]
+    fn same_demand_in_any_order_is_one_class() {
+        let mut resources = two_cpus();
+        let one = resources.demand(&[("x".into(), 1), ("CPU".into(), 10_000), ("y".into(), 0)]);
+        let two =
+            resources.demand(&[("CPU".into(), 4_000), ("x".into(), 1), ("CPU".into(), 6_000)]);
+        assert_eq!(one, two);
+        assert_eq!(one.cpu(), ONE);
+    }
+
+    #[test]
+    fn cpu_taken_back_may_go_below_zero() {
+        let mut resources = two_cpus();
+        let both = resources.demand(&[("CPU".into(), 20_000)]);
+        resources.take(&both);
+        resources.give_cpu(20_000);
+        resources.take(&both);
+        resources.take_cpu(20_000);
+        assert_eq!(resources.table()[0], ("CPU".into(), 20_000, -20_000));
+        assert!(!resources.fits(&both));
+    }
+
+    #[test]
+    fn unknown_resource_is_missing_entirely() {
+        let mut resources = two_cpus();
+        let demand = resources.demand(&[("CPU".into(), 10_000), ("TPU".into(), 10_000)]);
+        assert_eq!(resources.missing(&demand), vec![("TPU".into(), 10_000, 0)]);
+    }
+}

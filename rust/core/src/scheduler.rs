@@ -1,0 +1,547 @@
+//! Which task goes where, and when.
+//!
+//! ```text
+//!   ready task ─▶ queue of its class ─▶ resources free?  ─yes─▶ idle worker, else a new one
+//!                                            └─no─▶ ahead, behind one of the same class that has room
+//! ```
+//!
+//! A class is one demand for resources. A worker keeps the grant of its class from one task to the
+//! next, so tasks sent ahead cost no turn of the scheduler when they start. They are sent ahead by
+//! time: about [`AHEAD_NS`] of estimated work, so short tasks never wait for the node and long ones
+//! never wait behind each other for long. Whatever is ahead can be taken back until it is claimed:
+//! when another worker idles, and when the task in front blocks.
+//!
+//! Invariants: a class's queue has ready tasks of that class, oldest first, those that came back in
+//! front. Only an event that makes room looks at queues, so a million queued tasks cost nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::action::{Action, Run};
+use crate::event::{Args, Cancel};
+use crate::id::{ClientId, TaskId, Ticket};
+use crate::node::Node;
+use crate::resources::Demand;
+use crate::task::Phase;
+use crate::value::{Payload, Value};
+use crate::worker::{Blocked, Life, Worker};
+
+/// Estimated work that a worker has ahead.
+const AHEAD_NS: u64 = 200_000;
+/// How long a task that waits for a running one keeps its CPU.
+pub(crate) const LEND_AFTER_NS: u64 = 2_000_000;
+/// How long a worker beyond those started at first may idle.
+pub(crate) const RETIRE_AFTER_NS: u64 = 1_000_000_000;
+/// Tasks without CPU that may run at once, per CPU.
+const ZERO_CPU_PER_CPU: usize = 16;
+/// Failed starts in a row before a task is told.
+const MOST_START_FAILURES: u32 = 3;
+
+/// Index into the node's classes.
+pub(crate) type ClassId = u32;
+
+/// All tasks that ask for the same.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) demand: Demand,
+    pub(crate) queue: VecDeque<TaskId>,
+    /// Among the node's `queued_classes`.
+    pub(crate) is_listed: bool,
+    /// Workers with the grant of this class that may have room; checked when used.
+    roomy: Vec<ClientId>,
+    /// Its grants that are not blocked.
+    pub(crate) running: usize,
+    pub(crate) is_warned: bool,
+}
+
+impl Class {
+    pub(crate) fn new(demand: Demand) -> Self {
+        Self {
+            demand,
+            queue: VecDeque::new(),
+            is_listed: false,
+            roomy: Vec::new(),
+            running: 0,
+            is_warned: false,
+        }
+    }
+}
+
+/// Which end of the queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It was dispatched before.
+    Front,
+    /// It is new.
+    Back,
+}
+
+impl Node {
+    /// The arguments are there: queues the task and looks for a place.
+    pub(crate) fn waiting_to_ready(&mut self, id: TaskId, place: Place, actions: &mut Vec<Action>) {
+        let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
+        task.phase = Phase::Ready;
+        let class = task.class;
+        let row = &mut self.classes[class as usize];
+        match place {
+            Place::Front => row.queue.push_front(id),
+            Place::Back => row.queue.push_back(id),
+        }
+        if !std::mem::replace(&mut row.is_listed, true) {
+            self.queued_classes.push(class);
+        }
+        self.schedule_class(class, actions);
+    }
+
+    /// Something has become free: all classes get their turn, that of the oldest head first.
+    pub(crate) fn schedule(&mut self, actions: &mut Vec<Action>) {
+        self.queued_classes.retain(|class| {
+            let row = &mut self.classes[*class as usize];
+            row.is_listed = !row.queue.is_empty();
+            row.is_listed
+        });
+        if self.queued_classes.is_empty() {
+            self.recall_for_idle(actions);
+            return;
+        }
+        let mut classes = self.queued_classes.clone();
+        if classes.len() > 1 {
+            // Ids of one client count up; between clients any order is fair.
+            classes.sort_by_key(|class| self.classes[*class as usize].queue.front().copied());
+        }
+        for class in classes {
+            self.schedule_class(class, actions);
+        }
+    }
+
+    fn schedule_class(&mut self, class: ClassId, actions: &mut Vec<Action>) {
+        while let Some(task) = self.classes[class as usize].queue.front().copied() {
+            let Some(worker) = self.place_for(class, actions) else { return };
+            self.classes[class as usize].queue.pop_front();
+            self.ready_to_dispatched(task, worker, actions);
+        }
+    }
+
+    /// A worker for the class's next task.
+    fn place_for(&mut self, class: ClassId, actions: &mut Vec<Action>) -> Option<ClientId> {
+        let row = &self.classes[class as usize];
+        let is_free_of_cpu = row.demand.cpu() == 0;
+        let may_run = !is_free_of_cpu || row.running < ZERO_CPU_PER_CPU * self.resources.cpus();
+        if may_run && self.resources.fits(&row.demand) {
+            let worker = self.idle_or_new(actions)?;
+            let row = &mut self.classes[class as usize];
+            self.resources.take(&row.demand);
+            row.running += 1;
+            self.worker(worker).grant = Some(class);
+            return Some(worker);
+        }
+        if !row.is_warned {
+            let missing = self.resources.missing(&row.demand);
+            if !missing.is_empty() {
+                let task_name =
+                    row.queue.front().map_or_else(|| "".into(), |id| self.tasks[id].name());
+                self.classes[class as usize].is_warned = true;
+                actions.push(Action::Infeasible { task_name, missing });
+            }
+        }
+        self.roomy_worker(class)
+    }
+
+    /// The worker that became idle last, or a new one if there may be one more.
+    fn idle_or_new(&mut self, actions: &mut Vec<Action>) -> Option<ClientId> {
+        if let Some((_, worker)) = self.idle.pop_last() {
+            self.worker(worker).idle_key = None;
+            return Some(worker);
+        }
+        let is_full = self.workers.len() >= self.max_workers as usize;
+        if is_full && self.workers.values().any(|worker| worker.blocked.is_none()) {
+            return None;
+        }
+        let worker = self.start_worker(actions);
+        self.take_from_idle(worker);
+        Some(worker)
+    }
+
+    fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
+        loop {
+            let worker = *self.classes[class as usize].roomy.last()?;
+            if self.workers.get(&worker).is_some_and(|row| Self::has_room(row, class)) {
+                return Some(worker);
+            }
+            self.classes[class as usize].roomy.pop();
+            if let Some(row) = self.workers.get_mut(&worker) {
+                row.is_roomy = false;
+            }
+        }
+    }
+
+    fn has_room(worker: &Worker, class: ClassId) -> bool {
+        worker.grant == Some(class)
+            && worker.is_usable()
+            && worker.blocked.is_none()
+            && worker.has_slot()
+            && (worker.queued_ns < AHEAD_NS || worker.queue.len() < 2)
+    }
+
+    /// Has the class use the worker's room, if it has enough to be worth a turn.
+    fn offer_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let Some(row) = self.workers.get_mut(&worker) else { return };
+        let Some(class) = row.grant else { return };
+        let has_enough = row.queued_ns <= AHEAD_NS / 2 || row.queue.len() < 2;
+        if !has_enough || !Self::has_room(row, class) {
+            return;
+        }
+        if !std::mem::replace(&mut row.is_roomy, true) {
+            self.classes[class as usize].roomy.push(worker);
+        }
+        self.schedule_class(class, actions);
+    }
+
+    /// Sends a task to a worker that has the grant of its class.
+    fn ready_to_dispatched(&mut self, id: TaskId, worker: ClientId, actions: &mut Vec<Action>) {
+        let task = self.tasks.get_mut(&id).expect("a queued task is in the table");
+        // Not known: as long as all that may be ahead, so that nothing waits behind it but one.
+        let estimate = self.templates.get(&task.submit.template).map_or(0, |row| row.estimate_ns);
+        let estimate = if estimate == 0 { AHEAD_NS } else { estimate };
+        let row = self.workers.get_mut(&worker).expect("the place was found just now");
+        let was_idle = row.queue.is_empty();
+        let ticket = row.push(id, estimate);
+        task.phase = Phase::Dispatched(worker, ticket);
+        let value_of = |id| {
+            let object = self.objects.get(id).expect("a task holds its arguments");
+            object.value.clone().expect("a ready task's arguments are sealed")
+        };
+        let (args, args_object) = match &task.submit.args {
+            Args::Inline(bytes) => (Value::Data(Payload::Inline(bytes.clone())), None),
+            Args::Stored(object) => (value_of(object), Some(*object)),
+        };
+        let run = Run {
+            ticket,
+            task: id,
+            attempt: task.attempt,
+            skip: task.published,
+            template: task.submit.template,
+            name: task.submit.name.clone(),
+            args,
+            args_object,
+            resolved: task.submit.waits.iter().map(|id| (*id, value_of(id))).collect(),
+        };
+        actions.push(Action::Run(worker, run));
+        if was_idle {
+            self.running += 1;
+            if !row.is_roomy && Self::has_room(row, task.class) {
+                row.is_roomy = true;
+                self.classes[task.class as usize].roomy.push(worker);
+            }
+        }
+        self.tell_reader(id, actions);
+    }
+
+    /// Takes a dispatch off a worker's queue; the caller says what becomes of the task.
+    pub(crate) fn take_off(&mut self, worker: ClientId, ticket: Ticket) -> Option<TaskId> {
+        let row = self.workers.get_mut(&worker)?;
+        let task = row.remove(ticket)?;
+        if row.queue.is_empty() {
+            self.busy_to_idle(worker);
+        }
+        Some(task)
+    }
+
+    /// After `take_off`, and after the task's end: the worker's room, or the worker, is used.
+    pub(crate) fn use_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        if self.workers.get(&worker).is_some_and(|row| row.grant.is_none()) {
+            self.schedule(actions);
+        } else {
+            self.offer_room(worker, actions);
+        }
+    }
+
+    /// The queue is empty: the grant goes back.
+    fn busy_to_idle(&mut self, worker: ClientId) {
+        let row = self.workers.get_mut(&worker).expect("the caller has it");
+        let blocked = row.blocked.take();
+        if blocked.is_none() {
+            self.running -= 1;
+        }
+        if let Some(class) = row.grant.take() {
+            self.give_back_grant(class, blocked);
+        }
+        self.list_idle(worker);
+    }
+
+    fn give_back_grant(&mut self, class: ClassId, blocked: Option<Blocked>) {
+        let row = &mut self.classes[class as usize];
+        self.resources.give(&row.demand);
+        match blocked {
+            None => row.running -= 1,
+            Some(Blocked { is_lent: true, .. }) => self.resources.take_cpu(row.demand.cpu()),
+            Some(_) => {}
+        }
+    }
+
+    fn list_idle(&mut self, worker: ClientId) {
+        let row = self.workers.get_mut(&worker).expect("the caller has it");
+        if row.is_usable() {
+            self.idle_counter += 1;
+            row.idle_key = Some(self.idle_counter);
+            row.idle_since_ns = self.now_ns;
+            self.idle.insert((self.idle_counter, worker));
+        }
+    }
+
+    /// Makes sure that an idle worker gets no task.
+    fn take_from_idle(&mut self, worker: ClientId) {
+        let key = self.workers.get_mut(&worker).and_then(|row| row.idle_key.take());
+        if let Some(key) = key {
+            self.idle.remove(&(key, worker));
+        }
+    }
+
+    /// Asks for one more worker; it counts as idle from now on, and may be sent messages.
+    pub(crate) fn start_worker(&mut self, actions: &mut Vec<Action>) -> ClientId {
+        let worker = ClientId(self.next_worker);
+        self.next_worker += 1;
+        self.workers.insert(worker, Worker::new());
+        self.list_idle(worker);
+        actions.push(Action::Spawn(worker));
+        worker
+    }
+
+    /// A worker idles although tasks wait behind others: half of the longest queue moves over.
+    fn recall_for_idle(&mut self, actions: &mut Vec<Action>) {
+        if self.idle.is_empty() {
+            return;
+        }
+        let longest = self
+            .workers
+            .iter()
+            .filter(|(_, row)| row.queue.len() > 1 && row.blocked.is_none())
+            .max_by_key(|(_, row)| row.queue.len());
+        let Some((worker, row)) = longest else { return };
+        let class = row.grant.expect("a worker with a queue has a grant");
+        if !self.resources.fits(&self.classes[class as usize].demand) {
+            return;
+        }
+        let keep = row.queue.len().div_ceil(2);
+        for dispatch in row.queue.iter().skip(keep).rev() {
+            actions.push(Action::Revoke(*worker, dispatch.ticket));
+        }
+    }
+
+    /// The runtime took a dispatch back.
+    pub(crate) fn dispatched_to_ready(
+        &mut self,
+        worker: ClientId,
+        ticket: Ticket,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(id) = self.take_off(worker, ticket) else { return };
+        if self.tasks[&id].cancel.is_some() {
+            self.fail_cancelled(id, actions);
+        } else {
+            self.waiting_to_ready(id, Place::Front, actions);
+        }
+        self.use_room(worker, actions);
+    }
+
+    /// A worker's task sleeps: nothing may wait behind it, and its CPU may go to others.
+    pub(crate) fn running_to_blocked(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let waits_in_vain = self.waits_for_the_queue(worker);
+        let since_ns = self.now_ns;
+        let row = self.worker(worker);
+        if row.blocked.is_some() {
+            return;
+        }
+        row.blocked = Some(Blocked { since_ns, is_lent: false });
+        for dispatch in row.queue.iter().skip(1).rev() {
+            actions.push(Action::Revoke(worker, dispatch.ticket));
+        }
+        let class = row.grant.expect("a worker with a task has a grant");
+        self.running -= 1;
+        self.classes[class as usize].running -= 1;
+        self.blocked.insert((since_ns + LEND_AFTER_NS, worker));
+        if waits_in_vain {
+            self.lend_cpu(worker, actions);
+        }
+    }
+
+    fn lend_cpu(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let row = self.workers.get_mut(&worker).expect("a blocked worker is in the table");
+        let Some(blocked) = &mut row.blocked else { return };
+        self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
+        if !std::mem::replace(&mut blocked.is_lent, true) {
+            let class = row.grant.expect("a worker with a task has a grant");
+            self.resources.give_cpu(self.classes[class as usize].demand.cpu());
+            self.schedule(actions);
+        }
+    }
+
+    /// It goes on, before those who wait for a CPU: there may be fewer than none for a while.
+    pub(crate) fn blocked_to_running(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let row = self.worker(worker);
+        let Some(blocked) = row.blocked.take() else { return };
+        let class = row.grant.expect("a worker with a task has a grant");
+        self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
+        let class = &mut self.classes[class as usize];
+        class.running += 1;
+        if blocked.is_lent {
+            self.resources.take_cpu(class.demand.cpu());
+        }
+        self.running += 1;
+        self.offer_room(worker, actions);
+    }
+
+    /// Time has passed.
+    pub(crate) fn on_tick(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+        self.now_ns = self.now_ns.max(now_ns);
+        while let Some((due, worker)) = self.blocked.first().copied() {
+            if due > self.now_ns {
+                break;
+            }
+            self.lend_cpu(worker, actions);
+        }
+        while let Some((key, worker)) = self.surplus_worker() {
+            if self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS > self.now_ns {
+                break;
+            }
+            self.idle.remove(&(key, worker));
+            let row = self.worker(worker);
+            row.idle_key = None;
+            row.life = Life::Leaving;
+            actions.push(Action::Retire(worker));
+        }
+    }
+
+    /// The worker that has idled longest, if there are more than at first.
+    pub(crate) fn surplus_worker(&self) -> Option<(u64, ClientId)> {
+        let first = self.idle.first().copied()?;
+        let is_surplus = self.workers.len() > self.prestart as usize;
+        // One that is still starting has not idled.
+        (is_surplus && self.workers[&first.1].life == Life::Up).then_some(first)
+    }
+
+    /// A worker is gone: what it had not started goes elsewhere for free.
+    pub(crate) fn remove_worker(
+        &mut self,
+        worker: ClientId,
+        death: &crate::value::Death,
+        started: &[Ticket],
+        actions: &mut Vec<Action>,
+    ) {
+        self.take_from_idle(worker);
+        let Some(row) = self.workers.remove(&worker) else { return };
+        if let Some(blocked) = row.blocked {
+            self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
+        }
+        if row.is_running() {
+            self.running -= 1;
+        }
+        if let Some(class) = row.grant {
+            self.give_back_grant(class, row.blocked);
+        }
+        self.forget_all_of(worker);
+        for (held, count) in row.ledger {
+            for _ in 0..count {
+                self.let_go(held, actions);
+            }
+        }
+        let has_failed_to_start = row.life == Life::Starting;
+        self.start_failures = if has_failed_to_start { self.start_failures + 1 } else { 0 };
+        // From the back, so that each goes to the front of its queue and the order stays.
+        for (place, dispatch) in row.queue.iter().enumerate().rev() {
+            let id = dispatch.task;
+            let has_started = started.contains(&dispatch.ticket);
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if task.cancel.is_some() {
+                self.fail_cancelled(id, actions);
+            } else if has_started && !task.take_retry() {
+                let task_name = task.name();
+                self.fail_crashed(id, task_name, death.clone(), actions);
+            } else if !has_started && place == 0 && self.start_failures >= MOST_START_FAILURES {
+                self.start_failures = 0;
+                let task_name = task.name();
+                self.fail_to_start(id, task_name, death.clone(), actions);
+            } else {
+                self.waiting_to_ready(id, Place::Front, actions);
+            }
+        }
+        self.schedule(actions);
+    }
+
+    /// Stops a task, and its children if asked.
+    pub(crate) fn cancel(&mut self, root: TaskId, how: Cancel, actions: &mut Vec<Action>) {
+        let mut ids = vec![root];
+        while let Some(id) = ids.pop() {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if how.recursive && task.children > 0 {
+                let is_child = |task: &crate::task::Task| task.submit.parent == Some(id);
+                ids.extend(self.tasks.iter().filter(|(_, task)| is_child(task)).map(|(id, _)| *id));
+            }
+            let task = self.tasks.get_mut(&id).expect("looked up just now");
+            task.cancel = Some(how);
+            match task.phase {
+                Phase::Waiting(_) => self.fail_cancelled(id, actions),
+                Phase::Ready => {
+                    let class = task.class;
+                    self.classes[class as usize].queue.retain(|other| *other != id);
+                    self.fail_cancelled(id, actions);
+                }
+                Phase::Dispatched(worker, ticket) => actions.push(Action::Revoke(worker, ticket)),
+            }
+        }
+    }
+
+    /// A cancelled task had been claimed before it could be taken back.
+    pub(crate) fn interrupt(
+        &mut self,
+        worker: ClientId,
+        ticket: Ticket,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = self.workers.get(&worker).and_then(|row| row.find(ticket));
+        let Some(how) = id.and_then(|id| self.tasks.get(&id)?.cancel) else { return };
+        if how.force {
+            self.condemn(worker, "its task was cancelled by force", actions);
+        } else {
+            actions.push(Action::Interrupt(worker, ticket));
+        }
+    }
+
+    pub(crate) fn worker(&mut self, worker: ClientId) -> &mut Worker {
+        self.workers.get_mut(&worker).expect("the caller knows that it is there")
+    }
+
+    /// Has a worker killed; what it still says does not count.
+    pub(crate) fn condemn(
+        &mut self,
+        worker: ClientId,
+        why: &'static str,
+        actions: &mut Vec<Action>,
+    ) {
+        self.take_from_idle(worker);
+        let row = self.worker(worker);
+        if row.life != Life::Condemned {
+            row.life = Life::Condemned;
+            actions.push(Action::Kill(worker, why));
+        }
+    }
+
+    /// Averages how long tasks of a template run.
+    pub(crate) fn learn(&mut self, id: TaskId, ran_ns: u64) {
+        let template = self.tasks[&id].submit.template;
+        if let Some(row) = self.templates.get_mut(&template) {
+            let known = row.estimate_ns;
+            let fresh = ran_ns.clamp(1, 1 << 40);
+            row.estimate_ns = if known == 0 { fresh } else { (known * 7 + fresh) / 8 }.max(1);
+        }
+    }
+}
+
+/// A template with what is known of its tasks.
+#[derive(Debug)]
+pub(crate) struct KnownTemplate {
+    pub(crate) template: Arc<crate::event::Template>,
+    pub(crate) class: ClassId,
+    /// How long its tasks run; 0 until one has.
+    pub(crate) estimate_ns: u64,
+}

@@ -1,0 +1,234 @@
+//! Values arrive: objects are sealed, items published, tasks end.
+//!
+//! Invariants: an object is sealed at most once, and a value that nobody keeps is not stored. Whatever
+//! way a task ends, every one of its returns is sealed, or its stream has ended, before it leaves the
+//! table. All items that were published before an error stay, in order.
+
+use std::sync::Arc;
+
+use crate::action::Action;
+use crate::event::{Args, End, Held, Outcome, Returns};
+use crate::id::{ClientId, ObjectId, TaskId};
+use crate::node::Node;
+use crate::object::Waiter;
+use crate::scheduler::Place;
+use crate::task::Phase;
+use crate::value::{Death, Failure, NONE, Payload, Value};
+
+impl Node {
+    /// Seals a pending object, if anybody keeps it, and lets those who wait for it go on.
+    pub(crate) fn pending_to_sealed(
+        &mut self,
+        id: ObjectId,
+        value: Value,
+        contains: &[Held],
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        if object.value.is_some() || object.count == 0 {
+            return;
+        }
+        if let Some(block) = value.block() {
+            self.store.adopt(block);
+        }
+        object.value = Some(value);
+        object.contains = contains.into();
+        let waiters = std::mem::take(&mut object.waiters);
+        for held in contains {
+            self.keep(*held);
+        }
+        for waiter in waiters {
+            match waiter {
+                Waiter::Task(task) => self.argument_is_ready(task, id, actions),
+                Waiter::Request(client, request) => {
+                    self.object_is_ready(client, request, id, actions);
+                }
+            }
+        }
+    }
+
+    fn argument_is_ready(&mut self, id: TaskId, argument: ObjectId, actions: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Phase::Waiting(missing) = &mut task.phase else { return };
+        *missing -= 1;
+        let is_complete = *missing == 0;
+        if self.peek(argument).is_some_and(Value::is_error) {
+            // Later, not from here: a long chain of dependents must not need a deep stack.
+            self.doomed.push((id, argument));
+        } else if is_complete {
+            self.waiting_to_ready(id, Place::Back, actions);
+        }
+    }
+
+    /// Tasks with a failed argument fail with the same error.
+    pub(crate) fn fail_doomed(&mut self, actions: &mut Vec<Action>) {
+        while let Some((id, argument)) = self.doomed.pop() {
+            // It may have another failed argument, which was faster.
+            if self.tasks.contains_key(&id) {
+                let object = &self.objects[&argument];
+                let error = object.value.clone().expect("an error is sealed");
+                let contains = object.contains.clone();
+                self.fail(id, error, &contains, actions);
+            }
+        }
+    }
+
+    /// One item, or return, of a running generator.
+    pub(crate) fn publish(
+        &mut self,
+        id: TaskId,
+        index: u64,
+        value: Value,
+        contains: &[Held],
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.published = index + 1;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return self.pending_to_sealed(id.item(index), value, contains, actions);
+        };
+        stream.published = index + 1;
+        let is_dynamic = stream.is_dynamic;
+        if stream.least_position().is_some() {
+            self.create(id.item(index));
+            self.pending_to_sealed(id.item(index), value, contains, actions);
+        } else {
+            stream.kept_from = stream.published;
+        }
+        if is_dynamic {
+            self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
+        }
+        self.serve_readers(id, actions);
+    }
+
+    /// A worker's task has ended.
+    pub(crate) fn finish(
+        &mut self,
+        worker: ClientId,
+        id: TaskId,
+        outcome: Outcome,
+        actions: &mut Vec<Action>,
+    ) {
+        self.learn(id, outcome.ran_ns);
+        let task = self.tasks.get_mut(&id).expect("a dispatched task is in the table");
+        let returns = task.template.returns;
+        let published = task.published;
+        let task_name = task.name();
+        if let Some(error) = outcome.unhandled {
+            let returns = if let Returns::Static(count) = returns { u64::from(count) } else { 0 };
+            actions.push(Action::Unhandled { task_name: Arc::clone(&task_name), returns, error });
+        }
+        match outcome.end {
+            End::Returned(values) => {
+                for (index, (value, contains)) in values.into_iter().enumerate() {
+                    self.pending_to_sealed(id.item(index as u64), value, &contains, actions);
+                }
+                self.remove_task(id, actions);
+            }
+            End::Exhausted(yielded, _, _) if yielded < published => {
+                let failure = Failure::ReplayInconsistent { task_name, yielded, published };
+                self.fail(id, Value::Failed(failure), &[], actions);
+            }
+            End::Exhausted(_, value, contains) => {
+                if returns == Returns::Streaming {
+                    self.pending_to_sealed(id.whole(), value, &contains, actions);
+                }
+                self.remove_task(id, actions);
+            }
+            End::Raised { error, holds, retry, yielded: _ } => {
+                if retry && task.take_retry() {
+                    self.waiting_to_ready(id, Place::Front, actions);
+                } else {
+                    self.fail(id, error, &holds, actions);
+                }
+            }
+            End::Cancelled => self.fail_cancelled(id, actions),
+        }
+        self.use_room(worker, actions);
+    }
+
+    /// Ends a task with an error: in every return that is not sealed, or as the last item.
+    pub(crate) fn fail(
+        &mut self,
+        id: TaskId,
+        error: Value,
+        contains: &[Held],
+        actions: &mut Vec<Action>,
+    ) {
+        let task = &self.tasks[&id];
+        let published = task.published;
+        match task.template.returns {
+            Returns::Static(count) => {
+                for index in published..u64::from(count) {
+                    self.pending_to_sealed(id.item(index), error.clone(), contains, actions);
+                }
+            }
+            Returns::Dynamic => self.publish(id, published, error, contains, actions),
+            Returns::Streaming => {
+                // An exception is in the stream only; a failure of the system is in both.
+                let whole = match &error {
+                    Value::Failed(failure) => Value::Failed(failure.clone()),
+                    _ => Value::Data(Payload::Inline(NONE.into())),
+                };
+                self.publish(id, published, error, contains, actions);
+                self.pending_to_sealed(id.whole(), whole, &[], actions);
+            }
+        }
+        self.remove_task(id, actions);
+    }
+
+    pub(crate) fn fail_cancelled(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        let task_name = self.tasks[&id].name();
+        self.fail(id, Value::Failed(Failure::Cancelled { task_name }), &[], actions);
+    }
+
+    pub(crate) fn fail_crashed(
+        &mut self,
+        id: TaskId,
+        task_name: Arc<str>,
+        death: Death,
+        actions: &mut Vec<Action>,
+    ) {
+        let failure = Failure::WorkerCrashed { task_name, death };
+        self.fail(id, Value::Failed(failure), &[], actions);
+    }
+
+    pub(crate) fn fail_to_start(
+        &mut self,
+        id: TaskId,
+        task_name: Arc<str>,
+        death: Death,
+        actions: &mut Vec<Action>,
+    ) {
+        let failure = Failure::WorkerStart { task_name, death };
+        self.fail(id, Value::Failed(failure), &[], actions);
+    }
+
+    /// The task has ended: its arguments go, its stream ends.
+    fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        let task = self.tasks.remove(&id).expect("a task ends once");
+        if let Some(parent) = task.submit.parent
+            && let Some(parent) = self.tasks.get_mut(&parent)
+        {
+            parent.children -= 1;
+        }
+        for argument in &task.submit.waits {
+            self.let_go_object(*argument);
+        }
+        if let Args::Stored(args) = task.submit.args {
+            self.let_go_object(args);
+        }
+        for held in &task.submit.holds {
+            self.let_go(*held, actions);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.has_ended = true;
+            if stream.is_dynamic {
+                self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
+            }
+            self.serve_readers(id, actions);
+            self.trim(id, actions);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Who may write where in the data segment, and when the space comes back.
+//!
+//! ```text
+//!   free ──lease──▶ Leased(client) ──seal──▶ Leased, n blocks ──end_lease──▶ n blocks ──▶ free at n = 0
+//!                       └──────────────── end_lease, no blocks ───────────────────────────▲
+//! ```
+//!
+//! Invariant: a region belongs to the allocator, or to the one client whose ledger has its
+//! `Held::Lease`, or to the sealed objects in it. A block is sealed only inside a region that its
+//! client leases, so no client can write over, or free, what it was not given.
+
+use std::collections::BTreeMap;
+
+use offset_allocator::{Allocation, Allocator};
+
+use crate::id::ClientId;
+use crate::value::{Failure, Span};
+
+/// Leases start at, and are rounded up to, multiples of this.
+pub(crate) const GRAIN: u64 = 64;
+
+struct Region {
+    span: Span,
+    holder: Option<ClientId>,
+    /// Sealed objects whose bytes lie here.
+    live: u64,
+    allocation: Allocation,
+}
+
+/// The data segment's space.
+pub(crate) struct Store {
+    capacity: u64,
+    used: u64,
+    /// Made on first use: its tables are megabytes that many sessions never need.
+    allocator: Option<Allocator>,
+    /// By offset of their first byte.
+    regions: BTreeMap<u64, Region>,
+}
+
+impl Store {
+    pub(crate) fn new(capacity: u64) -> Self {
+        // The allocator counts grains in 32 bits.
+        let capacity = capacity.min(u64::from(u32::MAX - 1) * GRAIN) / GRAIN * GRAIN;
+        Self { capacity, used: 0, allocator: None, regions: BTreeMap::new() }
+    }
+
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) const fn used(&self) -> u64 {
+        self.used
+    }
+
+    pub(crate) fn leases(&self) -> usize {
+        self.regions.values().filter(|region| region.holder.is_some()).count()
+    }
+
+    fn allocator(&mut self) -> &mut Allocator {
+        let capacity = self.capacity;
+        self.allocator.get_or_insert_with(|| {
+            // A lease is rarely under 64 KiB; each possible one costs 32 B here.
+            let most = (capacity >> 16).clamp(1 << 14, 1 << 20);
+            Allocator::with_max_allocs((capacity / GRAIN) as u32, most as u32)
+        })
+    }
+
+    /// Space for `need` bytes that only `client` may write.
+    pub(crate) fn lease(&mut self, client: ClientId, need: u64) -> Result<Span, Failure> {
+        let grains = need.div_ceil(GRAIN).max(1);
+        let free = self.capacity - self.used;
+        let full = Failure::StoreFull { need, free, capacity: self.capacity };
+        if grains > free / GRAIN {
+            return Err(full);
+        }
+        // Fits: `grains` is at most `capacity / GRAIN`.
+        let Some(allocation) = self.allocator().allocate(grains as u32) else { return Err(full) };
+        let span = Span { offset: u64::from(allocation.offset) * GRAIN, len: grains * GRAIN };
+        self.used += span.len;
+        let region = Region { span, holder: Some(client), live: 0, allocation };
+        self.regions.insert(span.offset, region);
+        Ok(span)
+    }
+
+    fn region_of(&self, span: Span) -> Option<&Region> {
+        let (_, region) = self.regions.range(..=span.offset).next_back()?;
+        (span.len > 0 && region.span.contains(span)).then_some(region)
+    }
+
+    /// Whether that client may seal a block there.
+    pub(crate) fn is_leased(&self, client: ClientId, span: Span) -> bool {
+        self.region_of(span).is_some_and(|region| region.holder == Some(client))
+    }
+
+    /// One more sealed object has its bytes there.
+    pub(crate) fn adopt(&mut self, span: Span) {
+        self.live_of(span, 1);
+    }
+
+    /// One sealed object less has its bytes there.
+    pub(crate) fn free(&mut self, span: Span) {
+        self.live_of(span, -1);
+    }
+
+    fn live_of(&mut self, span: Span, change: i64) {
+        let (start, region) = self
+            .regions
+            .range_mut(..=span.offset)
+            .next_back()
+            .expect("a block lies in a region from its seal until it is freed");
+        region.live = region.live.checked_add_signed(change).expect("freed as often as adopted");
+        let start = *start;
+        self.reclaim(start);
+    }
+
+    /// The client will seal nothing more in the region that starts there.
+    pub(crate) fn end_lease(&mut self, start: u64) {
+        if let Some(region) = self.regions.get_mut(&start) {
+            region.holder = None;
+            self.reclaim(start);
+        }
+    }
+
+    fn reclaim(&mut self, start: u64) {
+        let region = &self.regions[&start];
+        if region.live > 0 || region.holder.is_some() {
+            return;
+        }
+        let region = self.regions.remove(&start).expect("looked at just now");
+        self.used -= region.span.len;
+        self.allocator().free(region.allocation);
+    }
+
+    /// Panics unless the regions are what `leases` (client and start) and `blocks` account for.
+    pub(crate) fn check(
+        &self,
+        leases: impl Iterator<Item = (ClientId, u64)>,
+        blocks: impl Iterator<Item = Span>,
+    ) {
+        let mut live: BTreeMap<u64, u64> = self.regions.keys().map(|start| (*start, 0)).collect();
+        for span in blocks {
+            let region = self.region_of(span).expect("every block lies in a region");
+            *live.get_mut(&region.span.offset).expect("all regions are there") += 1;
+        }
+        let mut holders = 0;
+        for (client, start) in leases {
+            assert_eq!(self.regions[&start].holder, Some(client), "lease {start} of {client:?}");
+            holders += 1;
+        }
+        assert_eq!(holders, self.leases(), "each lease stands in its holder's ledger");
+        let mut end = 0;
+        let mut used = 0;
+        for (start, region) in &self.regions {
+            assert_eq!(region.live, live[start], "blocks in the region at {start}");
+            assert!(region.live > 0 || region.holder.is_some(), "region {start} is not needed");
+            assert!(*start >= end && region.span.end() <= self.capacity, "region {start} overlaps");
+            end = region.span.end();
+            used += region.span.len;
+        }
+        assert_eq!(used, self.used, "bytes in use");
+        if let Some(allocator) = &self.allocator {
+            let free = u64::from(allocator.storage_report().total_free_space) * GRAIN;
+            assert_eq!(free, self.capacity - used, "the allocator's free space");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ClientId = ClientId(1);
+
+    #[test]
+    fn region_returns_when_lease_and_last_block_are_gone() {
+        let mut store = Store::new(1 << 20);
+        let lease = store.lease(A, 1000).unwrap();
+        assert_eq!((lease.len, store.used()), (1024, 1024));
+        let block = Span { offset: lease.offset + 64, len: 100 };
+        store.adopt(block);
+        store.end_lease(lease.offset);
+        assert_eq!(store.used(), 1024);
+        store.free(block);
+        assert!(store.regions.is_empty());
+        assert_eq!(store.used(), 0);
+    }
+
+    #[test]
+    fn only_the_holder_may_seal_and_only_inside() {
+        let mut store = Store::new(1 << 20);
+        let lease = store.lease(A, 64).unwrap();
+        let other = store.lease(ClientId(2), 64).unwrap();
+        assert!(store.is_leased(A, lease));
+        assert!(!store.is_leased(A, other));
+        for (offset, len) in [(lease.offset, 65), (lease.offset, 0), (u64::MAX, 9), (0, u64::MAX)] {
+            assert!(!store.is_leased(A, Span { offset, len }));
+        }
+        store.adopt(lease);
+        store.end_lease(lease.offset);
+        assert!(!store.is_leased(A, lease));
+    }
+
+    #[test]
+    fn full_store_says_so_with_numbers() {
+        let mut store = Store::new(1 << 16);
+        let lease = store.lease(A, 1 << 15).unwrap();
+        let Err(Failure::StoreFull { need, free, capacity }) = store.lease(A, 1 << 16) else {
+            panic!("it does not fit")
+        };
+        assert_eq!((need, free, capacity), (1 << 16, 1 << 15, 1 << 16));
+        assert!(store.lease(A, u64::MAX).is_err());
+        store.end_lease(lease.offset);
+        assert!(store.lease(A, 1 << 16).is_ok());
+    }
+}

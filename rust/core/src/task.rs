@@ -1,0 +1,65 @@
+//! One call of a remote function, from its submission to its end.
+//!
+//! ```text
+//!   Waiting(n) ──args ready──▶ Ready ──dispatch──▶ Dispatched ──finished──▶ ∅, its objects sealed
+//!       │                        ▲ ▲                   │  │
+//!       │ an argument failed     │ └─ revoked ─────────┘  │ worker died, or raised and to be retried
+//!       ▼                        └────────────────────────┘ (one attempt less, if it had started)
+//!       ∅, its objects sealed with the error
+//! ```
+//!
+//! Invariant: a task in the table has at least one unsealed return, or a stream that has not ended,
+//! or returns nothing; it holds its arguments until it leaves the table.
+
+use std::sync::Arc;
+
+use crate::event::{Cancel, Submit, Template};
+use crate::id::{ClientId, Ticket};
+use crate::scheduler::ClassId;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// That many of its arguments are not there.
+    Waiting(u32),
+    /// In the queue of its class.
+    Ready,
+    /// In the ring of a worker, or running there.
+    Dispatched(ClientId, Ticket),
+}
+
+/// One task that has not ended.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) submit: Submit,
+    pub(crate) template: Arc<Template>,
+    pub(crate) class: ClassId,
+    pub(crate) phase: Phase,
+    /// 0 for the first attempt.
+    pub(crate) attempt: u32,
+    /// Attempts left after a failure; below 0 there is no end of them.
+    pub(crate) retries: i32,
+    /// Returns or items that attempts so far have sealed.
+    pub(crate) published: u64,
+    pub(crate) cancel: Option<Cancel>,
+    /// Tasks in the table whose parent this is; spares the search when it is cancelled.
+    pub(crate) children: u32,
+}
+
+impl Task {
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(self.submit.name.as_ref().unwrap_or(&self.template.name))
+    }
+
+    /// Uses up one retry; false if there is none, or the task is to end.
+    pub(crate) fn take_retry(&mut self) -> bool {
+        if self.cancel.is_some() || self.retries == 0 {
+            return false;
+        }
+        if self.retries > 0 {
+            self.retries -= 1;
+        }
+        self.attempt += 1;
+        true
+    }
+}

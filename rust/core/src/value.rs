@@ -1,0 +1,206 @@
+//! What an object can hold, and where its bytes are.
+//!
+//! Invariant: a `Value` never changes. Inline bytes are private to the process that holds them; a
+//! block's bytes lie in the data segment and stay valid while the object that names it is counted.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::TaskId;
+
+/// Small immutable bytes, shared within a process without copying.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Bytes(pub Arc<[u8]>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({} B)", self.0.len())
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(bytes.into())
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+/// A place in the data segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// Distance from the start of the segment, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl Span {
+    /// One past the last byte.
+    pub const fn end(self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+
+    /// Whether `other` lies inside.
+    pub const fn contains(self, other: Self) -> bool {
+        self.offset <= other.offset && other.end() <= self.end()
+    }
+}
+
+/// The packed `None` of Python, for tasks that ended without a value of their own.
+pub const NONE: &[u8] = &[1, 0];
+
+/// Packed bytes, wherever they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// Rides in messages.
+    Inline(Bytes),
+    /// Lies sealed in the data segment.
+    Block(Span),
+}
+
+/// What a sealed object holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Value {
+    /// A packed Python value.
+    Data(Payload),
+    /// A packed `RayTaskError`: `get` raises it, dependents inherit it.
+    Raised(Payload),
+    /// A failure that the node itself saw; raised like `Raised`.
+    Failed(Failure),
+    /// The live generator behind a dynamic ref.
+    Stream(TaskId),
+}
+
+impl Value {
+    /// Whether `get` of it raises.
+    pub const fn is_error(&self) -> bool {
+        matches!(self, Self::Raised(_) | Self::Failed(_))
+    }
+
+    /// The bytes of it, when it has any.
+    pub const fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Data(payload) | Self::Raised(payload) => Some(payload),
+            Self::Failed(_) | Self::Stream(_) => None,
+        }
+    }
+
+    /// The block of it, when it lies in the segment.
+    pub const fn block(&self) -> Option<Span> {
+        match self.payload() {
+            Some(Payload::Block(span)) => Some(*span),
+            _ => None,
+        }
+    }
+}
+
+/// Why the node itself failed a task or a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// The worker died with its task, and no retry was left.
+    #[error("the worker died unexpectedly while executing {task_name}: {death}")]
+    WorkerCrashed {
+        /// Name of the task.
+        task_name: Arc<str>,
+        /// How the process ended.
+        death: Death,
+    },
+    /// No worker could be started for it.
+    #[error("no worker process could be started for {task_name}: {death}")]
+    WorkerStart {
+        /// Name of the task.
+        task_name: Arc<str>,
+        /// How the last attempt ended.
+        death: Death,
+    },
+    /// Cancelled by `cancel`.
+    #[error("task {task_name} was cancelled")]
+    Cancelled {
+        /// Name of the task.
+        task_name: Arc<str>,
+    },
+    /// The data segment has no room.
+    #[error("store full: need {need} B; {free} of {capacity} B free")]
+    StoreFull {
+        /// Bytes asked for.
+        need: u64,
+        /// Bytes not in use.
+        free: u64,
+        /// Bytes in all.
+        capacity: u64,
+    },
+    /// A retried generator ended before the items that were already published.
+    #[error(
+        "{task_name} yielded {yielded} items when it was run again, but {published} items were \
+         published before"
+    )]
+    ReplayInconsistent {
+        /// Name of the task.
+        task_name: Arc<str>,
+        /// Items of the replay.
+        yielded: u64,
+        /// Items published by the attempts before.
+        published: u64,
+    },
+    /// The object was freed, or never existed in this session.
+    #[error("the object is not (or no longer) known")]
+    Unknown,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Its process id; 0 if it never started.
+    pub pid: u32,
+    /// Exit code, when it left by itself.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// What else is known, such as the error of a failed start; may be empty.
+    pub note: Arc<str>,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {}", self.pid)?;
+        if let Some(code) = self.exit_code {
+            write!(f, ", exit code {code}")?;
+        }
+        if let Some(signal) = self.signal {
+            write!(f, ", signal {signal}")?;
+        }
+        if !self.note.is_empty() {
+            write!(f, ", {}", self.note)?;
+        }
+        Ok(())
+    }
+}

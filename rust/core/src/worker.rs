@@ -1,0 +1,121 @@
+//! One worker process, as the node sees it.
+//!
+//! ```text
+//!   Starting ──started──▶ Up ──retire──▶ Leaving ──┐
+//!       └───────────────── died ◀──────────────────┴── Condemned (broke the protocol, or is to be killed)
+//!
+//!   queue:  [ running │ dispatched ahead … ]     the oldest ticket is believed to run
+//! ```
+//!
+//! Invariants: a worker with a queue holds the grant of one class, and all its dispatches are of that
+//! class; one without a queue holds none. Every live ticket's slot (`ticket % SLOTS`) is its own.
+//! The ledger has all that its process holds.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Held;
+use crate::id::{TaskId, Ticket};
+use crate::scheduler::ClassId;
+
+/// Claim slots of a worker.
+pub(crate) const SLOTS: u64 = 256;
+
+/// Where a worker's process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Asked for.
+    Starting,
+    /// There.
+    Up,
+    /// Asked to leave; gets no more tasks.
+    Leaving,
+    /// To be killed; nothing that it says counts any more.
+    Condemned,
+}
+
+/// One task in a worker's ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispatch {
+    pub(crate) ticket: Ticket,
+    pub(crate) task: TaskId,
+    pub(crate) estimate_ns: u64,
+}
+
+/// A worker's task sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blocked {
+    pub(crate) since_ns: u64,
+    /// Its CPU has been given back.
+    pub(crate) is_lent: bool,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) life: Life,
+    pub(crate) queue: VecDeque<Dispatch>,
+    /// Sum of the estimates in the queue.
+    pub(crate) queued_ns: u64,
+    pub(crate) grant: Option<ClassId>,
+    pub(crate) blocked: Option<Blocked>,
+    pub(crate) ledger: FxHashMap<Held, u32>,
+    next_ticket: u64,
+    /// Its key in the list of idle workers.
+    pub(crate) idle_key: Option<u64>,
+    pub(crate) idle_since_ns: u64,
+    /// On its class's list of workers with room.
+    pub(crate) is_roomy: bool,
+}
+
+impl Worker {
+    pub(crate) fn new() -> Self {
+        Self {
+            life: Life::Starting,
+            queue: VecDeque::new(),
+            queued_ns: 0,
+            grant: None,
+            blocked: None,
+            ledger: FxHashMap::default(),
+            next_ticket: 0,
+            idle_key: None,
+            idle_since_ns: 0,
+            is_roomy: false,
+        }
+    }
+
+    /// Whether it may be given tasks.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.life, Life::Starting | Life::Up)
+    }
+
+    /// Whether the slot of the next ticket is free.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.queue.front().is_none_or(|oldest| self.next_ticket - oldest.ticket.0 < SLOTS)
+    }
+
+    pub(crate) fn push(&mut self, task: TaskId, estimate_ns: u64) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.queued_ns += estimate_ns;
+        self.queue.push_back(Dispatch { ticket, task, estimate_ns });
+        ticket
+    }
+
+    pub(crate) fn find(&self, ticket: Ticket) -> Option<TaskId> {
+        self.queue.iter().find(|dispatch| dispatch.ticket == ticket).map(|dispatch| dispatch.task)
+    }
+
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<TaskId> {
+        let place = self.queue.iter().position(|dispatch| dispatch.ticket == ticket)?;
+        let dispatch = self.queue.remove(place)?;
+        self.queued_ns -= dispatch.estimate_ns;
+        Some(dispatch.task)
+    }
+
+    /// Whether its task is executing, as far as is known.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.queue.is_empty() && self.blocked.is_none()
+    }
+}
