@@ -1,0 +1,52 @@
+//! Memory of a Python object, borrowed through the buffer protocol while it is packed.
+//!
+//! Invariant: the bytes stay valid while the `Buffer` lives, because the exporter keeps them for it.
+//! Another Python thread may change them while we copy without the GIL; so could it with `pickle`
+//! between two buffers. The copy then has some mixture of both, never anything else's memory.
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::PyBufferError;
+use pyo3::prelude::*;
+
+/// One contiguous buffer.
+pub(crate) struct Buffer(PyUntypedBuffer);
+
+impl Buffer {
+    /// Borrows the memory of `object`, which must be contiguous in C or Fortran order.
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = PyUntypedBuffer::get(object)?;
+        if !buffer.is_c_contiguous() && !buffer.is_fortran_contiguous() {
+            return Err(PyBufferError::new_err("the buffer is not contiguous"));
+        }
+        Ok(Self(buffer))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len_bytes()
+    }
+
+    pub(crate) fn is_c_contiguous(&self) -> bool {
+        self.0.is_c_contiguous()
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
+    pub(crate) fn format(&self) -> &[u8] {
+        self.0.format().to_bytes()
+    }
+
+    /// The memory.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.len() == 0 {
+            return &[];
+        }
+        #[allow(unsafe_code, reason = "the buffer protocol hands out a pointer")]
+        // SAFETY: the exporter guarantees `len_bytes` readable bytes at `buf_ptr` until the buffer is
+        // released, which our borrow of `self.0` prevents; they are contiguous (checked in `of`).
+        unsafe {
+            std::slice::from_raw_parts(self.0.buf_ptr().cast(), self.len())
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! `Client`: the current session as Python sees it. Each method converts, calls, converts.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use skate_core::action::Reply;
+use skate_core::event::{Cancel, Request, Returns, Template as Definition, Waitable};
+use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId};
+use skate_core::value::Bytes;
+
+use crate::answer::Asker;
+use crate::error::{self, Error};
+use crate::host::Host;
+use crate::mailbox::Mailbox;
+use crate::object_ref::{ObjectRef, hex, task_bytes};
+use crate::pack;
+use crate::session::Session;
+use crate::stream::Stream;
+use crate::template::Template;
+use crate::unpack;
+use crate::view::Pinned;
+use crate::wire::{self, RetryOn, TemplateBody};
+use crate::worker::Worker;
+
+/// `returns` of a template that stands for `"dynamic"`.
+pub(crate) const DYNAMIC: i64 = -1;
+/// `returns` of a template that stands for `"streaming"`.
+pub(crate) const STREAMING: i64 = -2;
+
+enum Role {
+    Driver(Arc<Host>),
+    Worker(Arc<Worker>),
+    /// Borrowed for one call by other classes of this crate.
+    Any,
+}
+
+/// This process's connection to the node.
+#[pyclass(frozen, module = "skate._native")]
+pub(crate) struct Client {
+    pub(crate) session: Arc<Session>,
+    role: Role,
+}
+
+impl Client {
+    pub(crate) const fn driver(session: Arc<Session>, host: Arc<Host>) -> Self {
+        Self { session, role: Role::Driver(host) }
+    }
+
+    pub(crate) const fn worker(session: Arc<Session>, worker: Arc<Worker>) -> Self {
+        Self { session, role: Role::Worker(worker) }
+    }
+
+    pub(crate) fn of(session: &Arc<Session>) -> Self {
+        Self { session: Arc::clone(session), role: Role::Any }
+    }
+
+    fn host(&self, what: &'static str) -> Result<&Arc<Host>, Error> {
+        match &self.role {
+            Role::Driver(host) => Ok(host),
+            Role::Worker(_) | Role::Any => Err(Error::DriverOnly(what)),
+        }
+    }
+
+    fn values(&self, py: Python<'_>, ids: &[ObjectId], reply: Reply) -> PyResult<Vec<Py<PyAny>>> {
+        // All pins are adopted before the first value is unpacked, which may raise.
+        let session = &self.session;
+        match reply {
+            Reply::Values { values, pins: _ } => {
+                let adopt = |(id, value): (&ObjectId, &_)| Pinned::adopt(session, *id, value);
+                let blocks = ids.iter().zip(&values).map(adopt).collect::<Result<Vec<_>, _>>()?;
+                let pairs = values.iter().zip(blocks);
+                pairs
+                    .map(|(value, block)| unpack::value(session, py, value, block.as_ref()))
+                    .collect()
+            }
+            Reply::Error { place, value, pin: _ } => {
+                let block = match ids.get(place as usize) {
+                    Some(id) => Pinned::adopt(session, *id, &value)?,
+                    None => None,
+                };
+                Ok(vec![unpack::value(session, py, &value, block.as_ref())?])
+            }
+            Reply::Failed(failure) => Err(Error::Failed(failure).into()),
+            other => unreachable!("the node answers a get with {other:?}"),
+        }
+    }
+}
+
+/// The task behind something that can be cancelled.
+fn task_of(target: &Bound<'_, PyAny>) -> PyResult<TaskId> {
+    if let Ok(reference) = target.cast_exact::<ObjectRef>() {
+        return Ok(reference.get().check_current()?.task);
+    }
+    match target.cast::<Stream>() {
+        Ok(stream) => Ok(stream.get().task()),
+        Err(_) => Err(error::wrong_type("cancel", "an ObjectRef or a generator", target)),
+    }
+}
+
+fn waitable_of(
+    session: &Session,
+    function: &str,
+    waitable: &Bound<'_, PyAny>,
+) -> PyResult<Waitable> {
+    if let Ok(reference) = waitable.cast_exact::<ObjectRef>() {
+        return Ok(Waitable::Object(reference.get().check(session)?));
+    }
+    let stream = waitable.cast::<Stream>();
+    stream
+        .map(|stream| stream.get().waitable())
+        .map_err(|_| error::wrong_type(function, "ObjectRefs and generators", waitable))
+}
+
+#[pymethods]
+impl Client {
+    #[getter]
+    const fn is_driver(&self) -> bool {
+        matches!(self.role, Role::Driver(_))
+    }
+
+    #[getter]
+    fn session(&self) -> String {
+        hex(&self.session.nonce.to_be_bytes())
+    }
+
+    #[getter]
+    fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    #[getter]
+    fn client_id(&self) -> u32 {
+        let ClientId(id) = self.session.client;
+        id
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call defines a whole template")]
+    #[pyo3(signature = (name, function, resources, returns, max_retries, retry_exceptions, window, /))]
+    fn template(
+        &self,
+        name: &str,
+        function: &[u8],
+        resources: Vec<(String, u64)>,
+        returns: i64,
+        max_retries: i32,
+        retry_exceptions: &Bound<'_, PyAny>,
+        window: Option<u32>,
+    ) -> PyResult<Template> {
+        let session = &self.session;
+        session.check()?;
+        let mut hasher = SipHasher13::new();
+        std::hash::Hasher::write(&mut hasher, function);
+        let hash = FunctionId(hasher.finish128().as_u128());
+        session.transport.export(session, hash, Bytes::from(function));
+        let retry = if let Ok(classes) = retry_exceptions.extract::<Vec<u8>>() {
+            RetryOn::Classes(Bytes::from(&classes[..]))
+        } else if retry_exceptions.is_truthy()? {
+            RetryOn::Everything
+        } else {
+            RetryOn::Nothing
+        };
+        let mut body = Vec::new();
+        wire::encode(&TemplateBody { retry }, &mut body);
+        let returns = match returns {
+            DYNAMIC => Returns::Dynamic,
+            STREAMING => Returns::Streaming,
+            count => Returns::Static(u32::try_from(count)?),
+        };
+        let id = session.next_template();
+        let name: Arc<str> = name.into();
+        let definition = Definition {
+            name: Arc::clone(&name),
+            function: hash,
+            resources: resources.into_iter().map(|(name, amount)| (name.into(), amount)).collect(),
+            returns,
+            max_retries,
+            window,
+            body: Bytes::from(&body[..]),
+        };
+        session.send(Request::Define(id, Arc::new(definition)));
+        Ok(Template { session: Arc::clone(session), id, name, returns })
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<ObjectRef>> {
+        self.session.check()?;
+        let packed = pack::value(value)?;
+        let id = self.session.put(py, packed)?;
+        self.session.own(py, id)
+    }
+
+    #[pyo3(signature = (refs, timeout_s, /))]
+    fn get(
+        &self,
+        py: Python<'_>,
+        refs: &Bound<'_, PyAny>,
+        timeout_s: Option<f64>,
+    ) -> PyResult<Py<PyList>> {
+        let session = &self.session;
+        session.check()?;
+        let timeout = error::timeout("get", timeout_s)?;
+        let ids = refs
+            .try_iter()?
+            .map(|reference| {
+                let reference = reference?;
+                match reference.cast_exact::<ObjectRef>() {
+                    Ok(reference) => Ok(reference.get().check(session)?),
+                    Err(_) => Err(error::wrong_type("get", "ObjectRefs", &reference)),
+                }
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let reply = session.ask(py, timeout, |id| Request::Get(id, ids[..].into()))?;
+        Ok(PyList::new(py, self.values(py, &ids, reply)?)?.unbind())
+    }
+
+    #[pyo3(signature = (reference, timeout_s, /))]
+    pub(crate) fn get_one(
+        &self,
+        py: Python<'_>,
+        reference: &Bound<'_, ObjectRef>,
+        timeout_s: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let session = &self.session;
+        session.check()?;
+        let id = reference.get().check(session)?;
+        if let Some(value) = session.transport.peek(session, id) {
+            let block = Pinned::adopt(session, id, &value)?;
+            return unpack::value(session, py, &value, block.as_ref());
+        }
+        let timeout = error::timeout("get", timeout_s)?;
+        let reply = session.ask(py, timeout, |request| Request::Get(request, [id].into()))?;
+        let mut values = self.values(py, &[id], reply)?;
+        Ok(values.pop().expect("one value for one ref"))
+    }
+
+    #[pyo3(signature = (waitables, count, timeout_s, /))]
+    fn wait(
+        &self,
+        py: Python<'_>,
+        waitables: &Bound<'_, PyAny>,
+        count: u32,
+        timeout_s: Option<f64>,
+    ) -> PyResult<Vec<u32>> {
+        let session = &self.session;
+        session.check()?;
+        let timeout = error::timeout("wait", timeout_s)?;
+        let on = waitables
+            .try_iter()?
+            .map(|waitable| waitable_of(session, "wait", &waitable?))
+            .collect::<PyResult<Vec<_>>>()?;
+        session.wait(py, &on, count, timeout)
+    }
+
+    #[pyo3(signature = (waitable, mailbox, token, /))]
+    fn watch(
+        &self,
+        waitable: &Bound<'_, PyAny>,
+        mailbox: &Bound<'_, Mailbox>,
+        token: u64,
+    ) -> PyResult<u64> {
+        let session = &self.session;
+        session.check()?;
+        let on = [waitable_of(session, "watch", waitable)?].into();
+        let request = session.next_request();
+        session.answers.expect(request, Asker::Mail(Arc::clone(&mailbox.get().mail), token));
+        session.listen();
+        session.send(Request::Wait(request, on, 1, skate_core::event::Patience::Until));
+        Ok(request.0)
+    }
+
+    #[pyo3(signature = (request, /))]
+    fn forget(&self, request: u64) {
+        if self.session.check().is_ok() && self.session.answers.forget(RequestId(request)) {
+            self.session.send(Request::Forget(RequestId(request)));
+        }
+    }
+
+    #[pyo3(signature = (target, force, recursive, /))]
+    fn cancel(&self, target: &Bound<'_, PyAny>, force: bool, recursive: bool) -> PyResult<()> {
+        self.session.check()?;
+        self.session.send(Request::Cancel(task_of(target)?, Cancel { force, recursive }));
+        Ok(())
+    }
+
+    fn resources<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.session.check()?;
+        let Reply::Resources(rows) = self.session.ask(py, None, Request::Resources)? else {
+            unreachable!("the node answers a question for resources with them")
+        };
+        let table = PyDict::new(py);
+        for (name, total, available) in rows {
+            // Available may be negative while blocked tasks take their CPU back.
+            table.set_item(&*name, (total as f64 / 1e4, available.max(0) as f64 / 1e4))?;
+        }
+        Ok(table)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.session.check()?;
+        let table = PyDict::new(py);
+        for (name, count) in self.host("statistics")?.statistics(&self.session) {
+            table.set_item(name, count)?;
+        }
+        Ok(table)
+    }
+
+    fn current_task(&self) -> Option<(String, String, u32)> {
+        match &self.role {
+            Role::Worker(worker) => worker.current().map(|(task, name, attempt)| {
+                (hex(&task_bytes(self.session.nonce, task)), name.to_string(), attempt)
+            }),
+            Role::Driver(_) | Role::Any => None,
+        }
+    }
+
+    fn is_canceled(&self) -> bool {
+        match &self.role {
+            Role::Worker(worker) => worker.is_cancelled(),
+            Role::Driver(_) | Role::Any => false,
+        }
+    }
+
+    fn notices(&self) -> PyResult<Mailbox> {
+        Ok(Mailbox { mail: Arc::clone(self.host("notices")?.notices()) })
+    }
+
+    fn describe_workers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let rows = self.host("describe_workers")?.describe_workers().into_iter().map(|row| {
+            let table = PyDict::new(py);
+            table.set_item("client_id", row.client.0)?;
+            table.set_item("pid", row.pid)?;
+            table.set_item("state", row.state)?;
+            table.set_item("task_name", row.task_name.as_deref())?;
+            Ok(table)
+        });
+        PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.role {
+            Role::Worker(worker) => worker.run(&self.session, py),
+            Role::Driver(_) | Role::Any => Ok(()),
+        }
+    }
+
+    fn close(&self, py: Python<'_>) {
+        self.session.close();
+        if let Role::Driver(host) = &self.role {
+            py.detach(|| host.shut_down());
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! The embedded node: the pure machine of `skate-core`, and what its actions do in this process.
+//!
+//! ```text
+//!   driver's threads ── Transport::send ──┐
+//!   workers' rings ──── Engine::poll ─────┼──▶ lock ─▶ Node::step ─▶ actions ─▶ rings, signals, answers
+//!   watcher (deaths, time) ───────────────┘
+//! ```
+//!
+//! Invariant: the lock is held for one turn: events, their actions, and the bells at the end. Under
+//! it nothing waits, and no Python runs; a thread may hold the GIL while it takes the lock, and never
+//! takes the GIL while it holds the lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
+use rustix::process::Signal;
+use skate_core::action::{Action, Run};
+use skate_core::event::{Event, Held, Request, Template};
+use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId, TemplateId};
+use skate_core::node::{Config, Node};
+use skate_core::value::{Bytes, Death, Value};
+use skate_shm::control::Control;
+use skate_shm::doorbell::Doorbell;
+use skate_shm::hub::Hub;
+use skate_shm::watch::Process;
+
+use crate::answer::Answers;
+use crate::error::Result;
+use crate::handles::Handles;
+use crate::link::{Doom, Link};
+use crate::mailbox::{Letter, Mail};
+use crate::notice::Notice;
+use crate::pump::Engine;
+use crate::session::{Leased, Session, Transport};
+use crate::watcher::{Order, Watcher};
+use crate::wire::{ToNode, ToWorker};
+
+/// Messages taken from one worker before the next one's turn.
+const BATCH: usize = 256;
+/// Submissions between two looks at the rings while nobody waits.
+const SUBMITS_PER_POLL: u32 = 64;
+
+/// One line about a worker, for people.
+pub(crate) struct WorkerRow {
+    pub(crate) client: ClientId,
+    pub(crate) pid: u32,
+    pub(crate) state: &'static str,
+    pub(crate) task_name: Option<Arc<str>>,
+}
+
+struct State {
+    node: Node,
+    actions: Vec<Action>,
+    links: FxHashMap<ClientId, Link>,
+    /// Keys of `links`, in the order of their turns.
+    turns: Vec<ClientId>,
+    functions: FxHashMap<FunctionId, Bytes>,
+    templates: FxHashMap<TemplateId, Arc<Template>>,
+    scratch: Vec<u8>,
+    /// Workers to be rung at the end of the turn.
+    to_ring: Vec<ClientId>,
+    submits: u32,
+}
+
+impl State {
+    /// Does something that the worker must be woken for.
+    fn tell(&mut self, worker: ClientId, tell: impl FnOnce(&mut Link, &mut Vec<u8>)) {
+        if let Some(link) = self.links.get_mut(&worker) {
+            tell(link, &mut self.scratch);
+            if link.is_to_be_rung() {
+                self.to_ring.push(worker);
+            }
+        }
+    }
+}
+
+/// The node of this process.
+pub(crate) struct Host {
+    state: Mutex<State>,
+    hub: Hub,
+    handles: Arc<Handles>,
+    answers: Arc<Answers>,
+    notices: Arc<Mail>,
+    watcher: Watcher,
+    began: Instant,
+    running: AtomicU32,
+    cpus: u32,
+}
+
+impl Host {
+    pub(crate) fn new(
+        config: Config,
+        hub: Hub,
+        handles: Arc<Handles>,
+        answers: Arc<Answers>,
+        watcher: Watcher,
+    ) -> Result<Arc<Self>> {
+        let mut actions = Vec::new();
+        let node = Node::new(&config, &mut actions);
+        let host = Arc::new(Self {
+            state: Mutex::new(State {
+                node,
+                actions,
+                links: FxHashMap::default(),
+                turns: Vec::new(),
+                functions: FxHashMap::default(),
+                templates: FxHashMap::default(),
+                scratch: Vec::new(),
+                to_ring: Vec::new(),
+                submits: 0,
+            }),
+            hub,
+            handles,
+            answers,
+            notices: Mail::new()?,
+            watcher,
+            began: Instant::now(),
+            running: AtomicU32::new(0),
+            cpus: crate::usable_cpus(),
+        });
+        // Workers that the node wants from the start.
+        host.turn(|_, _| {});
+        Ok(host)
+    }
+
+    /// One turn: events in, their actions carried out, workers rung.
+    fn turn<T>(&self, work: impl FnOnce(&Self, &mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = work(self, &mut state);
+        self.finish(state);
+        result
+    }
+
+    fn finish(&self, mut guard: MutexGuard<'_, State>) {
+        self.settle(&mut guard);
+        self.watcher.want(guard.node.deadline());
+    }
+
+    /// Carries out what is left, and tells the workers.
+    fn settle(&self, state: &mut State) {
+        self.carry_out(state);
+        let running = state.node.running();
+        if running != self.running.swap(running, Ordering::Relaxed) {
+            self.hub.hints().set_running(running);
+        }
+        for worker in state.to_ring.drain(..) {
+            if let Some(link) = state.links.get_mut(&worker) {
+                link.ring();
+            }
+        }
+    }
+
+    fn step(&self, state: &mut State, event: Event) {
+        state.node.step(event, &mut state.actions);
+        self.carry_out(state);
+    }
+
+    fn request(&self, state: &mut State, client: ClientId, request: Request) {
+        if let Request::Define(id, template) = &request {
+            state.templates.insert(*id, Arc::clone(template));
+        }
+        self.step(state, Event::Client(client, request));
+    }
+
+    /// Tells the node what the driver's handles have gathered, around the request that goes with it.
+    fn flush(&self, state: &mut State, request: Option<Request>) {
+        let pending = self.handles.take();
+        for held in pending.holds {
+            self.step(state, Event::Client(ClientId::DRIVER, Request::Hold(held)));
+        }
+        if let Some(request) = request {
+            self.request(state, ClientId::DRIVER, request);
+        }
+        for held in pending.releases {
+            self.step(state, Event::Client(ClientId::DRIVER, Request::Release(held)));
+        }
+    }
+
+    fn tick(&self, state: &mut State) {
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        state.node.step(Event::Tick(now), &mut state.actions);
+    }
+
+    /// Does what the node has decided, and what follows from that.
+    fn carry_out(&self, state: &mut State) {
+        while !state.actions.is_empty() {
+            let mut actions = std::mem::take(&mut state.actions);
+            for action in actions.drain(..) {
+                self.act(state, action);
+            }
+            if state.actions.is_empty() {
+                // Keeps the allocation.
+                state.actions = actions;
+            }
+        }
+    }
+
+    fn act(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Spawn(worker) => self.spawn(state, worker),
+            Action::Run(worker, run) => Self::send_run(state, worker, run),
+            Action::Revoke(worker, ticket) => {
+                let is_revoked = state.links.get(&worker).is_some_and(|link| link.revoke(ticket));
+                let event = if is_revoked {
+                    Event::Revoked(worker, ticket)
+                } else {
+                    Event::RevokeRefused(worker, ticket)
+                };
+                state.node.step(event, &mut state.actions);
+            }
+            Action::Reply(ClientId::DRIVER, request, reply) => {
+                if let Some(reply) = self.answers.deliver(request, reply)
+                    && let Some(session) = Session::current()
+                {
+                    session.give_back(reply);
+                }
+                // A leader that is parked must hear of an answer that another thread brought about.
+                self.hub.bell().ring(skate_shm::doorbell::Urgency::Relaxed);
+            }
+            Action::Reply(worker, request, reply) => {
+                let message = ToWorker::Reply(request, reply);
+                state.tell(worker, |link, scratch| link.send(&message, scratch));
+            }
+            Action::Credit(worker, ticket, taken) => {
+                state.tell(worker, |link, _| link.grant(ticket, taken));
+            }
+            Action::StreamDropped(worker, ticket) => {
+                state.tell(worker, |link, _| link.drop_stream(ticket));
+            }
+            Action::Interrupt(worker, ticket) => {
+                if let Some(link) = state.links.get(&worker) {
+                    link.cancel(ticket);
+                    // It may have ended by itself; its death is on the way then.
+                    let _ = link.process.as_ref().map(|process| process.signal(Signal::INT));
+                }
+            }
+            Action::Kill(worker, _reason) => {
+                if let Some(link) = state.links.get_mut(&worker) {
+                    link.doom = Doom::Kill;
+                    let _ = link.process.as_ref().map(|process| process.signal(Signal::KILL));
+                }
+            }
+            Action::Retire(worker) => {
+                state.tell(worker, |link, scratch| link.send(&ToWorker::Leave, scratch));
+            }
+            Action::Unhandled { task_name, returns, error } => {
+                self.notify(Notice::Unhandled { task_name, returns, error });
+            }
+            Action::Infeasible { task_name, missing } => {
+                self.notify(Notice::Infeasible { task_name, missing });
+            }
+        }
+    }
+
+    /// Sends a dispatch, after what the worker has not seen of its template.
+    fn send_run(state: &mut State, worker: ClientId, run: Run) {
+        let State { links, templates, functions, .. } = state;
+        let Some(link) = links.get_mut(&worker) else { return };
+        let template = templates.get(&run.template);
+        let template = template.filter(|_| link.is_new_template(run.template)).cloned();
+        let function = template.as_ref().filter(|template| link.is_new_function(template));
+        let function = function.and_then(|template| {
+            Some((template.function, functions.get(&template.function)?.clone()))
+        });
+        state.tell(worker, |link, scratch| {
+            if let Some((id, bytes)) = function {
+                link.send(&ToWorker::Function(id, bytes), scratch);
+            }
+            if let Some(template) = template {
+                link.send(&ToWorker::Define(run.template, template), scratch);
+            }
+            link.run(run, scratch);
+        });
+    }
+
+    fn notify(&self, notice: Notice) {
+        self.notices.post(notice.kind(), Letter::Notice(notice));
+    }
+
+    fn spawn(&self, state: &mut State, worker: ClientId) {
+        match Control::create() {
+            Ok((control, fd)) => {
+                state.links.insert(worker, Link::new(control));
+                state.turns.push(worker);
+                self.watcher.order(Order::Spawn { worker, control: fd });
+            }
+            Err(error) => {
+                self.watcher.order(Order::Failed { worker, note: error.to_string() });
+            }
+        }
+    }
+
+    /// Reads every ring; the Engine's poll, for a caller that has the lock.
+    fn read_rings(&self, state: &mut State) {
+        for turn in 0..state.turns.len() {
+            let worker = state.turns[turn];
+            self.read_ring(state, worker, BATCH);
+        }
+    }
+
+    fn read_ring(&self, state: &mut State, worker: ClientId, most: usize) {
+        for _ in 0..most {
+            let Some(link) = state.links.get_mut(&worker) else { return };
+            match link.receive(&mut state.scratch) {
+                Ok(Some(ToNode::Request(request))) => self.request(state, worker, request),
+                Ok(Some(ToNode::Function(id, bytes))) => {
+                    link.knows_function(id);
+                    state.functions.insert(id, bytes);
+                }
+                Ok(None) => break,
+                Err(()) => {
+                    self.act(state, Action::Kill(worker, "it wrote what is no message"));
+                    break;
+                }
+            }
+        }
+        state.tell(worker, |link, _| {
+            link.note_read();
+            link.send_backlog();
+        });
+    }
+
+    /// The zygote has forked a worker.
+    pub(crate) fn worker_started(&self, worker: ClientId, process: Process) {
+        self.turn(|host, state| {
+            let Some(link) = state.links.get_mut(&worker) else { return };
+            if link.doom == Doom::Kill {
+                let _ = process.signal(Signal::KILL);
+            }
+            link.process = Some(process);
+            host.step(state, Event::WorkerStarted(worker));
+        });
+    }
+
+    /// A worker has ended, or could not be made: its ring is read to the end, then its holdings go.
+    pub(crate) fn worker_died(&self, worker: ClientId, death: Death) {
+        self.turn(|host, state| {
+            host.tick(state);
+            host.read_ring(state, worker, usize::MAX);
+            let started = state.links.get(&worker).map_or_else(Vec::new, Link::started);
+            host.step(state, Event::WorkerDied(worker, death, started));
+            state.links.remove(&worker);
+            state.turns.retain(|turn| *turn != worker);
+        });
+        // It may have died between marking somebody awake and waking them.
+        self.hub.bell().ring_always();
+    }
+
+    /// Lets the node do what is due; says how long until the next time. For the watcher's thread.
+    pub(crate) fn on_time(&self) -> Option<Duration> {
+        let mut state = self.state.lock();
+        self.tick(&mut state);
+        self.settle(&mut state);
+        let deadline = state.node.deadline();
+        self.watcher.set_next(deadline);
+        let now = self.began.elapsed();
+        deadline.map(|deadline| Duration::from_nanos(deadline).saturating_sub(now))
+    }
+
+    pub(crate) fn pid_of(&self, worker: ClientId) -> u32 {
+        self.state.lock().links.get(&worker).map_or(0, Link::pid)
+    }
+
+    pub(crate) const fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
+
+    pub(crate) const fn notices(&self) -> &Arc<Mail> {
+        &self.notices
+    }
+
+    pub(crate) const fn handles(&self) -> &Arc<Handles> {
+        &self.handles
+    }
+
+    /// Counters of the node, with the drops made so far.
+    pub(crate) fn statistics(&self, _session: &Session) -> [(&'static str, u64); 17] {
+        self.turn(|host, state| {
+            host.flush(state, None);
+            host.read_rings(state);
+            crate::statistics::table(&state.node.statistics())
+        })
+    }
+
+    pub(crate) fn describe_workers(&self) -> Vec<WorkerRow> {
+        let state = self.state.lock();
+        let row = |client: &ClientId| {
+            let link = state.links.get(client)?;
+            let task_name = state.node.running_on(*client).map(|(_, name)| name);
+            let state = match (&link.process, &task_name) {
+                (None, _) => "STARTING",
+                (Some(_), None) => "IDLE",
+                (Some(_), Some(_)) => "RUNNING",
+            };
+            Some(WorkerRow { client: *client, pid: link.pid(), state, task_name })
+        };
+        state.turns.iter().filter_map(row).collect()
+    }
+
+    /// Ends every process of the session; returns when none is left.
+    pub(crate) fn shut_down(&self) {
+        self.watcher.shut_down();
+        // What workers said last, such as errors that nobody fetched.
+        self.poll();
+        self.hub.bell().ring_always();
+        self.notices.close();
+    }
+}
+
+impl Engine for Host {
+    fn poll(&self) {
+        self.turn(|host, state| {
+            host.tick(state);
+            host.flush(state, None);
+            host.read_rings(state);
+        });
+    }
+
+    fn has_work(&self) -> bool {
+        self.state.lock().links.values().any(Link::has_work)
+    }
+
+    fn bell(&self) -> &Doorbell {
+        self.hub.bell()
+    }
+
+    fn may_spin(&self) -> bool {
+        self.running.load(Ordering::Relaxed) < self.cpus
+    }
+
+    fn has_background(&self) -> bool {
+        true
+    }
+}
+
+impl Transport for Host {
+    fn send(&self, _session: &Session, request: Request) {
+        self.turn(|host, state| {
+            if matches!(request, Request::Submit(_)) {
+                state.submits += 1;
+                if state.submits % SUBMITS_PER_POLL == 0 {
+                    host.read_rings(state);
+                }
+            }
+            host.flush(state, Some(request));
+        });
+    }
+
+    fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
+        self.state.lock().functions.entry(function).or_insert(bytes);
+    }
+
+    fn try_flush(&self, _session: &Session) {
+        if let Some(mut state) = self.state.try_lock() {
+            self.flush(&mut state, None);
+            self.finish(state);
+        }
+    }
+
+    fn note_dirty(&self) {
+        self.watcher.note_dirty();
+    }
+
+    fn peek(&self, _session: &Session, object: ObjectId) -> Option<Value> {
+        let mut state = self.state.lock();
+        let value = state.node.peek(object)?.clone();
+        if value.block().is_some() {
+            let pin = Request::Hold(Held::Pin(object));
+            self.request(&mut state, ClientId::DRIVER, pin);
+            self.finish(state);
+        }
+        Some(value)
+    }
+
+    fn allocate(&self, session: &Session, py: Python<'_>, size: u64) -> PyResult<Leased> {
+        let span = session.lease(py, size)?;
+        Ok(Leased { span, spent: Some(Held::Lease(span.offset)) })
+    }
+
+    fn engine(&self) -> &dyn Engine {
+        self
+    }
+
+    fn listen(&self, _session: &Session) {
+        // The driver's background thread always listens.
+    }
+
+    fn current_task(&self) -> Option<TaskId> {
+        None
+    }
+
+    fn holds_resources(&self) -> bool {
+        false
+    }
+
+    fn blocked(&self, _session: &Session, _is_blocked: bool) {}
+}

@@ -1,0 +1,95 @@
+//! `skate._native`: the bindings. They translate; what is decided is decided in `skate-core`.
+//!
+//! ```text
+//!   a call      client, template, object_ref, stream      one file per class that Python sees
+//!   its bytes   pack, unpack, buffer, view                values to payloads and back
+//!   its way     session ─▶ host (driver) │ worker         one protocol, two transports
+//!   waiting     pump, answer, background, mailbox         whoever waits, drives
+//!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
+//!   executing   worker ─▶ execute                         a task, in its worker
+//! ```
+#![deny(unsafe_code)]
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+#![allow(clippy::unused_self, reason = "methods of Python classes have a self")]
+#![allow(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
+
+mod answer;
+mod background;
+mod buffer;
+mod client;
+mod error;
+mod execute;
+mod handles;
+mod host;
+mod link;
+mod mailbox;
+mod modules;
+mod notice;
+mod object_ref;
+mod output;
+mod pack;
+mod pump;
+mod sentinel;
+mod session;
+mod start;
+mod statistics;
+mod stream;
+mod template;
+mod ticker;
+mod unpack;
+mod view;
+mod watcher;
+mod wire;
+mod worker;
+mod zygote;
+
+use std::sync::OnceLock;
+use std::thread::ThreadId;
+
+use pyo3::prelude::*;
+
+/// Processors that this process may use.
+fn usable_cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1))
+}
+
+/// Fills `bytes` with random ones.
+fn random(bytes: &mut [u8]) -> error::Result<()> {
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
+        .map(drop)
+        .map_err(|errno| error::Error::System("getrandom", errno))
+}
+
+static MAIN_THREAD: OnceLock<ThreadId> = OnceLock::new();
+
+/// Whether this is the thread that runs tasks.
+fn is_main_thread() -> bool {
+    MAIN_THREAD.get() == Some(&std::thread::current().id())
+}
+
+/// Ends a worker that cannot understand its node any more.
+fn abandon(why: &str) -> ! {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "skate: {why}; this worker ends");
+    std::process::abort()
+}
+
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("ABI3", cfg!(feature = "abi3"))?;
+    module.add("DYNAMIC", client::DYNAMIC)?;
+    module.add("STREAMING", client::STREAMING)?;
+    module.add_class::<client::Client>()?;
+    module.add_class::<template::Template>()?;
+    module.add_class::<object_ref::ObjectRef>()?;
+    module.add_class::<stream::Stream>()?;
+    module.add_class::<mailbox::Mailbox>()?;
+    module.add_class::<view::View>()?;
+    module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
+    module.add_function(wrap_pyfunction!(stream::rebuild_dynamic, module)?)?;
+    module.add_function(wrap_pyfunction!(start::start, module)?)?;
+    module.add_function(wrap_pyfunction!(start::join, module)?)?;
+    module.add_function(wrap_pyfunction!(start::bind_types, module)?)?;
+    module.add_function(wrap_pyfunction!(start::disable_in_child, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! A queue with an eventfd: where answers for event loops, callbacks and people arrive.
+//!
+//! Invariant: the descriptor is readable exactly while the queue is not empty or is closed. Posting
+//! never waits and never touches Python, so the node may post.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skate_core::action::Reply;
+use skate_shm::fd::Event;
+
+use crate::error::{self, Result};
+use crate::notice::Notice;
+
+/// One thing in a mailbox.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// The answer to a request that was asked asynchronously.
+    Reply(Reply),
+    /// Something that people should see.
+    Notice(Notice),
+}
+
+struct Queue {
+    letters: VecDeque<(u64, Letter)>,
+    closed: bool,
+}
+
+/// The Rust side of a mailbox.
+pub(crate) struct Mail {
+    queue: Mutex<Queue>,
+    event: Event,
+}
+
+impl Mail {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let event = Event::new().map_err(|errno| error::Error::System("eventfd", errno))?;
+        let queue = Queue { letters: VecDeque::new(), closed: false };
+        Ok(Arc::new(Self { queue: Mutex::new(queue), event }))
+    }
+
+    /// Puts a letter in; gives a reply back if the mailbox is closed.
+    pub(crate) fn post(&self, token: u64, letter: Letter) -> Option<Reply> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return match letter {
+                Letter::Reply(reply) => Some(reply),
+                Letter::Notice(_) => None,
+            };
+        }
+        queue.letters.push_back((token, letter));
+        if queue.letters.len() == 1 {
+            self.event.set();
+        }
+        None
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.lock().letters.len()
+    }
+
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+        self.event.set();
+    }
+
+    fn take(&self) -> VecDeque<(u64, Letter)> {
+        let mut queue = self.queue.lock();
+        if !queue.closed {
+            self.event.clear();
+        }
+        std::mem::take(&mut queue.letters)
+    }
+
+    fn is_empty(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.letters.is_empty() && !queue.closed
+    }
+
+    /// Sleeps until there is something, at most `timeout`; false if a signal came.
+    fn sleep(&self, timeout: Option<Duration>) -> bool {
+        // Longer than the kernel can say is for ever.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut fds = [PollFd::from_borrowed_fd(self.event.as_fd(), PollFlags::IN)];
+        poll(&mut fds, timeout.as_ref()) != Err(rustix::io::Errno::INTR)
+    }
+}
+
+/// Where answers to asynchronous questions arrive.
+#[pyclass(frozen, module = "skate._native")]
+pub(crate) struct Mailbox {
+    pub(crate) mail: Arc<Mail>,
+}
+
+#[pymethods]
+impl Mailbox {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Self { mail: Mail::new()? })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.mail.event.as_fd().as_raw_fd()
+    }
+
+    fn take(&self, py: Python<'_>) -> PyResult<Vec<(u64, Py<PyAny>)>> {
+        self.mail
+            .take()
+            .into_iter()
+            .map(|(token, letter)| {
+                let what = match letter {
+                    Letter::Reply(_) => py.None(),
+                    Letter::Notice(notice) => notice.to_python(py)?,
+                };
+                Ok((token, what))
+            })
+            .collect()
+    }
+
+    #[pyo3(signature = (timeout_s=None, /))]
+    fn wait(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<Vec<(u64, Py<PyAny>)>> {
+        let timeout = error::timeout("Mailbox.wait", timeout_s)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while self.mail.is_empty() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            py.detach(|| self.mail.sleep(left));
+            py.check_signals()?;
+        }
+        self.take(py)
+    }
+
+    fn close(&self) {
+        self.mail.close();
+    }
+}

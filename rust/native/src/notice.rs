@@ -1,0 +1,51 @@
+//! What people should see: lines of workers, errors that no ref carries, tasks that cannot start.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use skate_core::value::{Bytes, Payload};
+
+use crate::unpack;
+
+/// One thing that people should see.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A line that a worker wrote.
+    Line { is_stderr: bool, pid: u32, label: Arc<str>, text: String },
+    /// An error of a task whose returns were all made before.
+    Unhandled { task_name: Arc<str>, returns: u64, error: Bytes },
+    /// A task that asks for more than there is: resource, asked, there (in 1/10000).
+    Infeasible { task_name: Arc<str>, missing: Vec<(Arc<str>, u64, u64)> },
+}
+
+impl Notice {
+    /// The token under which it is posted.
+    pub(crate) const fn kind(&self) -> u64 {
+        match self {
+            Self::Line { .. } => 0,
+            Self::Unhandled { .. } => 1,
+            Self::Infeasible { .. } => 2,
+        }
+    }
+
+    pub(crate) fn to_python(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            Self::Line { is_stderr, pid, label, text } => {
+                (*is_stderr, *pid, &**label, text).into_pyobject(py)?.into_any().unbind()
+            }
+            Self::Unhandled { task_name, returns, error } => {
+                let error = unpack::payload(py, &Payload::Inline(error.clone()), None)?;
+                (&**task_name, *returns, error).into_pyobject(py)?.into_any().unbind()
+            }
+            Self::Infeasible { task_name, missing } => {
+                let missing: Vec<_> = missing
+                    .iter()
+                    .map(|(name, asked, there)| {
+                        (name.to_string(), *asked as f64 / 1e4, *there as f64 / 1e4)
+                    })
+                    .collect();
+                (&**task_name, missing).into_pyobject(py)?.into_any().unbind()
+            }
+        })
+    }
+}

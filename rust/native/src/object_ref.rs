@@ -1,0 +1,206 @@
+//! `ObjectRef`: one handle on one object.
+//!
+//! ```text
+//!   binary, 28 bytes:  session (8) ┊ 0 (4) ┊ task (8) ┊ job (4) ┊ index (4)
+//!                      └──────────────── task id (24) ────────┘
+//! ```
+//!
+//! Invariant: while a ref lives, its client holds the object; dropping it appends to a list and
+//! never waits, blocks or calls Python.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple, PyType};
+use skate_core::event::Held;
+use skate_core::id::{ObjectId, TaskId};
+
+use crate::error::{Error, Result};
+use crate::modules;
+use crate::pack;
+use crate::session::Session;
+
+/// Bytes of the binary form.
+const LEN: usize = 28;
+/// The one job of a session.
+const JOB: u32 = 1;
+
+/// A reference to one immutable value, present or still to come.
+#[pyclass(frozen, module = "skate._native")]
+pub(crate) struct ObjectRef {
+    id: ObjectId,
+    nonce: u64,
+    /// None for refs that name nothing: nil and random ones.
+    session: Option<Arc<Session>>,
+}
+
+impl ObjectRef {
+    /// Takes over a handle that this client has already, or that `hold` has just noted.
+    pub(crate) fn adopt(session: &Arc<Session>, id: ObjectId) -> Self {
+        Self { id, nonce: session.nonce, session: Some(Arc::clone(session)) }
+    }
+
+    /// The id, if the current session can do something with it.
+    pub(crate) fn check_current(&self) -> Result<ObjectId> {
+        self.check(&*Session::require()?)
+    }
+
+    /// The id, if that session can do something with it.
+    pub(crate) fn check(&self, session: &Session) -> Result<ObjectId> {
+        if session.nonce == self.nonce { Ok(self.id) } else { Err(Error::Stale(self.__repr__())) }
+    }
+
+    fn bytes(&self) -> [u8; LEN] {
+        if self.is_nil() {
+            return [0xff; LEN];
+        }
+        let mut bytes = [0; LEN];
+        bytes[..24].copy_from_slice(&task_bytes(self.nonce, self.id.task));
+        bytes[24..].copy_from_slice(&self.id.index.to_le_bytes());
+        bytes
+    }
+}
+
+/// The 24 bytes of a task's id.
+pub(crate) fn task_bytes(nonce: u64, task: TaskId) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&nonce.to_be_bytes());
+    bytes[12..20].copy_from_slice(&task.0.to_be_bytes());
+    bytes[20..].copy_from_slice(&JOB.to_be_bytes());
+    bytes
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes any text");
+        text
+    })
+}
+
+const NIL: ObjectId = ObjectId { task: TaskId(u64::MAX), index: u32::MAX };
+
+impl Drop for ObjectRef {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            session.release(Held::Object(self.id));
+        }
+    }
+}
+
+#[pymethods]
+impl ObjectRef {
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        class: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let alias = class.py().import("types")?.getattr("GenericAlias")?;
+        alias.call1((class, item))
+    }
+
+    #[staticmethod]
+    fn nil() -> Self {
+        Self { id: NIL, nonce: u64::MAX, session: None }
+    }
+
+    #[staticmethod]
+    fn from_random() -> Result<Self> {
+        let mut bytes = [0; 8];
+        crate::random(&mut bytes)?;
+        let id = ObjectId { task: TaskId(u64::from_le_bytes(bytes)), index: 1 };
+        Ok(Self { id, nonce: 0, session: None })
+    }
+
+    fn hex(&self) -> String {
+        hex(&self.bytes())
+    }
+
+    fn binary<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.bytes())
+    }
+
+    fn is_nil(&self) -> bool {
+        self.id == NIL
+    }
+
+    fn task_id(&self) -> String {
+        hex(&self.bytes()[..24])
+    }
+
+    fn job_id(&self) -> String {
+        hex(&JOB.to_be_bytes())
+    }
+
+    fn future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        modules::asynchronous(slf.py())?.call_method1(intern!(slf.py(), "future"), (slf,))
+    }
+
+    fn _on_completed(slf: &Bound<'_, Self>, callback: Bound<'_, PyAny>) -> PyResult<()> {
+        let module = modules::asynchronous(slf.py())?;
+        module.call_method1(intern!(slf.py(), "on_completed"), (slf, callback)).map(drop)
+    }
+
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let awaitable = modules::asynchronous(slf.py())?
+            .call_method1(intern!(slf.py(), "await_ref"), (slf,))?;
+        awaitable.call_method0(intern!(slf.py(), "__await__"))
+    }
+
+    fn __hash__(&self) -> u64 {
+        // Ids are counters, which is what a dict likes best; the index tells siblings apart.
+        self.id.task.0.wrapping_mul(31).wrapping_add(u64::from(self.id.index)) ^ self.nonce
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other
+            .cast_exact::<Self>()
+            .is_ok_and(|other| other.get().id == self.id && other.get().nonce == self.nonce)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("ObjectRef({})", self.hex())
+    }
+
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.session.is_some() {
+            let held = Held::Object(this.check_current()?);
+            if !pack::note_contained(held) {
+                // A pickle that skate does not see may be loaded at any time: the object stays for
+                // the rest of the session.
+                Session::require()?.hold(held);
+            }
+        }
+        let rebuild = py.import("skate._native")?.getattr(intern!(py, "rebuild_ref"))?;
+        Ok((rebuild, PyTuple::new(py, [PyBytes::new(py, &this.bytes())])?))
+    }
+}
+
+/// The ref that `ObjectRef.__reduce__` wrote.
+#[pyfunction]
+pub(crate) fn rebuild_ref(bytes: &[u8]) -> PyResult<ObjectRef> {
+    let bytes: [u8; LEN] = bytes.try_into().map_err(|_| {
+        PyValueError::new_err(format!("ObjectRef: expected {LEN} bytes, got {}", bytes.len()))
+    })?;
+    if bytes == [0xff; LEN] {
+        return Ok(ObjectRef::nil());
+    }
+    let part = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let index = u32::from_le_bytes(bytes[24..].try_into().expect("4 bytes"));
+    let (nonce, id) = (part(0), ObjectId { task: TaskId(part(12)), index });
+    if nonce == 0 {
+        return Ok(ObjectRef { id, nonce, session: None });
+    }
+    let session = Session::require()?;
+    if session.nonce != nonce {
+        return Err(Error::Stale(format!("ObjectRef({})", hex(&bytes))).into());
+    }
+    session.hold(Held::Object(id));
+    Ok(ObjectRef::adopt(&session, id))
+}

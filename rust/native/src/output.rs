@@ -1,0 +1,88 @@
+//! Lines of a worker's standard output or error, with the task that wrote them.
+//!
+//! A worker writes `\x1e<label>\x1f` before its first output under a new label; everything after it
+//! on the same pipe has that label. Output of C code, which writes no marker, inherits the last one.
+//!
+//! Invariant: a worker never waits for the driver to print. Lines that nobody takes are dropped
+//! beyond [`MOST_LINES`], and the number that was dropped is a line of its own.
+
+use std::sync::Arc;
+
+use crate::mailbox::{Letter, Mail};
+use crate::notice::Notice;
+
+const LABEL_START: u8 = 0x1e;
+const LABEL_END: u8 = 0x1f;
+/// Lines that may wait for the driver's Python.
+const MOST_LINES: usize = 10_000;
+/// A longer line is cut in pieces.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// One pipe of one worker.
+pub(crate) struct Output {
+    is_stderr: bool,
+    label: Arc<str>,
+    line: Vec<u8>,
+    /// The label under way, while its end has not been read.
+    marker: Option<Vec<u8>>,
+    dropped: u64,
+}
+
+impl Output {
+    pub(crate) fn new(is_stderr: bool) -> Self {
+        Self { is_stderr, label: "".into(), line: Vec::new(), marker: None, dropped: 0 }
+    }
+
+    /// Takes what was read from the pipe.
+    pub(crate) fn feed(&mut self, pid: u32, bytes: &[u8], mail: &Mail) {
+        for byte in bytes {
+            match (&mut self.marker, *byte) {
+                (Some(marker), LABEL_END) => {
+                    self.label = String::from_utf8_lossy(marker).into();
+                    self.marker = None;
+                }
+                (Some(marker), byte) if marker.len() < LONGEST_LINE => marker.push(byte),
+                (Some(_), _) => self.marker = None,
+                (None, LABEL_START) => {
+                    // A line that another task began is its own.
+                    self.end_line(pid, mail);
+                    self.marker = Some(Vec::new());
+                }
+                (None, b'\n') => self.post_line(pid, mail),
+                (None, byte) => {
+                    self.line.push(byte);
+                    if self.line.len() >= LONGEST_LINE {
+                        self.post_line(pid, mail);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pipe is closed: what has no newline is a line, too.
+    pub(crate) fn end_line(&mut self, pid: u32, mail: &Mail) {
+        if !self.line.is_empty() {
+            self.post_line(pid, mail);
+        }
+    }
+
+    fn post_line(&mut self, pid: u32, mail: &Mail) {
+        let text = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        if mail.len() >= MOST_LINES {
+            self.dropped += 1;
+            return;
+        }
+        if self.dropped > 0 {
+            let text = format!("[{} lines were dropped]", std::mem::take(&mut self.dropped));
+            self.post(pid, text, mail);
+        }
+        self.post(pid, text, mail);
+    }
+
+    fn post(&self, pid: u32, text: String, mail: &Mail) {
+        let (is_stderr, label) = (self.is_stderr, Arc::clone(&self.label));
+        let notice = Notice::Line { is_stderr, pid, label, text };
+        mail.post(notice.kind(), Letter::Notice(notice));
+    }
+}

@@ -1,0 +1,423 @@
+//! One client of the node: what a driver and a worker have in common.
+//!
+//! ```text
+//!   Session ── ids, handles, open answers ── Transport ──▶ in-process node (driver: host.rs)
+//!                                                     └──▶ ring pair       (worker: worker.rs)
+//! ```
+//!
+//! Invariant: at most one session is current in a process. Handles and views keep theirs, so one that
+//! has ended hears their drops and ignores them. After a fork in user code no session is usable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use pyo3::prelude::*;
+use skate_core::action::Reply;
+use skate_core::event::{Held, Patience, Request, Waitable};
+use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
+use skate_core::value::{Bytes, Payload, Span, Value};
+use skate_shm::segment::Segment;
+use smallvec::SmallVec;
+
+use crate::answer::{Answers, Asker, Seat};
+use crate::error::{Error, Result};
+use crate::handles::Handles;
+use crate::object_ref::ObjectRef;
+use crate::pack::Packed;
+use crate::pump::{Engine, Pump, Waited};
+
+/// Values up to here ride in messages; larger ones go to the store.
+pub(crate) const INLINE_MAX: usize = 4 << 10;
+
+/// The way to the node.
+pub(crate) trait Transport: Send + Sync {
+    /// Sends what the handles have gathered, then the request.
+    fn send(&self, session: &Session, request: Request);
+    /// Makes a function known, before the first template that names it.
+    fn export(&self, session: &Session, function: FunctionId, bytes: Bytes);
+    /// Sends what the handles have gathered, unless that would wait for another thread.
+    fn try_flush(&self, session: &Session);
+    /// A handle was dropped although nothing may be sent for long: have it flushed soon.
+    fn note_dirty(&self);
+    /// The value, if it can be had without asking; a block comes with a pin.
+    fn peek(&self, session: &Session, object: ObjectId) -> Option<Value>;
+    /// Space for a value of `size` bytes.
+    fn allocate(&self, session: &Session, py: Python<'_>, size: u64) -> PyResult<Leased>;
+    /// What drives while a thread waits.
+    fn engine(&self) -> &dyn Engine;
+    /// Makes sure that answers are heard while no thread waits.
+    fn listen(&self, session: &Session);
+    /// The task that this thread runs.
+    fn current_task(&self) -> Option<TaskId>;
+    /// Whether this thread runs a task whose CPU others could use while it sleeps.
+    fn holds_resources(&self) -> bool;
+    /// Such a thread is about to sleep, or has woken up.
+    fn blocked(&self, session: &Session, is_blocked: bool);
+}
+
+/// Space to write one value in.
+pub(crate) struct Leased {
+    pub(crate) span: Span,
+    /// A lease in which nothing more will be sealed once the message that seals this value is out.
+    pub(crate) spent: Option<Held>,
+}
+
+/// What to give back when the message under construction has been sent, or when it never will: leases
+/// whose blocks it seals, and handles on what it contains.
+#[must_use]
+pub(crate) struct Owed<'a> {
+    session: &'a Session,
+    held: SmallVec<[Held; 1]>,
+}
+
+impl Owed<'_> {
+    /// Keeps what a packed value contains until the message is out: user code may drop its own refs
+    /// before, and another thread may send that drop.
+    pub(crate) fn keep(&mut self, contained: &[Held]) {
+        for held in contained {
+            self.session.hold(*held);
+            self.held.push(*held);
+        }
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        for held in self.held.drain(..) {
+            self.session.release(held);
+        }
+    }
+}
+
+/// One client of the node.
+pub(crate) struct Session {
+    pub(crate) nonce: u64,
+    pub(crate) client: ClientId,
+    /// None once closed: views keep theirs, refs do not keep its pages.
+    segment: RwLock<Option<Arc<Segment>>>,
+    counter: AtomicU64,
+    handles: Arc<Handles>,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) pump: Pump,
+    closed: AtomicBool,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+static CURRENT: RwLock<Option<Arc<Session>>> = RwLock::new(None);
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+impl Session {
+    pub(crate) fn new(
+        nonce: u64,
+        client: ClientId,
+        segment: Arc<Segment>,
+        handles: Arc<Handles>,
+        answers: Arc<Answers>,
+        transport: Arc<dyn Transport>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            nonce,
+            client,
+            segment: RwLock::new(Some(segment)),
+            counter: AtomicU64::new(1),
+            handles,
+            answers,
+            pump: Pump::new(),
+            closed: AtomicBool::new(false),
+            transport,
+        })
+    }
+
+    /// Makes it the one that calls without a handle use.
+    pub(crate) fn make_current(self: &Arc<Self>) {
+        *CURRENT.write() = Some(Arc::clone(self));
+    }
+
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        if FORKED.load(Ordering::Relaxed) {
+            return None;
+        }
+        CURRENT.read().clone()
+    }
+
+    /// The current session, or the error that says why there is none.
+    pub(crate) fn require() -> Result<Arc<Self>> {
+        if FORKED.load(Ordering::Relaxed) {
+            return Err(Error::Forked);
+        }
+        CURRENT.read().clone().ok_or(Error::NotStarted)
+    }
+
+    /// Ends it for this process: later calls fail, later drops are ignored.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.closed.store(true, Ordering::Release);
+        *self.segment.write() = None;
+        let mut current = CURRENT.write();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, self)) {
+            *current = None;
+        }
+    }
+
+    /// In the child of a fork: nothing of the parent's session may be touched, not even its locks.
+    pub(crate) fn disable_in_child() {
+        FORKED.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses to go on with a session that cannot answer.
+    pub(crate) fn check(&self) -> Result<()> {
+        if FORKED.load(Ordering::Relaxed) {
+            Err(Error::Forked)
+        } else if self.closed.load(Ordering::Acquire) {
+            Err(Error::NotStarted)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        FORKED.load(Ordering::Relaxed) || self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn segment(&self) -> Result<Arc<Segment>> {
+        self.segment.read().clone().ok_or(Error::NotStarted)
+    }
+
+    /// Whether drops or new handles wait to be sent.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.handles.is_dirty()
+    }
+
+    pub(crate) fn next_task(&self) -> TaskId {
+        TaskId::new(self.client, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn next_request(&self) -> RequestId {
+        RequestId(self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn next_template(&self) -> TemplateId {
+        TemplateId(self.next_task().0)
+    }
+
+    /// One more handle on something that is alive through another one.
+    pub(crate) fn hold(&self, held: Held) {
+        if !self.is_silent() {
+            self.handles.hold(held);
+        }
+    }
+
+    /// One handle less. Streams at once, since much may hang on them; the rest within a few ms.
+    pub(crate) fn release(&self, held: Held) {
+        if self.is_silent() {
+            return;
+        }
+        self.handles.release(held);
+        if matches!(held, Held::Stream(_) | Held::Cursor(..) | Held::Pin(_)) {
+            self.transport.try_flush(self);
+        }
+        if self.handles.is_dirty() {
+            self.transport.note_dirty();
+        }
+    }
+
+    pub(crate) fn current_task(&self) -> Option<TaskId> {
+        self.transport.current_task()
+    }
+
+    /// Answers will come while no thread waits for them.
+    pub(crate) fn listen(&self) {
+        self.transport.listen(self);
+    }
+
+    pub(crate) fn send(&self, request: Request) {
+        self.transport.send(self, request);
+    }
+
+    /// A Python ref for an object on which this client has just got a handle.
+    pub(crate) fn own(self: &Arc<Self>, py: Python<'_>, id: ObjectId) -> PyResult<Py<ObjectRef>> {
+        Py::new(py, ObjectRef::adopt(self, id))
+    }
+
+    /// Asks and waits. On timeout or a Python exception the request is forgotten.
+    pub(crate) fn ask(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        make: impl FnOnce(RequestId) -> Request,
+    ) -> PyResult<Reply> {
+        let request = self.next_request();
+        let seat = Arc::new(Seat::default());
+        self.answers.expect(request, Asker::Thread(Arc::clone(&seat)));
+        self.send(make(request));
+        if let Some(reply) = seat.take() {
+            return Ok(reply);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let ended = self.wait_on(py, &seat, deadline);
+        if !matches!(ended, Ok(true)) && self.check().is_ok() {
+            // Either the answer was on its way, or the node says that nothing was taken: both come
+            // at once, so signals wait for it.
+            self.send(Request::Forget(request));
+            py.detach(|| {
+                while !seat.is_done() && self.check().is_ok() {
+                    let _ = self.pump.wait(self.transport.engine(), &seat, None);
+                }
+            });
+        }
+        self.answers.forget(request);
+        match (seat.take(), ended) {
+            (Some(Reply::Forgotten) | None, Ok(_)) => Err(Error::TimedOut.into()),
+            (Some(reply), Ok(_)) => Ok(reply),
+            (reply, Err(error)) => {
+                if let Some(reply) = reply {
+                    self.give_back(reply);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits on a seat, with signal handlers; false if the deadline passed first.
+    pub(crate) fn wait_on(
+        &self,
+        py: Python<'_>,
+        seat: &Arc<Seat>,
+        deadline: Option<Instant>,
+    ) -> PyResult<bool> {
+        let engine = self.transport.engine();
+        let mut is_blocked = !self.transport.holds_resources();
+        let outcome = loop {
+            // The first wait is short, so that a quick answer costs no "blocked" and "resumed".
+            let short = Instant::now() + Duration::from_micros(100);
+            let until = match deadline {
+                Some(deadline) if is_blocked || deadline < short => Some(deadline),
+                None if is_blocked => None,
+                _ => Some(short),
+            };
+            match py.detach(|| self.pump.wait(engine, seat, until)) {
+                Waited::Done => break Ok(true),
+                Waited::TimedOut if deadline.is_some_and(|end| Instant::now() >= end) => {
+                    break Ok(false);
+                }
+                Waited::TimedOut => {
+                    is_blocked = true;
+                    self.transport.blocked(self, true);
+                }
+                Waited::Signal => {
+                    if let Err(error) = py.check_signals() {
+                        break Err(error);
+                    }
+                }
+            }
+            if let Err(error) = self.check() {
+                break Err(error.into());
+            }
+        };
+        if is_blocked && self.transport.holds_resources() {
+            self.transport.blocked(self, false);
+        }
+        outcome
+    }
+
+    /// Gives back what came with an answer that nobody wants any more.
+    pub(crate) fn give_back(&self, reply: Reply) {
+        match reply {
+            Reply::Item(id) => self.release(Held::Object(id)),
+            Reply::Lease(span) => self.release(Held::Lease(span.offset)),
+            Reply::Values { pins, .. } => {
+                for object in pins {
+                    self.release(Held::Pin(object));
+                }
+            }
+            Reply::Error { pin, .. } => {
+                if let Some(object) = pin {
+                    self.release(Held::Pin(object));
+                }
+            }
+            Reply::Ready(_)
+            | Reply::Forgotten
+            | Reply::Progress { .. }
+            | Reply::End
+            | Reply::Resources(_)
+            | Reply::Failed(_) => {}
+        }
+    }
+
+    /// Collects what the next message leaves behind.
+    pub(crate) fn owed(&self) -> Owed<'_> {
+        Owed { session: self, held: SmallVec::new() }
+    }
+
+    /// Puts packed bytes where they stay: into the message, or sealed into the store.
+    pub(crate) fn place(
+        &self,
+        py: Python<'_>,
+        packed: &Packed,
+        owed: &mut Owed<'_>,
+    ) -> PyResult<Payload> {
+        let size = packed.len();
+        if size <= INLINE_MAX {
+            return Ok(Payload::Inline(match packed.as_head() {
+                Some(head) => head.into(),
+                None => Bytes::from(&packed.to_vec()[..]),
+            }));
+        }
+        let leased = self.transport.allocate(self, py, size as u64)?;
+        owed.held.extend(leased.spent);
+        let span = Span { offset: leased.span.offset, len: size as u64 };
+        let segment = self.segment()?;
+        let place = skate_shm::segment::Span { offset: span.offset, len: span.len };
+        #[allow(unsafe_code, reason = "the lease is the proof that the segment asks for")]
+        // SAFETY: the node leased this span to this process and `allocate` cut it out for this value
+        // alone, so nobody else reads or writes it before the seal.
+        let writing = unsafe { segment.writing(place) };
+        let mut writing = writing.map_err(Error::from)?;
+        py.detach(|| packed.write(&mut writing));
+        writing.seal();
+        Ok(Payload::Block(span))
+    }
+
+    /// Stores a packed value under a fresh id; this client gets a handle.
+    pub(crate) fn put(&self, py: Python<'_>, packed: Packed) -> PyResult<ObjectId> {
+        let mut owed = self.owed();
+        let payload = self.place(py, &packed, &mut owed)?;
+        let id = self.next_task().item(0);
+        self.send(Request::Put(id, Value::Data(payload), packed.holds.into()));
+        Ok(id)
+    }
+
+    /// Asks for space.
+    pub(crate) fn lease(&self, py: Python<'_>, size: u64) -> PyResult<Span> {
+        match self.ask(py, None, |request| Request::Allocate(request, size))? {
+            Reply::Lease(span) => Ok(span),
+            Reply::Failed(failure) => Err(Error::Failed(failure).into()),
+            other => unreachable!("the node answers an allocate with {other:?}"),
+        }
+    }
+
+    /// The places of those that are ready.
+    pub(crate) fn wait(
+        &self,
+        py: Python<'_>,
+        on: &[Waitable],
+        count: u32,
+        timeout: Option<Duration>,
+    ) -> PyResult<Vec<u32>> {
+        let ask = |patience, timeout| match self
+            .ask(py, timeout, |id| Request::Wait(id, on.into(), count, patience))?
+        {
+            Reply::Ready(places) => Ok(places),
+            Reply::Failed(failure) => Err(Error::Failed(failure).into()),
+            other => unreachable!("the node answers a wait with {other:?}"),
+        };
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return ask(Patience::Now, None);
+        }
+        match ask(Patience::Until, timeout) {
+            Err(error) if crate::error::is_timeout(py, &error) => ask(Patience::Now, None),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The node's counters by the names of their fields.
+
+use skate_core::node::Statistics;
+
+/// Name and value of each; a field without a name here does not compile.
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 17] {
+    let Statistics {
+        tasks,
+        tasks_waiting,
+        tasks_queued,
+        tasks_dispatched,
+        objects,
+        objects_pending,
+        streams,
+        requests,
+        driver_handles,
+        worker_handles,
+        pins,
+        leases,
+        used_bytes,
+        capacity_bytes,
+        workers,
+        workers_idle,
+        workers_blocked,
+    } = *statistics;
+    [
+        ("tasks", tasks),
+        ("tasks_waiting", tasks_waiting),
+        ("tasks_queued", tasks_queued),
+        ("tasks_dispatched", tasks_dispatched),
+        ("objects", objects),
+        ("objects_pending", objects_pending),
+        ("streams", streams),
+        ("requests", requests),
+        ("driver_handles", driver_handles),
+        ("worker_handles", worker_handles),
+        ("pins", pins),
+        ("leases", leases),
+        ("used_bytes", used_bytes),
+        ("capacity_bytes", capacity_bytes),
+        ("workers", workers),
+        ("workers_idle", workers_idle),
+        ("workers_blocked", workers_blocked),
+    ]
+}

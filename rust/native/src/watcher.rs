@@ -1,0 +1,362 @@
+//! The driver's watcher: one thread for everything that is told by a descriptor or a clock.
+//!
+//! It starts workers through the zygote, learns of their deaths, reads their output, lets the node
+//! know that time has passed, and flushes the driver's drops.
+//!
+//! Invariant: every worker that was ordered is reported to the node once as started or not, and
+//! every one that is gone as died, whatever becomes of the zygote.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use rustix::pipe::{PipeFlags, pipe_with};
+use skate_core::id::ClientId;
+use skate_core::value::Death;
+use skate_shm::fd::set_nonblocking;
+use skate_shm::thread::block_all_signals;
+use skate_shm::watch::{Poller, Process, Ready};
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::output::Output;
+use crate::session::Session;
+use crate::ticker::{Quiet, Ticker};
+use crate::zygote::{FromZygote, Recipe, Word, Zygote};
+
+/// What the host asks of the watcher.
+pub(crate) enum Order {
+    /// Have a worker forked.
+    Spawn { worker: ClientId, control: OwnedFd },
+    /// Report a worker that could not even be prepared.
+    Failed { worker: ClientId, note: String },
+    /// End all processes, then the thread.
+    ShutDown,
+}
+
+/// The host's handle on the thread.
+pub(crate) struct Watcher {
+    orders: Mutex<Vec<Order>>,
+    ticker: Ticker,
+    /// When the thread will let the node know of the time; `u64::MAX`: not by itself.
+    next_ns: AtomicU64,
+    poller: Mutex<Option<Poller>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How long to wait before offering the zygote's socket more than it would take.
+const FULL_SOCKET: Duration = Duration::from_millis(1);
+/// Read from a pipe at once.
+const CHUNK: usize = 64 << 10;
+
+const ZYGOTE: u64 = 0;
+
+/// Tokens of what belongs to a worker: which of its descriptors is in the low bits.
+const STDOUT: u64 = 1;
+const STDERR: u64 = 2;
+const PROCESS: u64 = 3;
+
+const fn token(worker: ClientId, which: u64) -> u64 {
+    (worker.0 as u64) << 2 | which
+}
+
+impl Watcher {
+    pub(crate) fn new() -> Result<Self> {
+        let poller = Poller::new().map_err(|errno| Error::System("epoll", errno))?;
+        Ok(Self {
+            orders: Mutex::default(),
+            ticker: Ticker::new(poller.waker()),
+            next_ns: AtomicU64::new(0),
+            poller: Mutex::new(Some(poller)),
+            thread: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        self.orders.lock().push(order);
+        self.ticker.wake();
+    }
+
+    pub(crate) fn note_dirty(&self) {
+        self.ticker.note_dirty();
+    }
+
+    /// The node wants to hear of the time at `deadline`.
+    pub(crate) fn want(&self, deadline: Option<u64>) {
+        let Some(deadline) = deadline else { return };
+        if deadline < self.next_ns.load(Ordering::Relaxed)
+            && deadline < self.next_ns.fetch_min(deadline, Ordering::AcqRel)
+        {
+            self.ticker.wake();
+        }
+    }
+
+    /// When the thread will look again by itself. Called under the node's lock, as `want` is, so that
+    /// no deadline falls between the two.
+    pub(crate) fn set_next(&self, deadline: Option<u64>) {
+        self.next_ns.store(deadline.unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Starts the thread.
+    pub(crate) fn start(
+        host: &Arc<Host>,
+        session: &Arc<Session>,
+        recipe: Recipe,
+        reads_output: bool,
+    ) -> Result<()> {
+        let watcher = host.watcher();
+        let poller = watcher.poller.lock().take().expect("a watcher is started once");
+        let zygote = Zygote::start(&recipe)?;
+        let failed = |errno| Error::System("epoll_ctl", errno);
+        poller.add(zygote.socket(), ZYGOTE).map_err(failed)?;
+        let mut watch = Watch {
+            host: Arc::clone(host),
+            session: Arc::clone(session),
+            poller,
+            recipe,
+            zygote: Some(zygote),
+            workers: FxHashMap::default(),
+            reads_output,
+            chunk: vec![0; CHUNK],
+        };
+        let thread = std::thread::Builder::new()
+            .name("skate-watch".into())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                block_all_signals();
+                watch.run();
+            })
+            .map_err(|error| Error::Thread(error.to_string()))?;
+        *watcher.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Ends every process and the thread; returns when they are gone.
+    pub(crate) fn shut_down(&self) {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            self.order(Order::ShutDown);
+            // It panics only by a bug, whose message has been printed then.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A worker, seen from the watcher.
+struct Watched {
+    outputs: [Option<(OwnedFd, Output)>; 2],
+    /// Its process, once forked. The host has a handle of its own, for signals.
+    process: Option<Process>,
+    /// The process has ended, and its status may still come from the zygote.
+    has_ended: bool,
+}
+
+struct Watch {
+    host: Arc<Host>,
+    session: Arc<Session>,
+    poller: Poller,
+    recipe: Recipe,
+    zygote: Option<Zygote>,
+    workers: FxHashMap<ClientId, Watched>,
+    reads_output: bool,
+    chunk: Vec<u8>,
+}
+
+impl Watch {
+    fn run(&mut self) {
+        let mut ready = Vec::new();
+        let mut quiet = Quiet::default();
+        loop {
+            let timeout = self.timeout(&mut quiet);
+            if self.poller.wait(timeout, &mut ready).is_err() {
+                return;
+            }
+            for event in &ready {
+                self.handle(event);
+            }
+            let orders = std::mem::take(&mut *self.host.watcher().orders.lock());
+            for order in orders {
+                match order {
+                    Order::Spawn { worker, control } => self.spawn(worker, control),
+                    Order::Failed { worker, note } => self.died(worker, None, None, &note),
+                    Order::ShutDown => return self.end_all(),
+                }
+            }
+            if self.host.handles().is_dirty() {
+                self.session.transport.try_flush(&self.session);
+            }
+        }
+    }
+
+    fn timeout(&mut self, quiet: &mut Quiet) -> Option<Duration> {
+        let watcher = self.host.watcher();
+        let due = self.host.on_time();
+        let tick = watcher.ticker.timeout(quiet, || self.host.handles().is_dirty());
+        let is_sent = self.zygote.as_mut().is_none_or(Zygote::send_outbox);
+        let retry = (!is_sent).then_some(FULL_SOCKET);
+        due.into_iter().chain(tick).chain(retry).min()
+    }
+
+    fn handle(&mut self, event: &Ready) {
+        let worker = ClientId((event.token >> 2) as u32);
+        match event.token & 3 {
+            _ if event.token == ZYGOTE => self.hear_zygote(),
+            STDOUT => self.read_output(worker, 0),
+            STDERR => self.read_output(worker, 1),
+            _ => self.process_ended(worker),
+        }
+    }
+
+    fn spawn(&mut self, worker: ClientId, control: OwnedFd) {
+        let made = self.make_worker(worker, control);
+        if let Err(error) = made {
+            self.died(worker, None, None, &error.to_string());
+        }
+    }
+
+    fn make_worker(&mut self, worker: ClientId, control: OwnedFd) -> Result<()> {
+        let failed = |call| move |errno| Error::System(call, errno);
+        if self.zygote.is_none() {
+            let zygote = Zygote::start(&self.recipe)?;
+            self.poller.add(zygote.socket(), ZYGOTE).map_err(failed("epoll_ctl"))?;
+            self.zygote = Some(zygote);
+        }
+        let mut outputs = [None, None];
+        let mut fds = vec![control];
+        for (which, output) in outputs.iter_mut().enumerate() {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe"))?;
+            set_nonblocking(&read).map_err(failed("fcntl"))?;
+            let token = token(worker, if which == 0 { STDOUT } else { STDERR });
+            self.poller.add(&read, token).map_err(failed("epoll_ctl"))?;
+            *output = Some((read, Output::new(which == 1)));
+            fds.push(write);
+        }
+        self.workers.insert(worker, Watched { outputs, process: None, has_ended: false });
+        if let Some(zygote) = &mut self.zygote {
+            zygote.spawn(worker.0, fds);
+        }
+        Ok(())
+    }
+
+    fn hear_zygote(&mut self) {
+        loop {
+            let Some(zygote) = &mut self.zygote else { return };
+            match zygote.receive() {
+                Word::Nothing => return,
+                Word::Gone => return self.zygote_is_gone(),
+                Word::Report(FromZygote::Ready, _) => {}
+                Word::Report(FromZygote::Spawned { client, pid }, pidfd) => {
+                    self.spawned(ClientId(client), pid, pidfd);
+                }
+                Word::Report(FromZygote::Failed { client, error }, _) => {
+                    self.died(ClientId(client), None, None, &error);
+                }
+                Word::Report(FromZygote::Exited { client, exit_code, signal }, _) => {
+                    self.died(ClientId(client), exit_code, signal, "");
+                }
+            }
+        }
+    }
+
+    fn spawned(&mut self, worker: ClientId, pid: u32, pidfd: Option<OwnedFd>) {
+        let Some(watched) = self.workers.get_mut(&worker) else { return };
+        let Some(pidfd) = pidfd else { return };
+        let copy = pidfd.try_clone().ok().and_then(|copy| Process::from_parts(pid, copy).ok());
+        let Ok(process) = Process::from_parts(pid, pidfd) else { return };
+        if self.poller.add(&process, token(worker, PROCESS)).is_ok() {
+            watched.process = Some(process);
+        }
+        if let Some(copy) = copy {
+            self.host.worker_started(worker, copy);
+        }
+    }
+
+    /// A pidfd says that a worker has ended. Its status comes from the zygote, while there is one.
+    fn process_ended(&mut self, worker: ClientId) {
+        let Some(watched) = self.workers.get_mut(&worker) else { return };
+        if let Some(process) = &watched.process {
+            // It would be ready for ever.
+            let _ = self.poller.remove(process);
+        }
+        watched.has_ended = true;
+        if self.zygote.is_none() {
+            self.died(worker, None, None, "its status is not known");
+        }
+    }
+
+    fn zygote_is_gone(&mut self) {
+        if let Some(mut zygote) = self.zygote.take() {
+            let _ = self.poller.remove(zygote.socket());
+            zygote.end();
+        }
+        let lost: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, watched)| watched.process.is_none() || watched.has_ended)
+            .map(|(worker, _)| *worker)
+            .collect();
+        for worker in lost {
+            self.died(worker, None, None, "the process that forks workers has ended");
+        }
+    }
+
+    fn died(&mut self, worker: ClientId, exit_code: Option<i32>, signal: Option<i32>, note: &str) {
+        // What it wrote last is in the pipes, which have no writer left (or an orphan of the task's).
+        self.read_output(worker, 0);
+        self.read_output(worker, 1);
+        let pid = self.host.pid_of(worker);
+        if let Some(watched) = self.workers.remove(&worker) {
+            if let Some(process) = &watched.process {
+                let _ = self.poller.remove(process);
+            }
+            for (fd, mut output) in watched.outputs.into_iter().flatten() {
+                let _ = self.poller.remove(&fd);
+                output.end_line(pid, self.host.notices());
+            }
+        }
+        self.host.worker_died(worker, Death { pid, exit_code, signal, note: note.into() });
+    }
+
+    fn read_output(&mut self, worker: ClientId, which: usize) {
+        let pid = self.host.pid_of(worker);
+        let Some(watched) = self.workers.get_mut(&worker) else { return };
+        let slot = &mut watched.outputs[which];
+        let Some((fd, output)) = slot else { return };
+        loop {
+            match rustix::io::read(&*fd, &mut self.chunk) {
+                Ok(0) => {
+                    let _ = self.poller.remove(&*fd);
+                    output.end_line(pid, self.host.notices());
+                    *slot = None;
+                    return;
+                }
+                Ok(len) if self.reads_output => {
+                    output.feed(pid, &self.chunk[..len], self.host.notices());
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Kills and reaps everything.
+    fn end_all(&mut self) {
+        if let Some(zygote) = self.zygote.take() {
+            zygote.exit();
+        }
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        for worker in workers {
+            if let Some(process) = self.workers.get(&worker).and_then(|w| w.process.as_ref()) {
+                // Those of an earlier zygote; the last one has ended its own.
+                let _ = process.kill_group();
+                process.wait(None);
+            }
+            self.read_output(worker, 0);
+            self.read_output(worker, 1);
+        }
+    }
+}

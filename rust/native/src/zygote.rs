@@ -1,0 +1,144 @@
+//! The zygote: one clean Python process without threads, which forks workers on request.
+//!
+//! ```text
+//!   driver ── hello [driver's pidfd, hub, data] ──▶ zygote          JSON, one message a packet
+//!          ── spawn n [control, stdout, stderr] ──▶   │ fork ──▶ worker n
+//!          ◀── ready ┊ spawned n, pid [pidfd] ┊ failed n, error ┊ exited n, pid, status ──
+//! ```
+//!
+//! Invariant: requests go out in order and are never lost: what the socket does not take waits here.
+//! A zygote that died is replaced when the next worker is wanted; its workers live on.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use skate_shm::fd::{recv_with_fds, send_with_fds, set_nonblocking, socket_pair};
+use skate_shm::watch::Process;
+
+use crate::error::{Error, Result};
+
+/// What to run, and what to tell it first.
+pub(crate) struct Recipe {
+    pub(crate) argv: Vec<String>,
+    pub(crate) hello: Vec<u8>,
+    /// This process.
+    pub(crate) driver: Process,
+    pub(crate) hub: OwnedFd,
+    pub(crate) data: OwnedFd,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+enum ToZygote {
+    Spawn { client: u32 },
+    Exit,
+}
+
+/// What the zygote reports.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub(crate) enum FromZygote {
+    Ready,
+    Spawned { client: u32, pid: u32 },
+    Failed { client: u32, error: String },
+    Exited { client: u32, exit_code: Option<i32>, signal: Option<i32> },
+}
+
+/// What came from the zygote's socket.
+pub(crate) enum Word {
+    /// A report, and the descriptor that came with it.
+    Report(FromZygote, Option<OwnedFd>),
+    /// Nothing for now.
+    Nothing,
+    /// It is gone.
+    Gone,
+}
+
+/// A running zygote.
+pub(crate) struct Zygote {
+    child: Child,
+    socket: OwnedFd,
+    /// Requests that the socket has not taken yet.
+    outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    buffer: Vec<u8>,
+}
+
+/// Longest message of the zygote.
+const LONGEST: usize = 64 << 10;
+
+impl Zygote {
+    pub(crate) fn start(recipe: &Recipe) -> Result<Self> {
+        let (ours, theirs) = socket_pair().map_err(|errno| Error::System("socketpair", errno))?;
+        let child = Command::new(&recipe.argv[0])
+            .args(&recipe.argv[1..])
+            .stdin(Stdio::from(theirs))
+            // Ctrl-C at the terminal is for the driver alone.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| Error::Zygote(format!("{}: {error}", recipe.argv[0])))?;
+        let mut zygote =
+            Self { child, socket: ours, outbox: VecDeque::new(), buffer: vec![0; LONGEST] };
+        let fds = [recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
+        send_with_fds(&zygote.socket, &recipe.hello, &fds)
+            .and_then(|()| set_nonblocking(&zygote.socket))
+            .map_err(|errno| {
+                zygote.end();
+                Error::System("sendmsg", errno)
+            })?;
+        Ok(zygote)
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Asks for a worker.
+    pub(crate) fn spawn(&mut self, client: u32, fds: Vec<OwnedFd>) {
+        let message = serde_json::to_vec(&ToZygote::Spawn { client }).expect("plain JSON");
+        self.outbox.push_back((message, fds));
+        self.send_outbox();
+    }
+
+    /// Sends what waits; true if all is out (or cannot be any more).
+    pub(crate) fn send_outbox(&mut self) -> bool {
+        while let Some((message, fds)) = self.outbox.front() {
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            if send_with_fds(&self.socket, message, &fds) == Err(Errno::AGAIN) {
+                return false;
+            }
+            // Any other error: it is gone, which its socket tells, too.
+            self.outbox.pop_front();
+        }
+        true
+    }
+
+    pub(crate) fn receive(&mut self) -> Word {
+        match recv_with_fds(&self.socket, &mut self.buffer) {
+            Err(Errno::AGAIN) => Word::Nothing,
+            Ok(received) if received.len > 0 => {
+                let report = serde_json::from_slice(&self.buffer[..received.len]);
+                let fd = received.fds.into_iter().next();
+                report.map_or(Word::Gone, |report| Word::Report(report, fd))
+            }
+            Ok(_) | Err(_) => Word::Gone,
+        }
+    }
+
+    /// Has it kill and reap its workers, and waits until it is gone.
+    pub(crate) fn exit(mut self) {
+        let message = serde_json::to_vec(&ToZygote::Exit).expect("plain JSON");
+        let _ = send_with_fds(&self.socket, &message, &[]);
+        drop(self.socket);
+        let _ = self.child.wait();
+    }
+
+    /// Ends it by force.
+    pub(crate) fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
