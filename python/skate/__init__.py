@@ -1,0 +1,58 @@
+"""skate: Python functions and remote generators in parallel worker processes, with Ray's API.
+
+    import skate as ray
+
+    @ray.remote
+    def squares(n):
+        for i in range(n):
+            yield i * i                      # each item is an object the moment it is yielded
+
+    for ref in squares.remote(3):
+        print(ray.get(ref))                  # 0, 1, 4
+
+Reading order: `_remote_function` (what `.remote` does), `_options`, `_session` (`init`), `_api`
+(`get` and its kin), `_generator`, `_async`, `exceptions`; then what runs elsewhere: `_zygote`,
+`_worker`, `_output` in the workers, `_helper` and `_display` in the driver. `_native` is the Rust
+side.
+
+This file only names what is public, and importing it imports nothing that is slow.
+"""
+
+from skate import exceptions
+from skate._api import (
+    available_resources,
+    cancel,
+    cluster_resources,
+    get,
+    nodes,
+    put,
+    statistics,
+    wait,
+)
+from skate._generator import DynamicObjectRefGenerator, ObjectRefGenerator
+from skate._native import ObjectRef
+from skate._remote_function import remote
+from skate._session import init, is_initialized, shutdown
+from skate._version import __version__
+from skate.runtime_context import get_runtime_context
+
+__all__ = [
+    "DynamicObjectRefGenerator",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "__version__",
+    "available_resources",
+    "cancel",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "nodes",
+    "put",
+    "remote",
+    "shutdown",
+    "statistics",
+    "wait",
+]

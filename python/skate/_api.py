@@ -1,0 +1,267 @@
+"""The calls that take refs: get, put, wait, cancel; and the views of the session.
+
+Invariant: everything is checked here, before the Rust side is asked, so that a wrong argument has
+had no effect. Wording is Ray's where users' tests match it.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
+from skate import _session
+from skate._native import ObjectRef, Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias, TypeVar, overload
+
+    from skate._generator import ObjectRefGenerator
+    from skate._statistics import Statistics
+
+    T = TypeVar("T")
+    G = TypeVar("G", bound=Stream)
+    W = TypeVar("W", bound="Waitable")
+    Waitable: TypeAlias = ObjectRef[Any] | ObjectRefGenerator[Any]
+
+else:
+
+    def overload(_declaration: object) -> None:
+        """For type checkers only; `typing` takes 10 ms to import."""
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(object_refs: list[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+@overload
+def get(object_refs: list[ObjectRef[Any]], *, timeout: float | None = None) -> list[Any]: ...
+@overload
+def get(object_refs: G, *, timeout: float | None = None) -> G: ...
+def get(object_refs: Any, *, timeout: float | None = None) -> Any:
+    """The value of a ref, or the values of a list of refs, in order. Waits until they are there.
+
+    Args:
+        object_refs: One ref, a list of n refs, or a generator, which is returned as it is.
+        timeout: Seconds, at least 0; None waits for ever, 0 only looks.
+
+    Returns:
+        The value, or a list of n values. Arrays are read-only views of shared memory, which stays
+        as long as the view.
+
+    Raises:
+        GetTimeoutError: not everything came in time.
+        RayTaskError: a task raised; also an instance of the class of its exception. The first
+            error is raised without waiting for the rest.
+        RayError: a system failure; see `exceptions`.
+        TypeError: the list contains something else than a ref.
+        ValueError: it is neither ref, list nor generator, or the timeout is negative.
+
+    Rule: semantics.md 3.2.
+    """
+    if timeout is not None:
+        _check_timeout(timeout)
+    client = _session.client or _session.connect()
+    if type(object_refs) is ObjectRef:
+        return client.get_one(object_refs, timeout)
+    if isinstance(object_refs, list):
+        if not set(map(type, object_refs)) <= _REF_ONLY:
+            stranger = next(each for each in object_refs if type(each) is not ObjectRef)
+            msg = (
+                f"Attempting to call `get` on the value {stranger!r}, which is not an "
+                "ray.ObjectRef."
+            )
+            raise TypeError(msg)
+        return client.get(object_refs, timeout)
+    if isinstance(object_refs, Stream):
+        return object_refs
+    msg = (
+        f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either "
+        f"be an "
+        "ObjectRef or a list of ObjectRefs. "
+    )
+    raise ValueError(msg)
+
+
+_REF_ONLY = {ObjectRef}
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Stores a value once, to be read by any number of tasks.
+
+    Raises:
+        TypeError: it is a ref, or cannot be pickled; the text names the part that cannot.
+        ObjectStoreFullError: there is no room.
+
+    Rule: semantics.md 3.1.
+    """
+    if type(value) is ObjectRef:
+        msg = (
+            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you "
+            "can "
+            "wrap the ray.ObjectRef in a list and call 'put' on it."
+        )
+        raise TypeError(msg)
+    return (_session.client or _session.connect()).put(value)
+
+
+def wait(
+    ray_waitables: list[W],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,  # noqa: ARG001 - one machine has one store
+) -> tuple[list[W], list[W]]:
+    """Waits until `num_returns` of the refs are ready or `timeout` has passed.
+
+    Args:
+        ray_waitables: n distinct refs or generators. A ref is ready when it has a value or an
+            error, a generator when an item, its error or its end can be taken.
+        num_returns: How many to wait for, from 1 to n.
+        timeout: Seconds, at least 0; None waits for ever, 0 only looks.
+        fetch_local: Accepted for compatibility.
+
+    Returns:
+        `(ready, pending)`: a partition of the input, each part in input order;
+        `len(ready) <= num_returns`.
+
+    Raises:
+        TypeError: it is no list, or contains something else.
+        ValueError: a ref occurs twice, or `num_returns` or `timeout` is out of range.
+
+    Rule: semantics.md 3.3, 1.4.8.
+    """
+    waitables = ray_waitables
+    _check_waitables(waitables)
+    if timeout is not None:
+        _check_timeout(timeout)
+    client = _session.client or _session.connect()
+    count = len(waitables)
+    if count == 0:
+        return [], []
+    if len(set(waitables)) != count:
+        msg = "Wait requires a list of unique ray_waitables."
+        raise ValueError(msg)
+    if num_returns <= 0:
+        msg = f"Invalid number of objects to return {num_returns}."
+        raise ValueError(msg)
+    if num_returns > count:
+        msg = "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
+        raise ValueError(msg)
+    places = client.wait(waitables, num_returns, timeout)
+    ready = [waitables[place] for place in places]
+    pending = waitables.copy()
+    for place in reversed(places):
+        del pending[place]
+    return ready, pending
+
+
+def _check_waitables(waitables: object) -> None:
+    if isinstance(waitables, list):
+        for kind in set(map(type, waitables)):
+            if kind is not ObjectRef and not issubclass(kind, Stream):
+                msg = (
+                    "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list "
+                    f"containing {kind}"
+                )
+                raise TypeError(msg)
+        return
+    got = f"{type(waitables)}"
+    if isinstance(waitables, ObjectRef | Stream):
+        got = f"a single ray.ObjectRef or ray.ObjectRefGenerator {waitables}"
+    msg = f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {got}"
+    raise TypeError(msg)
+
+
+def _check_timeout(timeout: Any) -> None:
+    if not isinstance(timeout, int | float):
+        try:
+            float(timeout)  # NumPy's numbers
+        except (TypeError, ValueError):
+            msg = (
+                f"The 'timeout' argument must be a number of seconds or None. Received {timeout!r}"
+            )
+            raise TypeError(msg) from None
+    if not timeout >= 0:
+        msg = f"The 'timeout' argument must be nonnegative. Received {timeout}"
+        raise ValueError(msg)
+
+
+def cancel(
+    object_ref: Waitable,
+    *,
+    force: bool = False,
+    recursive: bool = True,
+) -> None:
+    """Stops the task that makes a ref or feeds a generator. Returns at once.
+
+    A task that has not started never does; one that runs gets a KeyboardInterrupt in its main
+    thread; one that has finished stays as it is. Its refs, and those of tasks that depend on it,
+    raise `TaskCancelledError`; items of a generator that were stored before stay readable.
+
+    Args:
+        object_ref: What the task gave.
+        force: Whether to kill its worker instead.
+        recursive: Whether to stop the tasks that it started, too.
+
+    Raises:
+        TypeError: it is neither ref nor generator.
+
+    Rule: semantics.md 2.19, 1.8, A10.
+    """
+    target: object = object_ref
+    if not isinstance(target, ObjectRef | Stream):
+        msg = (
+            "ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: "
+            f"{type(target)}."
+        )
+        raise TypeError(msg)
+    (_session.client or _session.connect()).cancel(target, force, recursive)
+
+
+def cluster_resources() -> dict[str, float]:
+    """All resources by name, in units of one (memory in bytes)."""
+    table = _session.connect().resources()
+    return {name: total for name, (total, _) in table.items()}
+
+
+def available_resources() -> dict[str, float]:
+    """Those that no task uses now. One that is used up is left out, as in Ray."""
+    table = _session.connect().resources()
+    return {name: available for name, (_, available) in table.items() if available > 0}
+
+
+def nodes() -> list[dict[str, Any]]:
+    """One row: this machine, with Ray's keys."""
+    from skate._ids import node_id
+    from skate._machine import IP, hostname
+
+    client = _session.connect()
+    machine = _session.machine
+    return [
+        {
+            "NodeID": node_id(client),
+            "Alive": True,
+            "NodeManagerAddress": IP,
+            "NodeManagerHostname": hostname(),
+            "NodeManagerPort": 0,
+            "ObjectManagerPort": 0,
+            "ObjectStoreSocketName": None,
+            "RayletSocketName": None,
+            "MetricsExportPort": 0,
+            "NodeName": IP,
+            "RuntimeEnvAgentPort": 0,
+            "alive": True,
+            "Resources": cluster_resources(),
+            "Labels": dict(machine.labels) if machine else {},
+        }
+    ]
+
+
+def statistics() -> Statistics:
+    """Counters of the session, at one moment.
+
+    Raises:
+        RaySystemError: in a worker: only the driver has them.
+    """
+    from skate._statistics import Statistics
+
+    return Statistics(_session.connect().statistics())

@@ -1,0 +1,145 @@
+"""Finds the innermost thing that cannot be pickled, for the text of an error.
+
+Invariant: read-only and bounded: it pickles parts of the value, at most `_TRIES` of them and
+`_DEPTH` levels deep, and runs no other code of the user's.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import types
+
+import cloudpickle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TRIES = 1000
+_DEPTH = 50
+_NOT_PICKLED = frozenset({"__dict__", "__weakref__", "__globals__", "__closure__"})
+
+
+class _Sink(io.RawIOBase):
+    """Takes bytes and forgets them."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object, /) -> int:
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def _failure(value: object) -> Exception | None:
+    try:
+        cloudpickle.Pickler(_Sink(), 5, buffer_callback=lambda _: False).dump(value)
+    except Exception as error:
+        return error
+    return None
+
+
+def _reason(error: Exception) -> str:
+    kind = type(error).__name__
+    text = str(error) or kind
+    return text if kind in {"TypeError", "PicklingError", "AttributeError"} else f"{kind}: {text}"
+
+
+def explain(value: object, label: str, error: Exception) -> str:
+    """`cannot pickle '_thread.lock' object: found at value['a'].lock`.
+
+    Args:
+        value: What could not be pickled.
+        label: How to call it.
+        error: What the pickler said of the whole.
+    """
+    path, tries, seen = label, _TRIES, {id(value)}
+    for _ in range(_DEPTH):
+        for step, part in _parts(value, path):
+            tries -= 1
+            if tries < 0:
+                break
+            if id(part) in seen:
+                continue
+            inner = _failure(part)
+            if inner is not None:
+                seen.add(id(part))
+                path, value, error = step, part, inner
+                break
+        else:
+            break
+        if tries < 0:
+            break
+    if path == label:
+        return _reason(error)
+    return f"{_reason(error)}: found at {path}"
+
+
+def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
+    """What a pickle of the value contains, each with its path."""
+    match value:
+        case dict():
+            for key, item in value.items():
+                yield f"{path}[{_short(key)}]", item
+                yield f"{path} (key {_short(key)})", key
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield f"{path}[{index}]", item
+        case set() | frozenset():
+            for item in value:
+                yield f"{path} (element {_short(item)})", item
+        case types.FunctionType():
+            yield from _captured(value, path)
+        case types.MethodType():
+            yield f"{path}.__self__", value.__self__
+            yield f"{path}.__func__", value.__func__
+        case functools.partial():
+            yield f"{path}.func", value.func
+            yield f"{path}.args", value.args
+            yield f"{path}.keywords", value.keywords
+    for name, item in _attributes(value).items():
+        yield f"{path}.{name}", item
+
+
+def _attributes(value: object) -> dict[str, object]:
+    """What `__dict__` and `__slots__` hold; of a class, what its body defined."""
+    if isinstance(value, type):
+        return {name: item for name, item in vars(value).items() if name not in _NOT_PICKLED}
+    attributes: dict[str, object] = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        for name, descriptor in vars(kind).items():
+            if isinstance(descriptor, types.MemberDescriptorType) and name not in _NOT_PICKLED:
+                try:
+                    attributes[name] = descriptor.__get__(value, kind)
+                except AttributeError:  # not set
+                    continue
+    return attributes
+
+
+def _captured(function: types.FunctionType, path: str) -> Iterator[tuple[str, object]]:
+    """Enclosing variables, globals, defaults and attributes that go with a function."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f"{name} (captured by {path})", cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    pending = [function.__code__]
+    names: set[str] = set()
+    while pending:
+        code = pending.pop()
+        names.update(code.co_names)
+        pending.extend(const for const in code.co_consts if isinstance(const, types.CodeType))
+    for name in sorted(names & function.__globals__.keys()):
+        yield f"{name} (global used by {path})", function.__globals__[name]
+    for index, default in enumerate(function.__defaults__ or ()):
+        yield f"{path}.__defaults__[{index}]", default
+    for name, default in (function.__kwdefaults__ or {}).items():
+        yield f"{path}.__kwdefaults__[{name!r}]", default
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004

@@ -1,0 +1,96 @@
+"""The one helper thread: shows what workers write, and completes futures and callbacks.
+
+    node, workers ─ notices ─┐
+    watched refs ── tokens ──┴─▶ one Mailbox ─▶ helper thread ─▶ stdout, stderr, futures, callbacks
+
+Invariant: one helper per session, started when first needed; it ends when its mailbox is closed and
+empty, and `finish` returns only then, so nothing that a worker wrote before the end is lost.
+Callbacks of users run here: one that raises is reported and stops nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+
+from skate import _native
+from skate._display import Display
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_FIRST_TOKEN = 1000  # smaller ones are kinds of notices
+_PATIENCE_S = 5.0
+
+
+class Helper:
+    """The helper of one session."""
+
+    def __init__(self, client: _native.Client) -> None:
+        self.client = client
+        self._mailbox = client.notices() if client.is_driver else _native.Mailbox()
+        self._tokens = itertools.count(_FIRST_TOKEN)
+        self._waiting: dict[int, Callable[[], None]] = {}
+        self._display = Display()
+        self._thread = threading.Thread(target=self._run, name="skate-helper", daemon=True)
+        self._thread.start()
+
+    def when_ready(self, ref: _native.ObjectRef[Any], act: Callable[[], None]) -> int:
+        """Calls `act` in the helper thread when the ref is ready. Returns a request to forget."""
+        token = next(self._tokens)
+        self._waiting[token] = act
+        try:
+            return self.client.watch(ref, self._mailbox, token)
+        except BaseException:
+            del self._waiting[token]
+            raise
+
+    def finish(self) -> None:
+        """Waits until everything has been shown; the session must be closed."""
+        self._mailbox.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_PATIENCE_S)
+        # Those whose answers never came learn that the session has ended.
+        for act in [self._waiting.pop(token) for token in list(self._waiting)]:
+            self._call(act)
+
+    def _run(self) -> None:
+        while letters := self._mailbox.wait(None):
+            for token, what in letters:
+                if token < _FIRST_TOKEN:
+                    self._display.show(token, what)
+                elif act := self._waiting.pop(token, None):
+                    self._call(act)
+            self._display.flush()
+
+    @staticmethod
+    def _call(act: Callable[[], None]) -> None:
+        try:
+            act()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+
+
+_current: Helper | None = None
+_lock = threading.Lock()
+
+
+def of(client: _native.Client) -> Helper:
+    """The helper of the session; started when there is none."""
+    global _current  # noqa: PLW0603 - belongs to the one current session
+    with _lock:
+        if _current is None or _current.client is not client:
+            _current = Helper(client)
+        return _current
+
+
+def finish(client: _native.Client) -> None:
+    """Ends the helper of a session that was closed, after it has shown everything."""
+    global _current
+    with _lock:
+        helper, _current = _current, None
+    if helper is not None and helper.client is client:
+        helper.finish()

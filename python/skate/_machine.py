@@ -1,0 +1,152 @@
+"""What this machine has to give: CPUs, GPUs, memory, as far as this process may use them.
+
+Invariant: limits of containers count (cgroup v2, and v1 for memory); what the user says counts
+    more.
+"""
+
+from __future__ import annotations
+
+import os
+
+from skate._options import check_resources, units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+IP = "127.0.0.1"
+STORE_BYTES_MIN = 75 * 1024 * 1024
+STORE_BYTES_MAX_DEFAULT = 200 * 10**9
+_STORE_SHARE = 0.3
+_RESERVED = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
+
+
+class Machine:
+    """One node's share of the machine.
+
+    Attributes:
+        resources: Name and amount in units of 1/10000.
+        store_bytes: Capacity of the object store.
+        workers_at_once: Workers to start before the first task asks for one.
+        labels: Of the node.
+    """
+
+    __slots__ = ("labels", "resources", "store_bytes", "workers_at_once")
+
+    def __init__(
+        self,
+        resources: list[tuple[str, int]],
+        store_bytes: int,
+        workers_at_once: int,
+        labels: dict[str, str],
+    ) -> None:
+        self.resources = resources
+        self.store_bytes = store_bytes
+        self.workers_at_once = workers_at_once
+        self.labels = labels
+
+
+def describe(  # noqa: PLR0917 - the parameters of `init`
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: Mapping[str, float] | None,
+    object_store_memory: int | None,
+    memory: int | None,
+    labels: Mapping[str, str] | None,
+) -> Machine:
+    """Checks what the user said and fills in the rest.
+
+    Raises:
+        TypeError: an amount is no number.
+        ValueError: an amount is out of range; the text names the parameter.
+    """
+    amounts_given: dict[str, Any] = {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "object_store_memory": object_store_memory,
+        "_memory": memory,
+    }
+    for name, amount in amounts_given.items():
+        if amount is not None and not isinstance(amount, int | float):
+            msg = f"init: {name} must be a number, but is {amount!r}"
+            raise TypeError(msg)
+        if amount is not None and not 0 <= amount < float("inf"):
+            msg = f"init: {name} must be at least 0 and finite, but is {amount!r}"
+            raise ValueError(msg)
+    check_resources("resources", resources)
+    if reserved := _RESERVED & (resources or {}).keys():
+        msg = f"init: resources must not contain {sorted(reserved)}: use the parameters of init"
+        raise ValueError(msg)
+    here = cpus()
+    num_cpus = here if num_cpus is None else num_cpus
+    num_gpus = gpus() if num_gpus is None else num_gpus
+    total_bytes = memory_bytes()
+    if object_store_memory is None:
+        share = min(int(total_bytes * _STORE_SHARE), STORE_BYTES_MAX_DEFAULT)
+        store_bytes = max(share, STORE_BYTES_MIN)
+    else:
+        store_bytes = int(object_store_memory)
+    if store_bytes < STORE_BYTES_MIN:
+        msg = (
+            f"Attempting to cap object store memory usage at {store_bytes} bytes, but the minimum "
+            f"allowed is {STORE_BYTES_MIN} bytes."
+        )
+        raise ValueError(msg)
+    amounts: dict[str, float] = {
+        "CPU": num_cpus,
+        "GPU": num_gpus,
+        "memory": max(total_bytes - store_bytes, 0) if memory is None else int(memory),
+        "object_store_memory": store_bytes,
+        f"node:{IP}": 1,
+        "node:__internal_head__": 1,
+        **(resources or {}),
+    }
+    rows = [(name, units(amount)) for name, amount in amounts.items() if amount or name == "CPU"]
+    return Machine(rows, store_bytes, max(1, min(int(num_cpus), here)), dict(labels or {}))
+
+
+def cpus() -> int:
+    """CPUs that this process may use, at least 1: its affinity, capped by its cgroup's quota."""
+    count = len(os.sched_getaffinity(0))
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit() and period.strip().isdigit() and int(period) > 0:
+        count = min(count, int(quota) // int(period))
+    return max(count, 1)
+
+
+def gpus() -> int:
+    """GPUs that the NVIDIA driver lists and `CUDA_VISIBLE_DEVICES` leaves."""
+    try:
+        count = len(os.listdir("/proc/driver/nvidia/gpus"))  # noqa: PTH208 - pathlib is slow
+    except OSError:
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    return min(
+        count, len([device for device in visible.split(",") if device.strip() not in {"", "-1"}])
+    )
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: that of the machine, capped by its cgroup."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        limit = _read(path)
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def hostname() -> str:
+    """Name of this machine."""
+    return os.uname().nodename

@@ -1,0 +1,201 @@
+"""The Rust side: one client of the node, in the driver or in a worker.
+
+Everything here takes plain checked values; words for people, defaults and Ray's option names are
+the business of the Python files beside it. A call that blocks releases the GIL, and signal handlers
+run while it waits.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, Self, TypeVar, final
+
+T = TypeVar("T")
+
+ABI3: bool
+"""Whether this build uses the stable ABI."""
+
+DYNAMIC: int
+"""`returns` of a template: one ref to a live generator."""
+
+STREAMING: int
+"""`returns` of a template: a generator."""
+
+@final
+class ObjectRef(Generic[T]):
+    """A reference to one immutable value, present or still to come.
+
+    Hashable, comparable, picklable inside of skate calls. Dropping the last reference frees the value.
+    """
+
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> Any: ...
+    @staticmethod
+    def nil() -> ObjectRef[Any]: ...
+    @staticmethod
+    def from_random() -> ObjectRef[Any]: ...
+    def hex(self) -> str: ...
+    def binary(self) -> bytes: ...
+    def is_nil(self) -> bool: ...
+    def task_id(self) -> str: ...
+    def job_id(self) -> str: ...
+    def future(self) -> Future[T]: ...
+    def _on_completed(self, callback: Callable[[T], None], /) -> None: ...
+    def __await__(self) -> Generator[Any, None, T]: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+class Stream:
+    """One handle on a streaming generator, or (with its own position) on a dynamic one.
+
+    `skate._generator` subclasses it; `bind_types` says how.
+    """
+
+    def __new__(cls, seed: Any, /) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> ObjectRef[Any]:
+        """Wait for the next item. Raises StopIteration(return value of the generator) at the end."""
+    def next_within(self, timeout_s: float | None, /) -> ObjectRef[Any]:
+        """The same with a timeout: GetTimeoutError."""
+    def is_ready(self) -> bool:
+        """Whether `next` would give an item or an error now. False at the end."""
+    def is_finished(self) -> bool:
+        """Whether every item and the final error have been taken."""
+    def whole(self) -> ObjectRef[Any]:
+        """The task's own ref: ready when it has ended, with the generator's return value."""
+    def size(self) -> int:
+        """Wait for the end, then: items in all less those already passed."""
+    @property
+    def position(self) -> int:
+        """Items taken through this handle (dynamic) or by all holders (streaming)."""
+    def task_id(self) -> str: ...
+
+@final
+class Template:
+    """A function with its options, registered with the node once."""
+
+    def submit(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None = None, /
+    ) -> Any:
+        """Call it: None, an ObjectRef, a list of ObjectRefs, or the bound generator class."""
+
+@final
+class Mailbox:
+    """Where answers to asynchronous questions arrive: a queue with an eventfd."""
+
+    def __new__(cls) -> Self: ...
+    def fileno(self) -> int:
+        """Readable while the mailbox is not empty."""
+    def take(self) -> list[tuple[int, Any]]:
+        """Everything in it, oldest first: `(token, what)`. Never waits."""
+    def wait(self, timeout_s: float | None = None, /) -> list[tuple[int, Any]]:
+        """Like take, but waits until there is something, the timeout has passed, or `close`."""
+    def close(self) -> None: ...
+
+@final
+class Client:
+    """This process's connection to the node."""
+
+    @property
+    def is_driver(self) -> bool: ...
+    @property
+    def session(self) -> str:
+        """16 hex digits, fresh for every `init`."""
+    @property
+    def pid(self) -> int: ...
+    @property
+    def client_id(self) -> int:
+        """0 in the driver; workers count up from 1."""
+    def template(
+        self,
+        name: str,
+        function: bytes,
+        resources: Sequence[tuple[str, int]],
+        returns: int,
+        max_retries: int,
+        retry_exceptions: bool | bytes,
+        window: int | None,
+        /,
+    ) -> Template:
+        """Register a function with its options.
+
+        Args:
+            name: For people.
+            function: The cloudpickled function. Sent once per content.
+            resources: In units of 1/10000.
+            returns: Number of static returns, DYNAMIC or STREAMING.
+            max_retries: -1 for ever.
+            retry_exceptions: All, none, or a pickled tuple of classes.
+            window: Most unread items of a stream, or None.
+        """
+    def put(self, value: Any, /) -> ObjectRef[Any]: ...
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None, /) -> list[Any]:
+        """Values in order. Raises the first error, GetTimeoutError, or the failure of the node."""
+    def get_one(self, ref: ObjectRef[T], timeout_s: float | None, /) -> T: ...
+    def wait(
+        self, waitables: Sequence[ObjectRef[Any] | Stream], count: int, timeout_s: float | None, /
+    ) -> list[int]:
+        """Places of the first `count` that are ready, ascending; fewer after the timeout."""
+    def watch(self, waitable: ObjectRef[Any] | Stream, mailbox: Mailbox, token: int, /) -> int:
+        """`(token, None)` comes to the mailbox when the ref is ready, or when `next` of the generator
+        would give something at once (an item, an error or the end; another reader may be faster).
+        Takes nothing. Returns a request for `forget`."""
+    def forget(self, request: int, /) -> None:
+        """That answer is not wanted any more; it may still arrive in the mailbox."""
+    def cancel(self, target: ObjectRef[Any] | Stream, force: bool, recursive: bool, /) -> None: ...
+    def resources(self) -> dict[str, tuple[float, float]]:
+        """Name to total and available."""
+    def statistics(self) -> dict[str, int]:
+        """Counters of the node (driver only); the keys are documented at `skate.statistics`."""
+    def current_task(self) -> tuple[str, str, int] | None:
+        """Id, name and attempt of the task that the calling worker's main thread runs."""
+    def current_function(self) -> Callable[..., Any] | None:
+        """The function that the calling worker's main thread runs."""
+    def current_resources(self) -> list[tuple[str, int]]:
+        """What its task holds, in units of 1/10000; empty on the driver."""
+    def is_canceled(self) -> bool: ...
+    def notices(self) -> Mailbox:
+        """Driver only. What people should see, as `(kind, data)`:
+        0: a line of a worker: `(is_stderr, pid, label, text)`;
+        1: an unhandled error: `(task_name, returns, RayTaskError)`;
+        2: a task that can never start: `(task_name, [(resource, asked, there)])`."""
+    def describe_workers(self) -> list[dict[str, Any]]:
+        """pid, state and current task of each worker (driver only)."""
+    def run(self) -> None:
+        """Worker only: execute tasks until the node says leave."""
+    def close(self) -> None:
+        """End the session. In the driver: every worker is killed and reaped before it returns."""
+
+def start(
+    session: str,
+    zygote_argv: Sequence[str],
+    hello: bytes,
+    resources: Sequence[tuple[str, int]],
+    capacity: int,
+    prestart: int,
+    log_to_driver: bool,
+    /,
+) -> Client:
+    """Start a node in this process, and its zygote with its end of a SEQPACKET socket as stdin.
+
+    Args:
+        session: 16 random hex digits, which `hello` tells the zygote, too.
+        zygote_argv: Program and arguments.
+        hello: First message on that socket (JSON, passed through; with it go the descriptors of this process
+            (a pidfd), the hub and the data segment, in this order).
+        resources: Name and amount in units of 1/10000.
+        capacity: Bytes of the object store.
+        prestart: Workers to start at once.
+        log_to_driver: Whether lines of workers become notices; otherwise they are read and dropped.
+    """
+
+def join(
+    hub_fd: int, data_fd: int, control_fd: int, driver_pidfd: int, client_id: int, session: str, /
+) -> Client:
+    """Become a worker of the session (called in a child that the zygote forked)."""
+
+def bind_types(streaming: type[Stream], dynamic: type[Stream], /) -> None:
+    """The classes that `Template.submit` and `get` give for generators."""
+
+def disable_in_child() -> None:
+    """After a fork in user code: this process has no session any more; every call says so."""

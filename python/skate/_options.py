@@ -1,0 +1,284 @@
+"""The options of remote functions: one table of name, types, check.
+
+    {"num_cpus": 2, ...} ─ check ─▶ each value alone ─ resolve ─▶ Resolved: what the node is told
+
+Invariant: an option is in the table only if it does what its name says, or if semantics.md calls it
+"accepted". Anything else is an unknown keyword: nothing is ignored in silence. Wording is Ray's
+where users' tests may match it.
+"""
+
+from __future__ import annotations
+
+from skate._native import DYNAMIC, STREAMING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeAlias
+
+    Types: TypeAlias = tuple[type, ...]
+    Check: TypeAlias = Callable[[str, Any], None]
+
+UNITS = 10_000
+"""Parts of one unit of a resource: quantities are exact to 0.0001."""
+
+WINDOW = "generator_backpressure_num_objects"
+_WINDOW_ALIAS = "_" + WINDOW
+_NONE = type(None)
+_WINDOW_MAX = 2**32 - 1
+_RETURNS_MAX = 2**32 - 1
+
+
+class Resolved:
+    """Options as the node wants them.
+
+    Attributes:
+        resources: Name and amount in units of 1/10000, sorted, without zeros.
+        returns: Number of static returns, `DYNAMIC` or `STREAMING`.
+        max_retries: -1 for ever.
+        retry_exceptions: All, none, or a pickled tuple of classes.
+        window: Most unread items of a stream, or None.
+        name: Of the task, for people; None for the function's own.
+    """
+
+    __slots__ = ("max_retries", "name", "resources", "retry_exceptions", "returns", "window")
+
+    def __init__(self, options: Mapping[str, Any], *, is_generator: bool) -> None:
+        self.resources = _resources(options)
+        self.returns = _returns(options.get("num_returns"), is_generator=is_generator)
+        retries = options.get("max_retries")
+        self.max_retries: int = 3 if retries is None else min(retries, 2**31 - 1)
+        self.retry_exceptions = _retry_exceptions(options.get("retry_exceptions", False))
+        self.window = _window(options.get(WINDOW), self.returns)
+        self.name: str | None = options.get("name")
+
+    def key(self) -> tuple[object, ...]:
+        """Equal for options that may share a template."""
+        return self.resources, self.returns, self.max_retries, self.retry_exceptions, self.window
+
+
+def _quantity(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if value < 0:
+        msg = f"The quantity of resource {name} cannot be negative"
+        raise ValueError(msg)
+    if not value < float("inf"):
+        msg = f"The quantity of resource {name} must be finite, not {value}"
+        raise ValueError(msg)
+    if isinstance(value, float) and abs(value * UNITS - round(value * UNITS)) > 1e-6 * UNITS:
+        msg = f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001"
+        raise ValueError(msg)
+
+
+def check_resources(name: str, value: Mapping[Any, Any] | None) -> None:
+    """Checks a dict of custom resources.
+
+    Raises:
+        TypeError: a name is no str, or a quantity no number.
+        ValueError: it names CPU or GPU, or a quantity is out of range.
+    """
+    if value is None:
+        return
+    if "CPU" in value or "GPU" in value:
+        msg = (
+            "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' "
+            "keyword"
+        )
+        raise ValueError(msg)
+    for resource, quantity in value.items():
+        if not isinstance(resource, str) or not isinstance(quantity, int | float):
+            msg = f"'{name}' maps names to numbers, but has {resource!r}: {quantity!r}"
+            raise TypeError(msg)
+        _quantity(resource, quantity)
+
+
+def _check_num_returns(_name: str, value: object) -> None:
+    is_count = isinstance(value, int) and 0 <= value <= _RETURNS_MAX
+    if value is not None and not is_count and value not in ("dynamic", "streaming"):
+        msg = (
+            "The keyword 'num_returns' only accepts None, a non-negative integer, 'streaming' (for "
+            f"generators), or 'dynamic', but received {value!r}. None means 1 for a function and "
+            "'streaming' for a generator function."
+        )
+        raise ValueError(msg)
+
+
+def _check_max_retries(_name: str, value: int | None) -> None:
+    if value is not None and value < -1:
+        msg = (
+            "The keyword 'max_retries' only accepts None, 0, -1 or a positive integer, where -1 "
+            "represents infinity."
+        )
+        raise ValueError(msg)
+
+
+def _check_retry_exceptions(_name: str, value: object) -> None:
+    if isinstance(value, list | tuple) and not all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in value
+    ):
+        msg = "retry_exceptions must be either a boolean or a list of exceptions"
+        raise ValueError(msg)
+
+
+def _check_window(name: str, value: int | None) -> None:
+    if value == 0:
+        msg = (
+            f"{name}=0 is not allowed. Use a value > 0. If the value is equal to 1, the behavior "
+            f"is "
+            "identical to Python generator (generator 1 object whenever `next` is called). Use -1 "
+            "to "
+            "disable this feature. "
+        )
+        raise ValueError(msg)
+    if value is not None and not -1 <= value <= _WINDOW_MAX:
+        msg = f"{name} must be a positive integer, -1 or None, but received {value}"
+        raise ValueError(msg)
+
+
+def _check_runtime_env(_name: str, value: Mapping[str, Any] | None) -> None:
+    if value:
+        msg = (
+            f"runtime_env with {sorted(value)}: this version of skate starts workers in the "
+            "environment of the driver only, so runtime_env must be None or {}"
+        )
+        raise ValueError(msg)
+
+
+def _check_strategy(_name: str, value: object) -> None:
+    if value not in (None, "DEFAULT", "SPREAD"):
+        msg = (
+            f"scheduling_strategy must be None, 'DEFAULT' or 'SPREAD', but received {value!r}: "
+            f"there "
+            "is one machine"
+        )
+        raise ValueError(msg)
+
+
+def _check_labels_asked(_name: str, value: Mapping[str, Any] | None) -> None:
+    if value:
+        msg = f"label_selector={value!r}: the one machine has no labels, so it must be None or {{}}"
+        raise ValueError(msg)
+
+
+def _anything(_name: str, _value: object) -> None:
+    pass
+
+
+_NUMBER: Types = (float, int, _NONE)
+_DICT: Types = (dict, _NONE)
+_ANY: Types = (object,)
+
+_TABLE: dict[str, tuple[Types, Check]] = {
+    # what it needs
+    "num_cpus": (_NUMBER, _quantity),
+    "num_gpus": (_NUMBER, _quantity),
+    "memory": (_NUMBER, _quantity),
+    "resources": (_DICT, check_resources),
+    "accelerator_type": ((str, _NONE), _anything),
+    "label_selector": (_DICT, _check_labels_asked),
+    "scheduling_strategy": (_ANY, _check_strategy),
+    "runtime_env": (_DICT, _check_runtime_env),
+    # what it gives
+    "num_returns": (_ANY, _check_num_returns),
+    WINDOW: ((int, _NONE), _check_window),
+    _WINDOW_ALIAS: ((int, _NONE), _check_window),
+    # when it fails
+    "max_retries": ((int, _NONE), _check_max_retries),
+    "retry_exceptions": ((bool, list, tuple), _check_retry_exceptions),
+    # for people
+    "name": ((str, _NONE), _anything),
+    "enable_task_events": ((bool,), _anything),
+    "_metadata": (_DICT, _anything),
+    "_labels": (_DICT, _anything),
+}
+
+
+def check(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks each option by itself.
+
+    Returns:
+        The same options under their public names.
+
+    Raises:
+        TypeError: a value has the wrong type.
+        ValueError: an unknown option, or a value out of range. Both name the option.
+
+    Rule: semantics.md 2.3 to 2.14; wording of Ray 2.60.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in options.items():
+        row = _TABLE.get(name)
+        if row is None:
+            msg = (
+                f"Invalid option keyword {name} for remote functions. "
+                f"Valid ones are {list(_TABLE)}."
+            )
+            raise ValueError(msg)
+        types, validate = row
+        if not isinstance(value, types):
+            expected = types if len(types) > 1 else types[0]
+            msg = (
+                f"The type of keyword '{name}' must be {expected}, but received type {type(value)}"
+            )
+            raise TypeError(msg)
+        validate(name, value)
+        checked[WINDOW if name == _WINDOW_ALIAS else name] = value
+    return checked
+
+
+def units(value: float) -> int:
+    """An amount of a resource in units of 1/10000."""
+    return value * UNITS if isinstance(value, int) else round(value * UNITS)
+
+
+def _resources(options: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    num_cpus = options.get("num_cpus")
+    amounts: dict[str, float] = {
+        "CPU": 1 if num_cpus is None else num_cpus,
+        "GPU": options.get("num_gpus") or 0,
+        "memory": options.get("memory") or 0,
+        **(options.get("resources") or {}),
+    }
+    if accelerator := options.get("accelerator_type"):
+        amounts[f"accelerator_type:{accelerator}"] = 0.001
+    return tuple((name, units(amount)) for name, amount in sorted(amounts.items()) if units(amount))
+
+
+def _returns(num_returns: int | str | None, *, is_generator: bool) -> int:
+    if num_returns is None:
+        return STREAMING if is_generator else 1
+    if isinstance(num_returns, int):
+        return int(num_returns)
+    if not is_generator:
+        msg = (
+            f"num_returns='{num_returns}' can only be used with generator functions (functions "
+            f"that "
+            "use 'yield'). The decorated function is not a generator function."
+        )
+        raise ValueError(msg)
+    return DYNAMIC if num_returns == "dynamic" else STREAMING
+
+
+def _retry_exceptions(value: bool | list[type] | tuple[type, ...]) -> bool | bytes:
+    if isinstance(value, bool):
+        return value
+    if not value:
+        return False
+    from cloudpickle import dumps
+
+    classes: bytes = dumps(tuple(value), protocol=5)
+    return classes
+
+
+def _window(value: int | None, returns: int) -> int | None:
+    if value is None or value == -1:
+        return None
+    if returns != STREAMING:
+        msg = (
+            f"{WINDOW}={value}: a window belongs to a streaming generator; with a static or "
+            f"dynamic "
+            "num_returns, or on a function without 'yield', there is none"
+        )
+        raise ValueError(msg)
+    return value

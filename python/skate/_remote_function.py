@@ -1,0 +1,328 @@
+"""`@remote`: a function that runs in a worker when `.remote(...)` is called.
+
+    function ─ remote ─▶ RemoteFunction ─ .options ─▶ another one, same Definition
+                              │ .remote(args)
+                              └─ Template of the current session, made at the first call ─▶ submit
+
+Invariant: a call does nothing in Python but to see that the template is of the current session and
+that the number of arguments fits. Function and options travel when it is pickled, templates never.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
+from skate import _options, _session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+    from skate._generator import ObjectRefGenerator
+    from skate._native import Client, ObjectRef, Template
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+    Y = TypeVar("Y")
+
+    class _Typed(Generic[P, R_co]):
+        """At run time a plain class: `typing` takes 10 ms to import."""
+
+    class _Decorator(Protocol):
+        """What `remote(num_cpus=2)` gives."""
+
+        # The last overload takes what the first does not; a generator function fits both.
+        @overload
+        def __call__(  # type: ignore[overload-overlap]
+            self, function: Callable[P, Iterator[Y]], /
+        ) -> RemoteFunction[P, ObjectRefGenerator[Y]]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> RemoteFunction[P, ObjectRef[R]]: ...
+        def __call__(self, function: Any, /) -> Any: ...
+
+    class _AnyDecorator(Protocol):
+        """What `remote(num_returns=…)` gives: the kind of result is not known to the types."""
+
+        def __call__(self, function: Callable[P, Any], /) -> RemoteFunction[P, Any]: ...
+
+else:
+
+    class _Typed:
+        """Takes type arguments and ignores them."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _item: object) -> type:
+            return cls
+
+    def overload(_declaration: object) -> None:
+        """For type checkers only."""
+
+
+_FunctionType = type(lambda: None)
+_VARARGS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x04, 0x20, 0x80, 0x200  # CO_… of `inspect`
+_UNBOUNDED = 1 << 62
+
+
+class Definition:
+    """A function and what is worked out of it once, shared by all `.options(...)` of it.
+
+    Attributes:
+        function: The plain function.
+        name: `module.name`.
+        least, most: How many positional arguments a call without keywords may have.
+    """
+
+    __slots__ = ("_client", "_pickled", "_templates", "function", "least", "most", "name")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = f"{function.__module__}.{function.__name__}"
+        self.least, self.most = _arity(function)
+        self._pickled: bytes | None = None
+        self._client: Client | None = None
+        self._templates: dict[tuple[object, ...], Template] = {}
+
+    def is_generator(self) -> bool:
+        """Whether its body has a `yield`."""
+        return bool(self.function.__code__.co_flags & _GENERATOR)
+
+    def template(self, client: Client, resolved: _options.Resolved) -> Template:
+        """The node's handle on this function with these options."""
+        if self._client is not client:
+            self._client, self._templates = client, {}
+        key = resolved.key()
+        template = self._templates.get(key)
+        if template is None:
+            if self._pickled is None:
+                from skate._serialization import dumps_function
+
+                self._pickled = dumps_function(self.function, self.name)
+            template = client.template(
+                self.function.__name__,
+                self._pickled,
+                resolved.resources,
+                resolved.returns,
+                resolved.max_retries,
+                resolved.retry_exceptions,
+                resolved.window,
+            )
+            self._templates[key] = template
+        return template
+
+    def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raises the TypeError that such a call would raise, naming the function."""
+        from inspect import signature
+
+        try:
+            signature(self.function).bind(*args, **kwargs)
+        except TypeError as error:
+            # The words of `bind` come first: they are what Ray's users match.
+            msg = f"{error} (in the call of {self.name})"
+            raise TypeError(msg) from None
+
+
+class RemoteFunction(_Typed["P", "R_co"]):
+    """A function to be run in a worker. Made by `remote`.
+
+    Attributes:
+        _function: The plain function, to be called directly.
+    """
+
+    # No `__getattr__`: it would make each attribute of the hot path five times slower.
+
+    def __init__(self, definition: Definition, options: dict[str, Any]) -> None:
+        self._client: Client | None = None
+        self._template: Template | None = None
+        self._pickled_state: tuple[Callable[..., Any], dict[str, Any]] | None = None
+        self._define(definition, options)
+
+    def _define(self, definition: Definition, options: dict[str, Any]) -> None:
+        self._known_definition = definition
+        self._options = options
+        self._resolved = _options.Resolved(options, is_generator=definition.is_generator())
+        self._least, self._most = definition.least, definition.most
+        self._name = self._resolved.name
+        self.__module__: str = definition.function.__module__
+        self.__doc__ = definition.function.__doc__
+        self.__wrapped__ = definition.function  # for `inspect`
+
+    @property
+    def _definition(self) -> Definition:
+        """The definition; made at first use of an unpickled one: only then is it complete."""
+        if self._pickled_state is not None:
+            function, options = self._pickled_state
+            self._define(Definition(function), options)
+            self._pickled_state = None
+        return self._known_definition
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        return self._definition.function
+
+    @property
+    def __name__(self) -> str:
+        return self._definition.function.__name__
+
+    def __call__(self, *_args: object, **_kwargs: object) -> Any:
+        """Refuses: a remote function is called by `.remote()`, the plain one is `._function`."""
+        name = self._definition.name
+        msg = (
+            f"Remote functions cannot be called directly. Instead of running '{name}()', try "
+            f"'{name}.remote()'."
+        )
+        raise TypeError(msg)
+
+    # The first overload shows people the parameters; the second lets any of them be a ref.
+    @overload
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def remote(self, *args: Any, **kwargs: Any) -> R_co: ...
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the function in a worker.
+
+        Args:
+            args: For the function. A ref that is an argument by itself is replaced by its value
+                before the function starts; refs inside other values are passed as refs.
+            kwargs: Likewise.
+
+        Returns:
+            At once: None (`num_returns=0`), a ref (1, `"dynamic"`), a list of refs (more), or an
+            `ObjectRefGenerator` (`"streaming"`).
+
+        Raises:
+            TypeError: the arguments do not fit the function, or one cannot be pickled.
+        """
+        template = self._template
+        if template is None or self._client is not _session.client:
+            template = self._bind()
+        if kwargs or not self._least <= len(args) <= self._most:
+            self._definition.check_arguments(args, kwargs)
+        return template.submit(args, kwargs, self._name)
+
+    def _bind(self) -> Template:
+        """Registers the function with the current session, which is started if there is none."""
+        client = _session.connect()
+        _session.start_helper(client)
+        definition = self._definition
+        template = definition.template(client, self._resolved)
+        # In this order: a thread that sees the new client must find its template.
+        self._template = template
+        self._client = client
+        return template
+
+    @overload
+    def options(self, *, num_returns: object, **options: Any) -> RemoteFunction[P, Any]: ...
+    @overload
+    def options(self, **options: Any) -> RemoteFunction[P, R_co]: ...
+    def options(self, **options: Any) -> Any:
+        """The same function with other options; those not named stay.
+
+        Raises:
+            TypeError: an option has the wrong type.
+            ValueError: an option is unknown, out of range, or does not fit the function.
+
+        Rule: semantics.md 2.3; the options are the rows of `_options._TABLE`.
+        """
+        definition = self._definition
+        return RemoteFunction(definition, {**self._options, **_options.check(options)})
+
+    def __repr__(self) -> str:
+        return f"<remote function {self._definition.name}>"
+
+    # The object is made before its state, so that a function may refer to itself in its globals.
+    def __reduce__(self) -> tuple[Any, ...]:
+        function = self._definition.function
+        return _blank, (), (function, self._options)
+
+    def __setstate__(self, state: tuple[Callable[..., Any], dict[str, Any]]) -> None:
+        self._client = self._template = None
+        self._pickled_state = state
+
+
+def _blank() -> RemoteFunction[Any, Any]:
+    return RemoteFunction.__new__(RemoteFunction)
+
+
+def _arity(function: Callable[..., Any]) -> tuple[int, int]:
+    """How many positional arguments a call without keywords may have."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    if not isinstance(function, _FunctionType) or hasattr(function, "__signature__"):
+        return _UNBOUNDED, 0  # `inspect.signature` has to look at each call
+    code = function.__code__
+    required_keywords = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    if required_keywords > 0:
+        return _UNBOUNDED, 0
+    least = code.co_argcount - len(function.__defaults__ or ())
+    return least, _UNBOUNDED if code.co_flags & _VARARGS else code.co_argcount
+
+
+def _make(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
+    if isinstance(function, type):
+        msg = (
+            f"skate.remote: {function.__qualname__} is a class; classes (actors) are not part of "
+            f"this "
+            "version, only functions are"
+        )
+        raise TypeError(msg)
+    if not isinstance(function, _FunctionType):
+        msg = (
+            "The @ray.remote decorator must be applied to either a function or a class, but was "
+            f"applied to {function!r}."
+        )
+        raise TypeError(msg)
+    if function.__code__.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
+        msg = (
+            f"'async def' should not be used for remote tasks, but {function.__qualname__} is one. "
+            "Wrap it in a plain function that calls `asyncio.run`."
+        )
+        raise ValueError(msg)
+    return RemoteFunction(Definition(function), _options.check(options))
+
+
+# A generator function fits the second overload too; the first one counts.
+@overload
+def remote(  # type: ignore[overload-overlap]
+    function: Callable[P, Iterator[Y]], /
+) -> RemoteFunction[P, ObjectRefGenerator[Y]]: ...
+@overload
+def remote(function: Callable[P, R], /) -> RemoteFunction[P, ObjectRef[R]]: ...
+@overload
+def remote(*, num_returns: object, **options: Any) -> _AnyDecorator: ...
+@overload
+def remote(**options: Any) -> _Decorator: ...
+def remote(*args: Any, **options: Any) -> Any:
+    """Makes a remote function: `@remote`, `@remote(num_cpus=2)`, `remote(f)` and so on.
+
+    Args:
+        args: Nothing, or the function.
+        options: See `RemoteFunction.options`. `num_returns=None` means `"streaming"` for a function
+            with `yield`, and 1 for any other.
+
+    Raises:
+        AssertionError: it was given something else than one function or only options.
+        TypeError: what is decorated is no function, or an option has the wrong type.
+        ValueError: an option is unknown, out of range, or does not fit the function.
+
+    Rule: semantics.md 1.1, 2.1; wording of Ray 2.60.
+    """
+    if len(args) == 1 and not options and callable(args[0]):
+        return _make(args[0], {})
+    if args or not options:
+        msg = (
+            "The @ray.remote decorator must be applied either with no arguments and no "
+            "parentheses, "
+            "for example '@ray.remote', or it must be applied using some of the arguments in the "
+            "list "
+            f"{list(_options._TABLE)}, for example '@ray.remote(num_returns=2, "  # noqa: SLF001
+            'resources={"CustomResource": 1})\'.'
+        )
+        raise AssertionError(msg)
+    _options.check(options)
+
+    def decorate(function: Any) -> RemoteFunction[Any, Any]:
+        return _make(function, options)
+
+    return decorate

@@ -1,0 +1,257 @@
+"""The one current session of this process: how it begins, is found, and ends.
+
+    none ─ init / first call ─▶ client ─ shutdown / atexit ─▶ none        (driver)
+    none ─ _worker.main ──────▶ client                                    (worker, for life)
+    any ─ os.fork in user code ─▶ forked: every call raises RaySystemError, for good
+
+Invariant: `client` is the only state. Whoever caches something of a session compares the cached
+client with it, so nothing outlives its session. `init` and `shutdown` take turns under `_lock`.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock
+
+from skate import _native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from skate._context import Context
+    from skate._machine import Machine
+
+client: _native.Client | None = None
+"""The current session, or None."""
+
+machine: Machine | None = None
+"""What `init` was told of this machine; None in workers."""
+
+current_namespace: str = ""
+"""Namespace of the current session."""
+
+_is_forked = False
+_is_hooked = False
+_helped: _native.Client | None = None
+_lock = RLock()
+
+_TWICE = (
+    "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+    "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+)
+_NOT_STARTED = "Ray has not been started yet. You can start Ray with 'ray.init()'."
+_FORKED = (
+    "this process was forked from one that uses skate, and the session belongs to the parent. Use "
+    "skate "
+    "in the parent only, or start processes that use it with multiprocessing.get_context('spawn')."
+)
+# Parameters of Ray's `init` that are about what skate does not have: a dashboard, log files, a
+# place for sockets. They are taken and have no effect, whatever their value.
+_WITHOUT_EFFECT = frozenset({
+    "include_dashboard", "dashboard_host", "dashboard_port", "dashboard_agent_listen_port",
+    "configure_logging", "logging_level", "logging_format", "logging_config",
+    "_temp_dir", "_node_name", "_node_ip_address", "_redis_username", "_redis_password",
+    "_metrics_export_port", "_driver_object_store_memory", "_tracing_startup_hook",
+    "_enable_object_reconstruction",
+})  # fmt: skip
+# Those that would change what programs do, and that this version cannot honour: only empty values.
+_EMPTY_ONLY = frozenset({
+    "local_mode", "job_config", "runtime_env", "_system_config", "_plasma_directory",
+    "_object_spilling_directory", "enable_resource_isolation", "system_reserved_cpu",
+    "system_reserved_memory", "_cgroup_path",
+})  # fmt: skip
+
+
+def setting(name: str, default: str = "") -> str:
+    """An environment variable of skate, or the one of Ray with the same name."""
+    return os.environ.get(f"SKATE_{name}", os.environ.get(f"RAY_{name}", default))
+
+
+def is_initialized() -> bool:
+    """Whether there is a session: between `init` and `shutdown`, and in every worker."""
+    return client is not None
+
+
+def connect() -> _native.Client:
+    """The current session; starts one when there is none.
+
+    Raises:
+        RaySystemError: in a forked child, or when starting by itself is switched off by
+            `RAY_ENABLE_AUTO_CONNECT=0` or `SKATE_ENABLE_AUTO_CONNECT=0`.
+    """
+    if client is not None:
+        return client
+    from skate.exceptions import RaySystemError
+
+    if _is_forked:
+        raise RaySystemError(_FORKED)
+    if setting("ENABLE_AUTO_CONNECT", "1") == "0":
+        raise RaySystemError(_NOT_STARTED)
+    with _lock:
+        return _begin()
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
+    object_store_memory: int | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool = True,
+    namespace: str | None = None,
+    **others: Any,
+) -> Context:
+    """Starts a session: a node in this process, and workers when there is work.
+
+    Args:
+        address: None or `"local"`: this machine is all there is.
+        num_cpus: How many CPUs tasks may use at once; by default those that this process may use.
+        num_gpus: Likewise; by default those that the driver of the machine lists.
+        resources: Amounts of custom resources by name.
+        labels: Of this node, shown by `nodes`.
+        object_store_memory: Bytes of shared memory for values, at least 78,643,200; by default 30 %
+            of the memory that this process may use, at most 200 GB.
+        ignore_reinit_error: Whether a second `init` is no error.
+        log_to_driver: Whether what workers write to stdout and stderr appears here.
+        namespace: For names of actors; by default a fresh one.
+        others: The rest of Ray's parameters. Those about dashboards, log files and directories have
+            no effect; `runtime_env`, `job_config`, `local_mode` and `_system_config` must be empty.
+
+    Returns:
+        The session as a context manager, which ends it, and as a mapping of addresses.
+
+    Raises:
+        RuntimeError: there is a session already, or a keyword is unknown.
+        ValueError: an amount is out of range, or an address is given.
+        RaySystemError: in a forked child, or the system refuses memory or processes.
+
+    Rule: semantics.md 5.1; wording of Ray 2.60.
+    """
+    from skate import _launch, _machine
+    from skate.exceptions import RaySystemError
+
+    _check_others(others)
+    global client, machine, current_namespace  # noqa: PLW0603 - the one current session
+    with _lock:
+        if _is_forked:
+            raise RaySystemError(_FORKED)
+        if client is not None:
+            if ignore_reinit_error:
+                return _context(client)
+            raise RuntimeError(_TWICE)
+        _check_address(address)
+        here = _machine.describe(
+            num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
+        )
+        session = os.urandom(8).hex()
+        client = _native.start(
+            session,
+            _launch.zygote_argv(),
+            _launch.hello(session, namespace or session),
+            here.resources,
+            here.store_bytes,
+            here.workers_at_once,
+            log_to_driver,
+        )
+        machine, current_namespace = here, namespace or session
+        _hook()
+        return _context(client)
+
+
+def _context(current: _native.Client) -> Context:
+    from skate._context import Context  # the zygote starts meanwhile
+
+    return Context(current)
+
+
+def _begin() -> _native.Client:
+    if client is None:  # another thread may have been faster
+        init()
+    assert client is not None  # noqa: S101 - init has set it
+    return client
+
+
+def shutdown(_exiting_interpreter: bool = False) -> None:
+    """Ends the session: kills the workers, frees the store, shows what workers still had to say.
+
+    Without a session, and in a worker, it does nothing. Runs by itself when the program ends.
+    """
+    global client, machine, _helped  # noqa: PLW0603 - the one current session
+    with _lock:
+        ended = client
+        if ended is None or not ended.is_driver:
+            return
+        client = machine = _helped = None
+        ended.close()
+    from skate import _helper
+
+    _helper.finish(ended)  # not under the lock: a callback may be waiting for it
+
+
+def start_helper(current: _native.Client) -> None:
+    """Makes sure that what workers write is shown. Called before the first submission."""
+    global _helped  # noqa: PLW0603 - remembered so that it costs nothing
+    if _helped is not current and current.is_driver:
+        from skate import _helper
+
+        _helper.of(current)
+        _helped = current
+
+
+def enter_worker(joined: _native.Client, namespace: str) -> None:
+    """Makes this process a worker of a session."""
+    global client, current_namespace
+    client, current_namespace = joined, namespace
+    _hook()
+
+
+def _hook() -> None:
+    """Once: end with the interpreter, and be refused in forked children."""
+    global _is_hooked  # noqa: PLW0603 - once
+    if _is_hooked:
+        return
+    _is_hooked = True
+    import atexit
+
+    atexit.register(shutdown)
+    os.register_at_fork(after_in_child=_disable_in_child)
+
+
+def _disable_in_child() -> None:
+    global client, machine, _is_forked, _lock  # noqa: PLW0603 - the one current session
+    if client is None:
+        return  # nothing was running: the child may start a session of its own
+    _native.disable_in_child()
+    client, machine, _is_forked = None, None, True
+    _lock = RLock()  # another thread of the parent may have held it
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    unknown = [
+        name
+        for name in others
+        if name not in _WITHOUT_EFFECT and name not in _EMPTY_ONLY and name != "_memory"
+    ]
+    if unknown:
+        msg = f"Unknown keyword argument(s): {', '.join(unknown)}"
+        raise RuntimeError(msg)
+    for name in _EMPTY_ONLY & others.keys():
+        if others[name]:
+            msg = f"init: {name}={others[name]!r} is not part of this version of skate"
+            raise ValueError(msg)
+
+
+def _check_address(address: str | None) -> None:
+    source = "address"
+    if address is None:
+        address, source = setting("ADDRESS") or None, "the environment variable RAY_ADDRESS"
+    if address not in (None, "local"):
+        msg = (
+            f"init: {source} is {address!r}, but this version of skate works on this machine only: "
+            "leave it out, or use 'local'"
+        )
+        raise ValueError(msg)

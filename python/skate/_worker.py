@@ -1,0 +1,140 @@
+"""A worker process, from the fork to its end, and what the Rust side asks of Python there.
+
+    zygote ─ fork ─▶ main: cwd, path, signals, streams ─▶ join ─▶ Client.run ─▶ leave
+
+Invariant: the process leaves by `os._exit` alone, so nothing of the zygote above it on the stack
+ever runs. SIGINT means cancel: it raises KeyboardInterrupt only while the running task is
+cancelled. `sys.exit` in a task propagates out of `run` and ends the process with its code: the
+node sees a death and retries or fails the task as for any crash (semantics.md 2.18).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+
+from skate._errors import task_error
+from skate._output import before_result
+
+__all__ = ["before_result", "is_retryable", "load_function", "main", "task_error"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn, TypeAlias
+
+    from skate._native import Client
+
+    Descriptors: TypeAlias = tuple[int, int, int, int]
+
+
+def load_function(data: bytes) -> Callable[..., Any]:
+    """Unpickles an exported function. The Rust side keeps the result."""
+    function: Callable[..., Any] = pickle.loads(data)
+    return function
+
+
+def is_retryable(exc: BaseException, pickled_classes: bytes) -> bool:
+    """Whether `retry_exceptions` names the class of the exception, or a base of it."""
+    classes: tuple[type[BaseException], ...] = pickle.loads(pickled_classes)
+    return isinstance(exc, classes)
+
+
+def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoReturn:
+    """Becomes worker `client_id` of the session, in a child just forked; never returns.
+
+    Args:
+        hello: What the driver said of itself: `session`, `namespace`, `cwd`, `sys_path`, `argv`.
+        client_id: From 1.
+        descriptors: Of the shared control words, the data segment, this worker's socket to the
+            node, and the driver's process.
+    """
+    code = 1
+    try:
+        _like_the_driver(hello)
+        _reseed()
+        code = _run(hello, client_id, descriptors)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        _leave(code)
+
+
+def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
+    from skate import _native, _output, _session
+
+    hub, data, control, driver = descriptors
+    client = _native.join(hub, data, control, driver, client_id, hello["session"])
+    _session.enter_worker(client, hello.get("namespace", ""))
+    _output.install(lambda: _task_name(client))
+    _handle_signals(client)
+    try:
+        client.run()
+    except SystemExit as exit_:
+        return _exit_code(exit_)
+    return 0
+
+
+def _task_name(client: Client) -> str:
+    task = client.current_task()
+    return task[1] if task else ""
+
+
+def _like_the_driver(hello: dict[str, Any]) -> None:
+    from types import ModuleType
+
+    try:
+        os.chdir(hello["cwd"])
+    except OSError as error:
+        print(f"skate worker: cwd of the driver: {error}", file=sys.stderr)  # noqa: T201
+    sys.path[:] = hello["sys_path"]
+    sys.argv[:] = hello["argv"]
+    # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
+    # defines comes by value, with its functions.
+    sys.modules["__main__"] = ModuleType("__main__")
+
+
+def _handle_signals(client: Client) -> None:
+    import faulthandler
+    import signal
+
+    def cancel(_signal: int, _frame: object) -> None:
+        if client.is_canceled():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, cancel)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.enable(file=2)
+
+
+def _reseed() -> None:
+    """Forked processes would otherwise all draw the same numbers."""
+    if random := sys.modules.get("random"):
+        random.seed()
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
+
+
+def _exit_code(exit_: SystemExit) -> int:
+    """As the interpreter does: None is 0, a number is itself, anything else is printed and is 1."""
+    if exit_.code is None:
+        return 0
+    if isinstance(exit_.code, int):
+        return exit_.code & 0xFF
+    print(exit_.code, file=sys.stderr)  # noqa: T201 - what the interpreter does
+    return 1
+
+
+def _leave(code: int) -> NoReturn:
+    import atexit
+
+    from skate import _output
+
+    try:
+        atexit._run_exitfuncs()  # noqa: SLF001 - `os._exit` skips them
+        _output.flush()
+    finally:
+        os._exit(code)

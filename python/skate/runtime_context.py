@@ -1,0 +1,132 @@
+"""`get_runtime_context()`: where this code runs.
+
+Invariant: ids are hex strings; what does not exist here (a task on the driver, an actor) is None.
+"""
+
+from __future__ import annotations
+
+from skate import _ids, _session
+from skate._options import UNITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from skate._native import Client
+
+
+class RuntimeContext:
+    """Where this code runs. Made by `get_runtime_context`.
+
+    Rule: semantics.md 5.4.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self) -> dict[str, Any]:
+        """The ids that there are, by name."""
+        ids = {
+            "job_id": self.get_job_id(),
+            "node_id": self.get_node_id(),
+            "namespace": self.namespace,
+        }
+        task_id = self.get_task_id()
+        return ids if task_id is None else {**ids, "task_id": task_id}
+
+    def get_job_id(self) -> str:
+        """8 hex digits."""
+        return _ids.JOB_ID
+
+    def get_node_id(self) -> str:
+        """56 hex digits."""
+        return _ids.node_id(self._client)
+
+    def get_worker_id(self) -> str:
+        """56 hex digits; the driver has one too."""
+        return _ids.worker_id(self._client)
+
+    def get_task_id(self) -> str | None:
+        """48 hex digits; None on the driver."""
+        task = self._client.current_task()
+        return task[0] if task else None
+
+    def get_task_name(self) -> str | None:
+        """What `name=` said, or the function's name; None on the driver."""
+        task = self._client.current_task()
+        return task[1] if task else None
+
+    def get_attempt_number(self) -> int | None:
+        """0 for the first run of the task, more for retries; None on the driver."""
+        task = self._client.current_task()
+        return task[2] if task else None
+
+    def get_task_function_name(self) -> str | None:
+        """`module.name` of the running function; None on the driver."""
+        function = self._client.current_function()
+        if function is None:
+            return None
+        return f"{function.__module__}.{function.__name__}"
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        """What the running task holds, by name."""
+        if self._client.current_task() is None:
+            _only_in_worker("get_assigned_resources")
+        return {name: amount / UNITS for name, amount in self._client.current_resources()}
+
+    def get_actor_id(self) -> None:
+        """None: there are no actors in this version."""
+
+    def get_actor_name(self) -> None:
+        """None: there are no actors in this version."""
+
+    def get_placement_group_id(self) -> None:
+        """None: there are no placement groups in this version."""
+
+    def get_runtime_env_string(self) -> str:
+        """`{}`: every worker has the driver's environment."""
+        return "{}"
+
+    def get_node_labels(self) -> dict[str, str]:
+        """What `init(labels=…)` said; empty in workers."""
+        machine = _session.machine
+        return dict(machine.labels) if machine else {}
+
+    def get_session_name(self) -> str:
+        """`session_` and 16 hex digits, fresh for every `init`."""
+        return f"session_{self._client.session}"
+
+    @property
+    def namespace(self) -> str:
+        """For names of actors."""
+        return _session.current_namespace
+
+    @property
+    def gcs_address(self) -> str:
+        """`local`: there is no server."""
+        return "local"
+
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """False: there are no actors in this version."""
+        return False
+
+    def is_canceled(self) -> bool:
+        """Whether `cancel` was called for the running task.
+
+        Raises:
+            RuntimeError: on the driver.
+        """
+        if self._client.is_driver:
+            _only_in_worker("is_canceled")
+        return self._client.is_canceled()
+
+
+def _only_in_worker(method: str) -> NoReturn:
+    msg = f"{method}: This method is only available when the process is a worker, inside of a task."
+    raise RuntimeError(msg)
+
+
+def get_runtime_context() -> RuntimeContext:
+    """Where this code runs. Starts a session when there is none."""
+    return RuntimeContext(_session.connect())
