@@ -10,7 +10,7 @@ import functools
 import io
 import types
 
-import cloudpickle
+from skate._pickler import Pickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Sink(io.RawIOBase):
 
 def _failure(value: object) -> Exception | None:
     try:
-        cloudpickle.Pickler(_Sink(), 5, buffer_callback=lambda _: False).dump(value)
+        Pickler(_Sink(), 5, buffer_callback=lambda _: False).dump(value)
     except Exception as error:
         return error
     return None

@@ -5,11 +5,11 @@ the business of the Python files beside it. A call that blocks releases the GIL,
 run while it waits.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 ABI3: bool
 """Whether this build uses the stable ABI."""
@@ -21,14 +21,14 @@ STREAMING: int
 """`returns` of a template: a generator."""
 
 @final
-class ObjectRef(Generic[T]):
+class ObjectRef(Generic[_T]):
     """A reference to one immutable value, present or still to come.
 
-    Hashable, comparable, picklable inside of skate calls. Dropping the last reference frees the value.
+    Hashable, comparable, picklable inside of skate calls. Dropping the last one frees the value.
     """
 
     @classmethod
-    def __class_getitem__(cls, item: Any, /) -> Any: ...
+    def __class_getitem__(cls, item: Any) -> Any: ...
     @staticmethod
     def nil() -> ObjectRef[Any]: ...
     @staticmethod
@@ -38,9 +38,9 @@ class ObjectRef(Generic[T]):
     def is_nil(self) -> bool: ...
     def task_id(self) -> str: ...
     def job_id(self) -> str: ...
-    def future(self) -> Future[T]: ...
-    def _on_completed(self, callback: Callable[[T], None], /) -> None: ...
-    def __await__(self) -> Generator[Any, None, T]: ...
+    def future(self) -> Future[_T]: ...
+    def _on_completed(self, callback: Callable[[_T], None]) -> None: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
@@ -51,10 +51,10 @@ class Stream:
     `skate._generator` subclasses it; `bind_types` says how.
     """
 
-    def __new__(cls, seed: Any, /) -> Self: ...
+    def __new__(cls, seed: Any) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> ObjectRef[Any]:
-        """Wait for the next item. Raises StopIteration(return value of the generator) at the end."""
+        """Wait for the next item; at the end StopIteration(return value of the generator)."""
     def next_within(self, timeout_s: float | None, /) -> ObjectRef[Any]:
         """The same with a timeout: GetTimeoutError."""
     def is_ready(self) -> bool:
@@ -78,6 +78,13 @@ class Template:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None = None, /
     ) -> Any:
         """Call it: None, an ObjectRef, a list of ObjectRefs, or the bound generator class."""
+
+@final
+class View:
+    """Read-only bytes of the store, or a copy of inline ones: the buffer behind an array."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Mailbox:
@@ -131,15 +138,17 @@ class Client:
     def put(self, value: Any, /) -> ObjectRef[Any]: ...
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None, /) -> list[Any]:
         """Values in order. Raises the first error, GetTimeoutError, or the failure of the node."""
-    def get_one(self, ref: ObjectRef[T], timeout_s: float | None, /) -> T: ...
+    def get_one(self, ref: ObjectRef[_T], timeout_s: float | None, /) -> _T: ...
     def wait(
         self, waitables: Sequence[ObjectRef[Any] | Stream], count: int, timeout_s: float | None, /
     ) -> list[int]:
         """Places of the first `count` that are ready, ascending; fewer after the timeout."""
     def watch(self, waitable: ObjectRef[Any] | Stream, mailbox: Mailbox, token: int, /) -> int:
-        """`(token, None)` comes to the mailbox when the ref is ready, or when `next` of the generator
-        would give something at once (an item, an error or the end; another reader may be faster).
-        Takes nothing. Returns a request for `forget`."""
+        """Have `(token, None)` put into the mailbox when the waitable is ready.
+
+        A generator is ready when `next` would give something at once (an item, an error or the
+        end; another reader may be faster). Takes nothing. Returns a request for `forget`.
+        """
     def forget(self, request: int, /) -> None:
         """That answer is not wanted any more; it may still arrive in the mailbox."""
     def cancel(self, target: ObjectRef[Any] | Stream, force: bool, recursive: bool, /) -> None: ...
@@ -155,10 +164,12 @@ class Client:
         """What its task holds, in units of 1/10000; empty on the driver."""
     def is_canceled(self) -> bool: ...
     def notices(self) -> Mailbox:
-        """Driver only. What people should see, as `(kind, data)`:
+        """What people should see, as `(kind, data)` (driver only).
+
         0: a line of a worker: `(is_stderr, pid, label, text)`;
         1: an unhandled error: `(task_name, returns, RayTaskError)`;
-        2: a task that can never start: `(task_name, [(resource, asked, there)])`."""
+        2: a task that can never start: `(task_name, [(resource, asked, there)])`.
+        """
     def describe_workers(self) -> list[dict[str, Any]]:
         """pid, state and current task of each worker (driver only)."""
     def run(self) -> None:
@@ -181,8 +192,8 @@ def start(
     Args:
         session: 16 random hex digits, which `hello` tells the zygote, too.
         zygote_argv: Program and arguments.
-        hello: First message on that socket (JSON, passed through; with it go the descriptors of this process
-            (a pidfd), the hub and the data segment, in this order).
+        hello: First message on that socket (JSON, passed through; with it go the descriptors of
+            this process (a pidfd), the hub and the data segment, in this order).
         resources: Name and amount in units of 1/10000.
         capacity: Bytes of the object store.
         prestart: Workers to start at once.
@@ -199,3 +210,9 @@ def bind_types(streaming: type[Stream], dynamic: type[Stream], /) -> None:
 
 def disable_in_child() -> None:
     """After a fork in user code: this process has no session any more; every call says so."""
+
+def rebuild_ref(bytes: bytes) -> ObjectRef[Any]:
+    """The ref that its `__reduce__` wrote."""
+
+def rebuild_dynamic(nonce: int, task: int, at: int) -> Stream:
+    """The dynamic generator that its `__reduce__` wrote."""

@@ -31,7 +31,7 @@ def _bind() -> Callable[[object, Callable[[pickle.PickleBuffer], bool]], bytes]:
     global _dump  # noqa: PLW0603 - a cached import
     from io import BytesIO
 
-    from cloudpickle import Pickler
+    from skate._pickler import Pickler
 
     def dump(value: object, keep: Callable[[pickle.PickleBuffer], bool]) -> bytes:
         file = BytesIO()
@@ -71,6 +71,10 @@ def dumps(value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
         raise TypeError(explain(value, "value", error)) from error
 
 
+def _in_band(_buffer: pickle.PickleBuffer) -> bool:
+    return True
+
+
 def loads(data: bytes, buffers: Sequence[Any] = ()) -> object:
     """The value that `dumps` pickled; its arrays are views of `buffers`."""
     return pickle.loads(data, buffers=buffers)
@@ -87,10 +91,8 @@ def dumps_function(function: Callable[..., Any], name: str) -> bytes:
         TypeError: something it captures cannot be pickled; the text names it.
         ValueError: it is larger than `FUNCTION_BYTES_MAX`.
     """
-    from cloudpickle import dumps as cloudpickle_dumps
-
     try:
-        data: bytes = cloudpickle_dumps(function, protocol=5)
+        data = (_dump or _bind())(function, _in_band)
     except Exception as error:
         from skate._culprit import explain
 

@@ -61,9 +61,7 @@ def main() -> None:
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
     # Everything that a worker needs before its first task.
-    import cloudpickle  # noqa: F401
-
-    from skate import _generator, _remote_function, _serialization, _worker  # noqa: F401
+    from skate import _generator, _pickler, _remote_function, _worker  # noqa: F401
 
     code = 1
     try:

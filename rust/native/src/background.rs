@@ -19,12 +19,10 @@ pub(crate) fn start(session: Arc<Session>) -> Result<std::thread::JoinHandle<()>
         .spawn(move || {
             block_all_signals();
             let engine = session.transport.engine();
-            loop {
-                let _ = engine.bell().park(Sleeper::Background, || false, None);
-                if session.check().is_err() {
-                    return;
-                }
+            // Polling first also arms the bell: until somebody has led, nobody else does.
+            while session.check().is_ok() {
                 session.pump.poll_in_background(engine);
+                let _ = engine.bell().park(Sleeper::Background, || false, None);
             }
         })
         .map_err(|error| Error::Thread(error.to_string()))

@@ -315,6 +315,22 @@ impl Client {
         }
     }
 
+    fn current_function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.role {
+            Role::Worker(worker) => Some(worker.current_prepared()?.function.clone_ref(py)),
+            Role::Driver(_) | Role::Any => None,
+        }
+    }
+
+    fn current_resources(&self) -> Vec<(String, u64)> {
+        let prepared = match &self.role {
+            Role::Worker(worker) => worker.current_prepared(),
+            Role::Driver(_) | Role::Any => None,
+        };
+        let resources = prepared.iter().flat_map(|prepared| &prepared.resources);
+        resources.map(|(name, amount)| (name.to_string(), *amount)).collect()
+    }
+
     fn is_canceled(&self) -> bool {
         match &self.role {
             Role::Worker(worker) => worker.is_cancelled(),

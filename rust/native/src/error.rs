@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// A ref that another session made.
     #[error("{0} belongs to an earlier session: it was made before the last shutdown")]
     Stale(String),
+    /// A ref that no session made: nil, or a random one.
+    #[error("{0}")]
+    Nowhere(String),
     /// The deadline of a call has passed.
     #[error("Get timed out: some object(s) not ready.")]
     TimedOut,
@@ -62,6 +65,7 @@ impl From<Error> for PyErr {
             let class = match &error {
                 Error::Failed(reason) => return failure(py, reason),
                 Error::TimedOut => "GetTimeoutError",
+                Error::Nowhere(_) => "ObjectLostError",
                 Error::NotStarted
                 | Error::Forked
                 | Error::Stale(_)

@@ -32,7 +32,9 @@ use crate::worker::Worker;
 /// A template as its worker uses it.
 pub(crate) struct Prepared {
     name: Arc<str>,
-    function: Py<PyAny>,
+    pub(crate) function: Py<PyAny>,
+    /// By name, in units of 1/10000.
+    pub(crate) resources: Box<[(Arc<str>, u64)]>,
     returns: Returns,
     window: Option<u32>,
     retry: RetryOn,
@@ -46,6 +48,7 @@ impl Prepared {
         Ok(Self {
             name: Arc::clone(&template.name),
             function: load.call1((PyBytes::new(py, function),))?.unbind(),
+            resources: template.resources.clone(),
             returns: template.returns,
             window: template.window,
             retry: body.map_or(RetryOn::Nothing, |body| body.retry),
@@ -97,7 +100,7 @@ pub(crate) fn execute(
         (None, Ok(prepared)) => Arc::clone(&prepared.name),
         (None, Err(_)) => "function".into(),
     };
-    worker.set_current(Some((&run, &name)));
+    worker.begin(&run, &name, prepared.as_ref().ok());
     let mut task = Task { worker, session, py, run: &run, name, yielded: 0 };
     let retry = prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
     let result = match prepared {
@@ -119,7 +122,7 @@ pub(crate) fn execute(
         }
     };
     modules::worker(py)?.call_method0(intern!(py, "before_result"))?;
-    worker.set_current(None);
+    worker.end();
     let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     session.send(Request::Finished(run.ticket, Outcome { end, ran_ns, unhandled }));
     drop(owed);

@@ -49,7 +49,13 @@ impl ObjectRef {
 
     /// The id, if that session can do something with it.
     pub(crate) fn check(&self, session: &Session) -> Result<ObjectId> {
-        if session.nonce == self.nonce { Ok(self.id) } else { Err(Error::Stale(self.__repr__())) }
+        if session.nonce == self.nonce {
+            Ok(self.id)
+        } else if self.session.is_none() {
+            Err(Error::Nowhere(self.hex()))
+        } else {
+            Err(Error::Stale(self.__repr__()))
+        }
     }
 
     fn bytes(&self) -> [u8; LEN] {

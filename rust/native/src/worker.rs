@@ -64,6 +64,8 @@ struct Current {
     task: TaskId,
     name: Arc<str>,
     attempt: u32,
+    /// None if its function could not be unpickled.
+    prepared: Option<Arc<Prepared>>,
 }
 
 /// A producer that waits for its stream to be read.
@@ -172,20 +174,31 @@ impl Worker {
         self.control.slot(ticket.0 as usize)
     }
 
-    /// Says which task the main thread runs from now on.
-    pub(crate) fn set_current(&self, run: Option<(&Run, &Arc<str>)>) {
-        *self.current.lock() = run.map(|(run, name)| Current {
+    /// The main thread runs this task from now on.
+    pub(crate) fn begin(&self, run: &Run, name: &Arc<str>, prepared: Option<&Arc<Prepared>>) {
+        *self.current.lock() = Some(Current {
             ticket: run.ticket,
             task: run.task,
             name: Arc::clone(name),
             attempt: run.attempt,
+            prepared: prepared.cloned(),
         });
+    }
+
+    /// The main thread runs no task any more.
+    pub(crate) fn end(&self) {
+        *self.current.lock() = None;
     }
 
     /// The task that the main thread runs: id, name and attempt.
     pub(crate) fn current(&self) -> Option<(TaskId, Arc<str>, u32)> {
         let current = self.current.lock();
         current.as_ref().map(|current| (current.task, Arc::clone(&current.name), current.attempt))
+    }
+
+    /// The function and options of that task.
+    pub(crate) fn current_prepared(&self) -> Option<Arc<Prepared>> {
+        self.current.lock().as_ref()?.prepared.clone()
     }
 
     /// Whether that task has been cancelled.

@@ -1,1 +1,3 @@
+//! Empty so far.
+
 fn main() {}

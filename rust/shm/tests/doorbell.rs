@@ -1,5 +1,6 @@
 //! The bell between real processes. What loom cannot know: the futex, time, signals.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod common;
 

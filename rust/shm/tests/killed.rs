@@ -2,6 +2,7 @@
 //! drains a dead worker's ring before it settles the death, so a torn message would corrupt the
 //! node, and a message that is neither whole nor absent would be settled twice or never.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod common;
 
@@ -65,7 +66,7 @@ fn reader_sees_a_prefix_of_whole_messages_of_a_killed_writer() {
 
 fn ptrace(request: libc::c_uint, pid: u32) -> libc::c_long {
     // SAFETY: TRACEME and SINGLESTEP use neither address nor data here.
-    unsafe { libc::ptrace(request, pid as libc::pid_t, 0, 0) }
+    unsafe { libc::ptrace(request, pid.cast_signed(), 0, 0) }
 }
 
 /// Steps a child that is stopped at its start by `steps` instructions; false if it ended before.

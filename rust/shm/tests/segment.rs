@@ -1,5 +1,6 @@
 //! What a segment promises to the processes that map it.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod common;
 

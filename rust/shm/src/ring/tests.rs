@@ -149,7 +149,8 @@ fn a_reader_of_garbage_ends_and_returns_no_more_than_was_there() {
             1 => lane.copy_in(at, &(lane.word(at) ^ 1 << random.below(64)).to_ne_bytes()),
             // A header that looks right.
             2 => {
-                let header = MARK | FIRST * random.below(2) as u64 | LAST * random.below(2) as u64;
+                let first = FIRST * random.below(2) as u64;
+                let header = MARK | first | (LAST * random.below(2) as u64);
                 lane.copy_in(
                     at,
                     &(header | random.next() >> random.below(64) & LENGTH).to_ne_bytes(),
