@@ -1,0 +1,79 @@
+# Everything a developer runs. Each target works first, from a fresh clone: what it needs it makes.
+# Needed on the machine: Python 3.11 or newer, a Rust toolchain, a C linker.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# The first of these that runs and is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# PyO3 asks this interpreter when the whole workspace is checked without maturin.
+export PYO3_PYTHON := $(CURDIR)/$(PY)
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+SEEDS ?= 10000
+ARGS ?=
+
+.PHONY: help setup demo test check cargo-test pytest bench loom sim wheel clean
+
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: .make/native ## Make .venv and build the extension into it (again when Rust sources changed)
+
+demo: setup ## Set up, run the main job, then the documentation's programs
+	$(PY) examples/tokenise_stdlib.py
+	@for example in static_generator dynamic_split generator_errors stream_items; do \
+		echo; echo "== examples/$$example.py"; $(PY) "examples/$$example.py"; done
+
+test: check cargo-test pytest ## All of it: check, cargo test, pytest
+
+check: setup ## rustfmt, clippy, ruff, mypy, stubtest
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest_allowlist.txt skate._native
+
+cargo-test: ## The Rust tests of core and shm (no Python needed)
+	cargo test --quiet
+
+pytest: setup ## The Python tests; ARGS="-k name" chooses
+	$(PY) -m pytest -q $(ARGS)
+
+bench: setup ## skate, Ray (when installed) and the floor in one table, then the cargo benches
+	$(PY) benches/run.py $(ARGS)
+	cargo bench --quiet
+
+loom: ## Model-check the shared-memory protocols
+	rust/shm/ci/loom.sh
+
+sim: ## Simulate the node from SEEDS=10000 seeds
+	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
+
+wheel: .make/venv ## Build the wheel into dist/
+	$(BIN)/maturin build --release --out dist
+
+clean: ## Remove all that was built, the .venv too
+	rm -rf $(VENV) .make dist target benches/results .pytest_cache .mypy_cache .ruff_cache
+	find python tests benches examples -name __pycache__ -prune -exec rm -rf {} +
+	rm -f python/skate/*.so
+
+# ------------------------------------------------------------------------ stamps of what was made
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; say PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+.make/venv: $(VENV)/pyvenv.cfg
+	$(PY) -m pip install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
+	@mkdir -p .make && touch $@
+
+.make/native: .make/venv pyproject.toml $(RUST_SOURCES)
+	PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet --extras dev
+	@touch $@
