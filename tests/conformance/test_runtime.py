@@ -1,0 +1,127 @@
+"""init, shutdown, and what a program can ask about where it runs."""
+
+import pytest
+
+
+def test_init_then_shutdown_and_again(fresh):
+    for _ in range(2):
+        assert not fresh.is_initialized()
+        fresh.init(num_cpus=1)
+        assert fresh.is_initialized()
+        assert fresh.get(fresh.put(1)) == 1
+        fresh.shutdown()
+        fresh.shutdown()
+    assert not fresh.is_initialized()
+
+
+def test_second_init_is_an_error_unless_it_is_allowed(fresh):
+    fresh.init(num_cpus=1)
+    with pytest.raises(RuntimeError, match=r"Maybe you called ray\.init twice by accident\?"):
+        fresh.init(num_cpus=1)
+    fresh.init(num_cpus=1, ignore_reinit_error=True)
+
+
+def test_unknown_keyword_of_init(fresh):
+    with pytest.raises(RuntimeError, match="colour"):
+        fresh.init(num_cpus=1, colour="red")
+    assert not fresh.is_initialized()
+
+
+def test_first_call_starts_a_session_by_itself(fresh):
+    @fresh.remote
+    def one():
+        return 1
+
+    assert fresh.get(one.remote()) == 1
+    assert fresh.is_initialized()
+
+
+def test_session_is_a_context_manager(fresh):
+    with fresh.init(num_cpus=1) as context:
+        assert fresh.is_initialized()
+        assert "node_id" in context.address_info
+        assert context["node_id"]
+    assert not fresh.is_initialized()
+
+
+def test_function_defined_before_init_works_in_each_session(fresh):
+    @fresh.remote
+    def one():
+        return 1
+
+    for _ in range(2):
+        with fresh.init(num_cpus=1):
+            assert fresh.get(one.remote()) == 1
+
+
+def test_ref_of_an_earlier_session_is_refused(fresh):
+    with fresh.init(num_cpus=1):
+        ref = fresh.put("old")
+    with fresh.init(num_cpus=1), pytest.raises((fresh.exceptions.RayError, ValueError)):
+        fresh.get(ref, timeout=1)
+
+
+def test_resources_are_those_of_init(ray):
+    resources = ray.cluster_resources()
+    assert resources["CPU"] == 2
+    assert resources["spot"] == 2
+    assert resources["memory"] > 0
+    assert resources["object_store_memory"] > 0
+
+
+def test_available_resources_shrink_while_a_task_runs(ray, gates):
+    started, go_on = gates("started"), gates("go_on")
+
+    @ray.remote(num_cpus=0, resources={"spot": 1})
+    def hold():
+        started.write_bytes(b"")
+        go_on.read_bytes()
+
+    ref = hold.remote()
+    started.read_bytes()
+    assert ray.available_resources()["spot"] == 1
+    go_on.write_bytes(b"")
+    ray.get(ref)
+
+
+def test_nodes_is_one_living_row(ray):
+    (row,) = ray.nodes()
+    assert row["Alive"]
+    assert row["Resources"]["CPU"] == 2
+    assert row["NodeID"] == ray.get_runtime_context().get_node_id()
+
+
+def test_context_of_the_driver(ray):
+    context = ray.get_runtime_context()
+    assert context.get_task_id() is None
+    assert len(context.get_job_id()) == 8
+    assert len(context.get_node_id()) == 56
+    assert len(context.get_worker_id()) == 56
+    assert isinstance(context.namespace, str)
+
+
+def test_context_of_a_task(ray):
+    @ray.remote
+    def where():
+        context = ray.get_runtime_context()
+        return (
+            context.get_task_id(),
+            context.get_job_id(),
+            context.get_node_id(),
+            context.get_worker_id(),
+            context.get_actor_id(),
+            context.get_assigned_resources(),
+        )
+
+    ref = where.remote()
+    task, job, node, worker, actor, held = ray.get(ref)
+    here = ray.get_runtime_context()
+    assert task == ref.task_id().hex() if hasattr(ref.task_id(), "hex") else task == ref.task_id()
+    assert (job, node) == (here.get_job_id(), here.get_node_id())
+    assert worker != here.get_worker_id()
+    assert actor is None
+    assert held["CPU"] == 1
+
+
+def test_version_is_a_string(engine):
+    assert engine.__version__.count(".") >= 2

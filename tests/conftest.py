@@ -1,0 +1,66 @@
+"""What every test may use: gates between the test and its tasks, and a session of skate.
+
+Tests never wait by the clock. A gate is a FIFO: a task that reads it stops until the test writes,
+and the test's write returns only when a task has come to read, so either side learns of the other.
+"""
+
+import contextlib
+import os
+
+import pytest
+
+
+@pytest.fixture
+def gates(tmp_path):
+    """Make named gates: a task's `gate.read_bytes()` waits for the test's `gate.write_bytes(b"")`.
+
+    The other way round it tells the test that the task has come to this point.
+    """
+    made = []
+
+    def make(name):
+        path = tmp_path / name
+        os.mkfifo(path)
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:  # whoever still waits, after a failure, goes on
+        both_ends = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        path.unlink()
+        os.close(both_ends)
+
+
+@pytest.fixture
+def gate(gates):
+    """One gate."""
+    return gates("gate")
+
+
+@pytest.fixture
+def attempts(tmp_path):
+    """A file to which each attempt of a task adds one byte; its size is their number."""
+    path = tmp_path / "attempts"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def skate():
+    """skate with a session of two CPUs that the tests of one file share."""
+    import skate as module
+
+    module.init(num_cpus=2)
+    yield module
+    module.shutdown()
+
+
+@pytest.fixture
+def fresh():
+    """skate without a session, before and after."""
+    import skate as module
+
+    module.shutdown()
+    yield module
+    with contextlib.suppress(Exception):
+        module.shutdown()
