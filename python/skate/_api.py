@@ -129,46 +129,45 @@ def wait(
 
     Rule: semantics.md 3.3, 1.4.8.
     """
-    waitables = ray_waitables
-    _check_waitables(waitables)
+    if not isinstance(ray_waitables, list):
+        raise _no_waitables(ray_waitables)
     if timeout is not None:
         _check_timeout(timeout)
     client = _session.client or _session.connect()
-    count = len(waitables)
+    count = len(ray_waitables)
     if count == 0:
         return [], []
-    if len(set(waitables)) != count:
-        msg = "Wait requires a list of unique ray_waitables."
-        raise ValueError(msg)
     if num_returns <= 0:
         msg = f"Invalid number of objects to return {num_returns}."
         raise ValueError(msg)
     if num_returns > count:
         msg = "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
         raise ValueError(msg)
-    places = client.wait(waitables, num_returns, timeout)
-    ready = [waitables[place] for place in places]
-    pending = waitables.copy()
-    for place in reversed(places):
-        del pending[place]
-    return ready, pending
+    try:
+        parts = client.wait(ray_waitables, num_returns, timeout)
+    except TypeError:
+        raise _no_waitables(ray_waitables) from None
+    if parts is None:
+        msg = "Wait requires a list of unique ray_waitables."
+        raise ValueError(msg)
+    return parts
 
 
-def _check_waitables(waitables: object) -> None:
+def _no_waitables(waitables: object) -> TypeError:
+    """The error for what is no list of refs and generators."""
     if isinstance(waitables, list):
-        for kind in set(map(type, waitables)):
+        for kind in map(type, waitables):
             if kind is not ObjectRef and not issubclass(kind, Stream):
-                msg = (
+                return TypeError(
                     "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list "
                     f"containing {kind}"
                 )
-                raise TypeError(msg)
-        return
     got = f"{type(waitables)}"
     if isinstance(waitables, ObjectRef | Stream):
         got = f"a single ray.ObjectRef or ray.ObjectRefGenerator {waitables}"
-    msg = f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {got}"
-    raise TypeError(msg)
+    return TypeError(
+        f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {got}"
+    )
 
 
 def _check_timeout(timeout: Any) -> None:

@@ -73,7 +73,8 @@ def _bridge() -> _Bridge:
 async def await_ref(ref: ObjectRef[T]) -> T:
     """The value of a ref. `ObjectRef.__await__` drives it."""
     client = _session.connect()
-    if not client.wait((ref,), 1, 0):
+    ready = client.wait([ref], 1, 0)
+    if not (ready and ready[0]):
         await _bridge().ready(client, ref)
     return client.get_one(ref, None)
 

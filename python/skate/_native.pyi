@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
 _T = TypeVar("_T")
+_W = TypeVar("_W", bound=ObjectRef[Any] | Stream)
 
 ABI3: bool
 """Whether this build uses the stable ABI."""
@@ -140,9 +141,12 @@ class Client:
         """Values in order. Raises the first error, GetTimeoutError, or the failure of the node."""
     def get_one(self, ref: ObjectRef[_T], timeout_s: float | None, /) -> _T: ...
     def wait(
-        self, waitables: Sequence[ObjectRef[Any] | Stream], count: int, timeout_s: float | None, /
-    ) -> list[int]:
-        """Places of the first `count` that are ready, ascending; fewer after the timeout."""
+        self, waitables: list[_W], count: int, timeout_s: float | None, /
+    ) -> tuple[list[_W], list[_W]] | None:
+        """The first `count` that are ready (fewer after the timeout), and the rest, in order.
+
+        None if something is in the list twice.
+        """
     def watch(self, waitable: ObjectRef[Any] | Stream, mailbox: Mailbox, token: int, /) -> int:
         """Have `(token, None)` put into the mailbox when the waitable is ready.
 

@@ -194,7 +194,9 @@ impl Node {
     }
 
     /// Places of the first `count` that are ready.
-    fn ready_places(&self, on: &[Waitable], count: usize) -> Vec<u32> {
+    ///
+    /// Also the driver's fast path.
+    pub fn ready_places(&self, on: &[Waitable], count: usize) -> Vec<u32> {
         let is_ready = |waitable: &Waitable| match waitable {
             Waitable::Object(id) => self.objects.get(id).is_some_and(|row| row.value.is_some()),
             Waitable::Stream(task) => self.is_stream_ready(*task, None),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
 use skate_core::event::{Cancel, Request, Returns, Template as Definition, Waitable};
@@ -28,6 +29,9 @@ use crate::worker::Worker;
 pub(crate) const DYNAMIC: i64 = -1;
 /// `returns` of a template that stands for `"streaming"`.
 pub(crate) const STREAMING: i64 = -2;
+
+/// So many items are taken out of a list one by one; for more it is made anew.
+const FEW: usize = 8;
 
 enum Role {
     Driver(Arc<Host>),
@@ -236,21 +240,48 @@ impl Client {
     }
 
     #[pyo3(signature = (waitables, count, timeout_s, /))]
-    fn wait(
+    fn wait<'py>(
         &self,
-        py: Python<'_>,
-        waitables: &Bound<'_, PyAny>,
-        count: u32,
+        py: Python<'py>,
+        waitables: &Bound<'py, PyList>,
+        count: usize,
         timeout_s: Option<f64>,
-    ) -> PyResult<Vec<u32>> {
+    ) -> PyResult<Option<(Bound<'py, PyList>, Bound<'py, PyList>)>> {
         let session = &self.session;
         session.check()?;
         let timeout = error::timeout("wait", timeout_s)?;
-        let on = waitables
-            .try_iter()?
-            .map(|waitable| waitable_of(session, "wait", &waitable?))
-            .collect::<PyResult<Vec<_>>>()?;
-        session.wait(py, &on, count, timeout)
+        // A copy: another thread may change the list while this one waits.
+        let pending = waitables.get_slice(0, waitables.len());
+        let mut on = Vec::with_capacity(pending.len());
+        let mut objects = FxHashSet::with_capacity_and_hasher(pending.len(), FxBuildHasher);
+        let mut streams = FxHashSet::default();
+        for waitable in pending.iter() {
+            let waits_on = waitable_of(session, "wait", &waitable)?;
+            let is_new = match waits_on {
+                Waitable::Object(id) => objects.insert(id),
+                // Two generators may stand at the same item: each is itself.
+                Waitable::Stream(_) | Waitable::Cursor(..) => streams.insert(waitable.as_ptr()),
+            };
+            if !is_new {
+                return Ok(None);
+            }
+            on.push(waits_on);
+        }
+        let places = session.wait(py, &on, count, timeout)?;
+        let places = places.into_iter().map(|place| place as usize);
+        let ready = places.clone().map(|place| pending.get_item(place));
+        let ready = PyList::new(py, ready.collect::<PyResult<Vec<_>>>()?)?;
+        if places.len() <= FEW {
+            for place in places.rev() {
+                pending.del_item(place)?;
+            }
+            return Ok(Some((ready, pending)));
+        }
+        let mut places = places.peekable();
+        let rest = pending.iter().enumerate();
+        let rest = rest.filter(|(place, _)| places.next_if_eq(place).is_none());
+        let rest = rest.map(|(_, waitable)| waitable).collect::<Vec<_>>();
+        Ok(Some((ready, PyList::new(py, rest)?)))
     }
 
     #[pyo3(signature = (waitable, mailbox, token, /))]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   a call      client, template, object_ref, stream      one file per class that Python sees
-//!   its bytes   pack, unpack, buffer, view                values to payloads and back
+//!   its bytes   pack, unpack, buffer, view, lease         values to payloads and back
 //!   its way     session ─▶ host (driver) │ worker         one protocol, two transports
 //!   waiting     pump, answer, background, mailbox         whoever waits, drives
 //!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
@@ -21,6 +21,7 @@ mod error;
 mod execute;
 mod handles;
 mod host;
+mod lease;
 mod link;
 mod mailbox;
 mod modules;

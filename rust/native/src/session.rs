@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 use crate::answer::{Answers, Asker, Seat};
 use crate::error::{Error, Result};
 use crate::handles::Handles;
+use crate::lease::Leases;
 use crate::object_ref::ObjectRef;
 use crate::pack::Packed;
 use crate::pump::{Engine, Pump, Waited};
@@ -43,8 +44,10 @@ pub(crate) trait Transport: Send + Sync {
     fn note_dirty(&self);
     /// The value, if it can be had without asking; a block comes with a pin.
     fn peek(&self, session: &Session, object: ObjectId) -> Option<Value>;
-    /// Space for a value of `size` bytes.
-    fn allocate(&self, session: &Session, py: Python<'_>, size: u64) -> PyResult<Leased>;
+    /// Places of the first `count` that are ready, if that can be had without asking.
+    fn peek_ready(&self, on: &[Waitable], count: usize) -> Option<Vec<u32>>;
+    /// Values of so many bytes and more get a lease of their own.
+    fn large(&self) -> u64;
     /// What drives while a thread waits.
     fn engine(&self) -> &dyn Engine;
     /// Makes sure that answers are heard while no thread waits.
@@ -55,13 +58,6 @@ pub(crate) trait Transport: Send + Sync {
     fn holds_resources(&self) -> bool;
     /// Such a thread is about to sleep, or has woken up.
     fn blocked(&self, session: &Session, is_blocked: bool);
-}
-
-/// Space to write one value in.
-pub(crate) struct Leased {
-    pub(crate) span: Span,
-    /// A lease in which nothing more will be sealed once the message that seals this value is out.
-    pub(crate) spent: Option<Held>,
 }
 
 /// What to give back when the message under construction has been sent, or when it never will: leases
@@ -99,6 +95,7 @@ pub(crate) struct Session {
     segment: RwLock<Option<Arc<Segment>>>,
     counter: AtomicU64,
     handles: Arc<Handles>,
+    leases: Leases,
     pub(crate) answers: Arc<Answers>,
     pub(crate) pump: Pump,
     closed: AtomicBool,
@@ -123,6 +120,7 @@ impl Session {
             segment: RwLock::new(Some(segment)),
             counter: AtomicU64::new(1),
             handles,
+            leases: Leases::default(),
             answers,
             pump: Pump::new(),
             closed: AtomicBool::new(false),
@@ -364,7 +362,7 @@ impl Session {
                 None => Bytes::from(&packed.to_vec()[..]),
             }));
         }
-        let leased = self.transport.allocate(self, py, size as u64)?;
+        let leased = self.leases.allocate(self, py, size as u64, self.transport.large())?;
         owed.held.extend(leased.spent);
         let span = Span { offset: leased.span.offset, len: size as u64 };
         let segment = self.segment()?;
@@ -390,6 +388,8 @@ impl Session {
 
     /// Asks for space.
     pub(crate) fn lease(&self, py: Python<'_>, size: u64) -> PyResult<Span> {
+        // What was dropped makes room, and is the warmest memory there is.
+        self.transport.try_flush(self);
         match self.ask(py, None, |request| Request::Allocate(request, size))? {
             Reply::Lease(span) => Ok(span),
             Reply::Failed(failure) => Err(Error::Failed(failure).into()),
@@ -402,9 +402,16 @@ impl Session {
         &self,
         py: Python<'_>,
         on: &[Waitable],
-        count: u32,
+        count: usize,
         timeout: Option<Duration>,
     ) -> PyResult<Vec<u32>> {
+        let is_poll = timeout.is_some_and(|timeout| timeout.is_zero());
+        if let Some(places) = self.transport.peek_ready(on, count)
+            && (places.len() >= count || is_poll)
+        {
+            return Ok(places);
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let ask = |patience, timeout| match self
             .ask(py, timeout, |id| Request::Wait(id, on.into(), count, patience))?
         {
@@ -412,7 +419,7 @@ impl Session {
             Reply::Failed(failure) => Err(Error::Failed(failure).into()),
             other => unreachable!("the node answers a wait with {other:?}"),
         };
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        if is_poll {
             return ask(Patience::Now, None);
         }
         match ask(Patience::Until, timeout) {

@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::Run;
-use skate_core::event::{Held, Request, Template};
+use skate_core::event::{Request, Template, Waitable};
 use skate_core::id::{FunctionId, ObjectId, TaskId, TemplateId, Ticket};
-use skate_core::value::{Bytes, Span, Value};
+use skate_core::value::{Bytes, Value};
 use skate_shm::claim::Slot;
 use skate_shm::control::Control;
 use skate_shm::doorbell::{Doorbell, Urgency};
@@ -34,16 +34,10 @@ use crate::error::{Error, Result};
 use crate::execute::{self, Prepared};
 use crate::handles::Handles;
 use crate::pump::Engine;
-use crate::session::{Leased, Session, Transport};
+use crate::session::{Session, Transport};
 use crate::ticker::Ticker;
 use crate::wire::{self, ToNode, ToWorker};
 
-/// Space for small blocks is leased in pieces of this size; larger values get a lease of their own.
-const LEASE: u64 = 1 << 20;
-/// Largest value that is cut from a shared lease.
-const SHARED_MAX: u64 = 256 << 10;
-/// Blocks start at multiples of this.
-const BLOCK_ALIGN: u64 = 64;
 /// How long to leave the node alone when the ring to it is full.
 const FULL_RING_NAP: Duration = Duration::from_micros(50);
 
@@ -88,7 +82,6 @@ pub(crate) struct Worker {
     leaving: AtomicBool,
     current: Mutex<Option<Current>>,
     pause: Mutex<Option<Pause>>,
-    lease: Mutex<Option<Span>>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
     functions: Mutex<FxHashMap<FunctionId, Bytes>>,
     prepared: Mutex<FxHashMap<TemplateId, Arc<Prepared>>>,
@@ -124,7 +117,6 @@ impl Worker {
             leaving: AtomicBool::new(false),
             current: Mutex::default(),
             pause: Mutex::default(),
-            lease: Mutex::default(),
             definitions: Mutex::default(),
             functions: Mutex::default(),
             prepared: Mutex::default(),
@@ -378,36 +370,13 @@ impl Transport for Worker {
         None
     }
 
-    fn allocate(&self, session: &Session, py: Python<'_>, size: u64) -> PyResult<Leased> {
-        if size > SHARED_MAX {
-            let span = session.lease(py, size)?;
-            return Ok(Leased { span, spent: Some(Held::Lease(span.offset)) });
-        }
-        let need = size.next_multiple_of(BLOCK_ALIGN);
-        let mut spent = None;
-        loop {
-            let mut lease = self.lease.lock();
-            if let Some(left) = &mut *lease {
-                if left.len >= need {
-                    let span = Span { offset: left.offset, len: size };
-                    left.offset += need;
-                    left.len -= need;
-                    return Ok(Leased { span, spent });
-                }
-                // A lease is known by where it started: its end less its size.
-                spent = Some(Held::Lease(left.end() - LEASE));
-                *lease = None;
-            }
-            drop(lease);
-            let fresh = session.lease(py, LEASE)?;
-            let mut lease = self.lease.lock();
-            if lease.is_some() {
-                // Another thread was faster; its lease serves both.
-                session.release(Held::Lease(fresh.offset));
-            } else {
-                *lease = Some(Span { offset: fresh.offset, len: LEASE });
-            }
-        }
+    fn peek_ready(&self, _on: &[Waitable], _count: usize) -> Option<Vec<u32>> {
+        None
+    }
+
+    fn large(&self) -> u64 {
+        // A lease is a round trip, some 50 µs; writing so much takes as long.
+        256 << 10
     }
 
     fn engine(&self) -> &dyn Engine {
