@@ -1,0 +1,134 @@
+"""A process in which one engine answers: started by `run.py`, asked line by line.
+
+    run.py ── {"do": "prepare", "name": ...} ─▶ engine ── {"ok": null} ─▶
+           ── {"do": "measure"} ──────────────▶        ── {"ok": [numbers]} ─▶
+           ── {"do": "stop"} ─────────────────▶        (leaves its session, ends)
+
+Invariant: standard output carries only the answers; what engines and tasks print goes to standard
+error. An engine that does not answer in time is killed with its process group, and loses only the
+workload that it was busy with.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+CPUS = 2
+
+
+class EngineError(Exception):
+    """The engine failed, or did not answer in time; the text says which."""
+
+
+class Engine:
+    """The end of `run.py`."""
+
+    def __init__(self, name, *, session, params=None):
+        self.name = name
+        settings = {"engine": name, "session": session, "params": params or {}}
+        command = [sys.executable, "-W", "ignore", __file__, json.dumps(settings)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def ask(self, timeout_s, **request):
+        """Sends one request, waits for its answer."""
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise EngineError("ended by itself") from error
+        ready, _, _ = select.select([self._process.stdout], [], [], timeout_s)
+        if not ready:
+            self.kill()
+            raise EngineError(f"no answer in {timeout_s:.0f} s")
+        line = self._process.stdout.readline()
+        if not line:
+            self.kill()
+            raise EngineError("ended by itself")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise EngineError(answer["error"])
+        return answer["ok"]
+
+    @property
+    def is_alive(self):
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def stop(self):
+        """Lets it leave its session."""
+        if self.is_alive:
+            with contextlib.suppress(EngineError):
+                self.ask(30, do="stop")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(20)
+        self.kill()
+
+    def kill(self):
+        """Ends it and what it has started in its process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def init(module, **params):
+    """A session of two CPUs, without what prints."""
+    if module.__name__ == "ray":
+        params |= {"include_dashboard": False, "logging_level": "ERROR"}
+    module.init(num_cpus=CPUS, log_to_driver=False, **params)
+
+
+def serve(settings):
+    """The end of the engine."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.path.insert(0, str(Path(__file__).parent))
+    registry = importlib.import_module("workloads").REGISTRY
+    engine = module = settings["engine"]
+    measure = None
+    if engine in {"skate", "ray"} and settings["session"] is not None:
+        module = importlib.import_module(engine)
+        if settings["session"]:
+            init(module, **settings["params"])
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = None
+        try:
+            match request["do"]:
+                case "prepare":
+                    measure = None  # what it holds is dropped first
+                    measure = registry[request["name"]].prepared(engine, module)
+                case "measure":
+                    answer = measure()
+                    answer = list(answer) if isinstance(answer, tuple) else [answer]
+                case "stop":
+                    measure = None
+                    if module is not engine:
+                        module.shutdown()
+            reply = {"ok": answer}
+        except Exception as error:
+            traceback.print_exc()
+            reply = {"error": f"{type(error).__name__}: {error}"[:300]}
+        answers.write(json.dumps(reply) + "\n")
+        answers.flush()
+        if request["do"] == "stop":
+            return
+
+
+if __name__ == "__main__":
+    serve(json.loads(sys.argv[1]))
