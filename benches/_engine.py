@@ -20,6 +20,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from _workload import UnsupportedError
+
 CPUS = 2
 
 
@@ -58,6 +60,8 @@ class Engine:
             self.kill()
             raise EngineError("ended by itself")
         answer = json.loads(line)
+        if "unsupported" in answer:
+            raise UnsupportedError(answer["unsupported"])
         if "error" in answer:
             raise EngineError(answer["error"])
         return answer["ok"]
@@ -93,34 +97,47 @@ def init(module, **params):
     module.init(num_cpus=CPUS, log_to_driver=False, **params)
 
 
+class Served:
+    """What the engine's process keeps between two requests."""
+
+    def __init__(self, settings):
+        self._registry = importlib.import_module("workloads").REGISTRY
+        self._engine = self._module = settings["engine"]
+        self._measure = None
+        if self._engine in {"skate", "ray"} and settings["session"] is not None:
+            self._module = importlib.import_module(self._engine)
+            if settings["session"]:
+                init(self._module, **settings["params"])
+
+    def answer(self, request):
+        """Does what is asked."""
+        match request["do"]:
+            case "prepare":
+                self._measure = None  # what it holds is dropped first
+                workload = self._registry[request["name"]]
+                self._measure = workload.prepared(self._engine, self._module)
+            case "measure":
+                numbers = self._measure()
+                return list(numbers) if isinstance(numbers, tuple) else [numbers]
+            case "stop":
+                self._measure = None
+                if self._module is not self._engine:
+                    self._module.shutdown()
+        return None
+
+
 def serve(settings):
     """The end of the engine."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.path.insert(0, str(Path(__file__).parent))
-    registry = importlib.import_module("workloads").REGISTRY
-    engine = module = settings["engine"]
-    measure = None
-    if engine in {"skate", "ray"} and settings["session"] is not None:
-        module = importlib.import_module(engine)
-        if settings["session"]:
-            init(module, **settings["params"])
+    served = Served(settings)
     for line in sys.stdin:
         request = json.loads(line)
-        answer = None
         try:
-            match request["do"]:
-                case "prepare":
-                    measure = None  # what it holds is dropped first
-                    measure = registry[request["name"]].prepared(engine, module)
-                case "measure":
-                    answer = measure()
-                    answer = list(answer) if isinstance(answer, tuple) else [answer]
-                case "stop":
-                    measure = None
-                    if module is not engine:
-                        module.shutdown()
-            reply = {"ok": answer}
+            reply = {"ok": served.answer(request)}
+        except UnsupportedError as error:
+            reply = {"unsupported": str(error)}
         except Exception as error:
             traceback.print_exc()
             reply = {"error": f"{type(error).__name__}: {error}"[:300]}

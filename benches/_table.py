@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from _workload import is_more_better
+
 SHOWN = {"skate": "skate", "ray": "Ray", "peer": "futures", "floor": "floor"}
 
 
@@ -19,6 +21,7 @@ class Row:
     """One line: measurements of each engine, or why there are none."""
 
     name: str
+    unit: str
     workload: object
     goal: float | None
     samples: dict[str, list[float]]
@@ -32,9 +35,9 @@ class Row:
     def ratio(self, engine):
         """How many times better skate is than that engine."""
         ours, theirs = self.median("skate"), self.median(engine)
-        if ours is None or theirs is None:
+        if not ours or not theirs:
             return None
-        return self.workload.times_better(ours, theirs)
+        return ours / theirs if is_more_better(self.unit) else theirs / ours
 
     def spread(self, engine):
         """Half of the distance from minimum to maximum, as a share of the median."""
@@ -48,7 +51,7 @@ class Row:
         if ours is None:
             return None
         if self.goal is not None:
-            return ours >= self.goal if self.workload.more_is_better else ours <= self.goal
+            return ours >= self.goal if is_more_better(self.unit) else ours <= self.goal
         if self.workload.goal_of_floor is not None and floor is not None:
             return self.ratio("floor") >= self.workload.goal_of_floor
         return None
@@ -57,7 +60,7 @@ class Row:
         """Everything about this line."""
         work = self.workload
         return {
-            "unit": work.unit,
+            "unit": self.unit,
             "theme": work.theme,
             "question": work.question,
             "floor": work.floor_text,
@@ -96,7 +99,7 @@ def goal_text(row):
     """What skate must reach, and whether it does."""
     work = row.workload
     if row.goal is not None:
-        text = f"{'≥' if work.more_is_better else '≤'} {number(row.goal)}"
+        text = f"{'≥' if is_more_better(row.unit) else '≤'} {number(row.goal)}"
     elif work.goal_of_floor is not None:
         text = f"≥ {work.goal_of_floor:g} floor"
     else:
@@ -117,7 +120,7 @@ def lines(rows, engines):
     body = []
     for row in rows:
         spread = f"{100 * row.spread('skate'):.0f}" if row.samples.get("skate") else ""
-        cells = [row.name, row.workload.unit, number(row.median("skate")), spread]
+        cells = [row.name, row.unit, number(row.median("skate")), spread]
         cells += [number(row.median(each)) for each in others]
         cells += [_times(row.ratio(each)) for each in others]
         body.append([*cells, goal_text(row)])

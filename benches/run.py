@@ -19,7 +19,7 @@ from pathlib import Path
 import _baseline
 import _table
 from _engine import Engine, EngineError
-from _workload import ENGINES
+from _workload import ENGINES, UnsupportedError
 from workloads import REGISTRY
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ class Pool:
 
 
 def measure(workload, engines, repeat, pool):
-    """Measurements of one workload: `(samples by engine, failures by engine)`."""
+    """`(samples by engine, failures by engine)`; None if skate does not offer it."""
     samples = {engine: [] for engine in engines}
     spent = dict.fromkeys(engines, 0.0)
     failures = {}
@@ -79,6 +79,10 @@ def measure(workload, engines, repeat, pool):
                     engine.ask(pool.timeout_s(name), do="prepare", name=workload.name)
                     ready.add(name)
                 samples[name].append(engine.ask(pool.timeout_s(name), do="measure"))
+            except UnsupportedError as error:
+                if name == "skate":
+                    return None
+                failures[name] = str(error)
             except EngineError as error:
                 failures[name] = str(error)
             spent[name] += time.perf_counter() - start
@@ -90,12 +94,12 @@ def measure(workload, engines, repeat, pool):
 def rows_of(workload, samples, failures):
     """One line of the table for each number."""
     goals = workload.goal + (None,) * (len(workload.rows) - len(workload.goal))
-    for at, name in enumerate(workload.row_names()):
+    for at, (name, unit) in enumerate(zip(workload.row_names(), workload.units, strict=True)):
         columns = {
             engine: [numbers[at] for numbers in taken if len(numbers) > at]
             for engine, taken in samples.items()
         }
-        yield _table.Row(name, workload, goals[at], columns, failures if at == 0 else {})
+        yield _table.Row(name, unit, workload, goals[at], columns, failures if at == 0 else {})
 
 
 def parse():
@@ -146,7 +150,7 @@ def main():
         return 2
     if asked.list:
         for work in workloads:
-            print(f"{work.theme:10}  {', '.join(work.row_names())} [{work.unit}]: {work.question}")
+            print(work)
         return 0
     pool = Pool(1.0 if asked.quick else 4.0, 60)
     repeat = asked.repeat or (3 if asked.quick else 7)
@@ -156,7 +160,9 @@ def main():
         for work in workloads:
             answering = [engine for engine in engines if engine in work.engines()]
             progress(f"{work.name} ...")
-            rows += rows_of(work, *measure(work, answering, repeat, pool))
+            measured = measure(work, answering, repeat, pool)
+            if measured is not None:
+                rows += rows_of(work, *measured)
         progress("")
     for line in _table.lines(rows, engines):
         print(line)

@@ -6,5 +6,5 @@ from _workload import REGISTRY
 
 __all__ = ["REGISTRY"]
 
-for _theme in ("start", "tasks", "objects", "generators"):
+for _theme in ("start", "tasks", "objects", "generators", "scale", "memory", "actors"):
     importlib.import_module(f"workloads.{_theme}")
