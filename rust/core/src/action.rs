@@ -30,6 +30,8 @@ pub enum Action {
     Kill(ClientId, &'static str),
     /// Ask an idle worker to leave.
     Retire(ClientId),
+    /// Give the pages of that free space back to the kernel, before anything else happens.
+    Punch(Span),
     /// Tell the user of an error that no ref carries.
     Unhandled {
         /// Name of the task.

@@ -42,6 +42,8 @@ pub struct Statistics {
     pub used_bytes: u64,
     /// Bytes of the store in all.
     pub capacity_bytes: u64,
+    /// Bytes of the store that are free and still have their memory.
+    pub warm_bytes: u64,
     /// Worker processes, those on their way included.
     pub workers: u64,
     /// ... without a task.
@@ -67,6 +69,7 @@ impl Node {
             requests: self.requests.len() as u64,
             used_bytes: self.store.used(),
             capacity_bytes: self.store.capacity(),
+            warm_bytes: self.store.warm(),
             workers: self.workers.len() as u64,
             workers_idle: self.idle.len() as u64,
             workers_blocked: self.workers.values().filter(|row| row.blocked.is_some()).count()

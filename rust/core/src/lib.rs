@@ -11,6 +11,7 @@
 //!   scheduler, worker    where it runs
 //!   seal                 its values arrive
 //!   object, refs, store  what lives on, for whom, and where
+//!   warm                 free memory that is quick to write
 //!   stream, reader       items, one at a time
 //!   request              questions that are answered later
 //!   audit                what must add up
@@ -33,4 +34,5 @@ mod store;
 mod stream;
 mod task;
 pub mod value;
+mod warm;
 mod worker;

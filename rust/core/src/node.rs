@@ -409,7 +409,7 @@ impl Node {
         let retire = self
             .surplus_worker()
             .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
-        lend.into_iter().chain(retire).min()
+        lend.into_iter().chain(retire).chain(self.store.deadline()).min()
     }
 
     /// Tasks believed to execute now.

@@ -394,6 +394,7 @@ impl Node {
     /// Time has passed.
     pub(crate) fn on_tick(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
         self.now_ns = self.now_ns.max(now_ns);
+        actions.extend(self.store.on_tick(self.now_ns).map(Action::Punch));
         while let Some((due, worker)) = self.blocked.first().copied() {
             if due > self.now_ns {
                 break;

@@ -15,6 +15,7 @@ use offset_allocator::{Allocation, Allocator};
 
 use crate::id::ClientId;
 use crate::value::{Failure, Span};
+use crate::warm::Warm;
 
 /// Leases start at, and are rounded up to, multiples of this.
 pub(crate) const GRAIN: u64 = 64;
@@ -35,13 +36,22 @@ pub(crate) struct Store {
     allocator: Option<Allocator>,
     /// By offset of their first byte.
     regions: BTreeMap<u64, Region>,
+    warm: Warm,
+    now_ns: u64,
 }
 
 impl Store {
     pub(crate) fn new(capacity: u64) -> Self {
         // The allocator counts grains in 32 bits.
         let capacity = capacity.min(u64::from(u32::MAX - 1) * GRAIN) / GRAIN * GRAIN;
-        Self { capacity, used: 0, allocator: None, regions: BTreeMap::new() }
+        Self {
+            capacity,
+            used: 0,
+            allocator: None,
+            regions: BTreeMap::new(),
+            warm: Warm::default(),
+            now_ns: 0,
+        }
     }
 
     pub(crate) const fn capacity(&self) -> u64 {
@@ -77,6 +87,7 @@ impl Store {
         let Some(allocation) = self.allocator().allocate(grains as u32) else { return Err(full) };
         let span = Span { offset: u64::from(allocation.offset) * GRAIN, len: grains * GRAIN };
         self.used += span.len;
+        self.warm.leased(span);
         let region = Region { span, holder: Some(client), live: 0, allocation };
         self.regions.insert(span.offset, region);
         Ok(span)
@@ -128,7 +139,24 @@ impl Store {
         }
         let region = self.regions.remove(&start).expect("looked at just now");
         self.used -= region.span.len;
+        self.warm.freed(region.span, self.now_ns);
         self.allocator().free(region.allocation);
+    }
+
+    /// Bytes that are free and still have their pages.
+    pub(crate) const fn warm(&self) -> u64 {
+        self.warm.bytes()
+    }
+
+    /// When pages of free space will have to go back to the kernel.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.warm.deadline()
+    }
+
+    /// Time has passed: free space whose pages are to go back.
+    pub(crate) fn on_tick(&mut self, now_ns: u64) -> Option<Span> {
+        self.now_ns = now_ns;
+        self.warm.take_cold(now_ns)
     }
 
     /// Panics unless the regions are what `leases` (client and start) and `blocks` account for.
@@ -158,6 +186,7 @@ impl Store {
             used += region.span.len;
         }
         assert_eq!(used, self.used, "bytes in use");
+        self.warm.check(self.regions.values().map(|region| region.span));
         if let Some(allocator) = &self.allocator {
             let free = u64::from(allocator.storage_report().total_free_space) * GRAIN;
             assert_eq!(free, self.capacity - used, "the allocator's free space");

@@ -331,7 +331,7 @@ impl Client {
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.session.check()?;
         let table = PyDict::new(py);
-        for (name, count) in self.host("statistics")?.statistics(&self.session) {
+        for (name, count) in self.host("statistics")?.statistics() {
             table.set_item(name, count)?;
         }
         Ok(table)

@@ -10,8 +10,8 @@
 //! it nothing waits, and no Python runs; a thread may hold the GIL while it takes the lock, and never
 //! takes the GIL while it holds the lock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -21,10 +21,11 @@ use skate_core::action::{Action, Run};
 use skate_core::event::{Event, Held, Request, Template, Waitable};
 use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId, TemplateId};
 use skate_core::node::{Config, Node};
-use skate_core::value::{Bytes, Death, Value};
+use skate_core::value::{Bytes, Death, Span, Value};
 use skate_shm::control::Control;
 use skate_shm::doorbell::Doorbell;
 use skate_shm::hub::Hub;
+use skate_shm::segment::Segment;
 use skate_shm::watch::Process;
 
 use crate::answer::Answers;
@@ -81,6 +82,8 @@ impl State {
 pub(crate) struct Host {
     state: Mutex<State>,
     hub: Hub,
+    /// The session's; what is left of this host after the end must not keep it.
+    segment: Weak<Segment>,
     handles: Arc<Handles>,
     answers: Arc<Answers>,
     notices: Arc<Mail>,
@@ -94,6 +97,7 @@ impl Host {
     pub(crate) fn new(
         config: Config,
         hub: Hub,
+        segment: &Arc<Segment>,
         handles: Arc<Handles>,
         answers: Arc<Answers>,
         watcher: Watcher,
@@ -113,6 +117,7 @@ impl Host {
                 submits: 0,
             }),
             hub,
+            segment: Arc::downgrade(segment),
             handles,
             answers,
             notices: Mail::new()?,
@@ -246,6 +251,7 @@ impl Host {
             Action::Retire(worker) => {
                 state.tell(worker, |link, scratch| link.send(&ToWorker::Leave, scratch));
             }
+            Action::Punch(span) => self.punch(span),
             Action::Unhandled { task_name, returns, error } => {
                 self.notify(Notice::Unhandled { task_name, returns, error });
             }
@@ -274,6 +280,17 @@ impl Host {
             }
             link.run(run, scratch);
         });
+    }
+
+    fn punch(&self, span: Span) {
+        let Some(segment) = self.segment.upgrade() else { return };
+        let span = skate_shm::segment::Span { offset: span.offset, len: span.len };
+        #[allow(unsafe_code, reason = "only the node knows that the span is free")]
+        // SAFETY: the node has just said that the span is free: in no lease and in no object, so in no
+        // view. The lock under which it said so is still held, so it cannot lease it meanwhile.
+        unsafe {
+            segment.punch(span);
+        }
     }
 
     fn notify(&self, notice: Notice) {
@@ -377,12 +394,15 @@ impl Host {
     }
 
     /// Counters of the node, with the drops made so far.
-    pub(crate) fn statistics(&self, _session: &Session) -> [(&'static str, u64); 17] {
-        self.turn(|host, state| {
+    pub(crate) fn statistics(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.turn(|host, state| {
             host.flush(state, None);
             host.read_rings(state);
             crate::statistics::table(&state.node.statistics())
-        })
+        });
+        let segment = self.segment.upgrade();
+        let of_segment = segment.iter().flat_map(|segment| crate::statistics::of_segment(segment));
+        counters.into_iter().chain(of_segment).collect()
     }
 
     pub(crate) fn describe_workers(&self) -> Vec<WorkerRow> {

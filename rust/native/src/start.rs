@@ -9,7 +9,7 @@ use pyo3::types::PyType;
 use skate_core::id::ClientId;
 use skate_core::node::Config;
 use skate_shm::hub::Hub;
-use skate_shm::segment::Segment;
+use skate_shm::segment::{Pages, Segment};
 use skate_shm::watch::{Poller, Process};
 
 use crate::answer::Answers;
@@ -47,7 +47,9 @@ pub(crate) fn start(
         return Err(PyValueError::new_err("start: zygote_argv is empty"));
     }
     let nonce = nonce("start", session)?;
-    let (segment, data) = Segment::create("skate-data", capacity).map_err(Error::from)?;
+    let made = Segment::create("skate-data", capacity, Pages::Huge);
+    let (segment, data) = made.map_err(Error::from)?;
+    let segment = Arc::new(segment);
     let (hub, hub_fd) = Hub::create().map_err(Error::from)?;
     let this =
         Process::open(std::process::id()).map_err(|errno| Error::System("pidfd_open", errno))?;
@@ -59,11 +61,12 @@ pub(crate) fn start(
     };
     let (handles, answers) = (Arc::<Handles>::default(), Arc::<Answers>::default());
     let watcher = Watcher::new()?;
-    let host = Host::new(config, hub, Arc::clone(&handles), Arc::clone(&answers), watcher)?;
+    let host =
+        Host::new(config, hub, &segment, Arc::clone(&handles), Arc::clone(&answers), watcher)?;
     let session = Session::new(
         nonce,
         ClientId::DRIVER,
-        Arc::new(segment),
+        segment,
         handles,
         answers,
         Arc::clone(&host) as Arc<dyn crate::session::Transport>,

@@ -1,9 +1,10 @@
-//! The node's counters by the names of their fields.
+//! The node's counters by the names of their fields, and what the system says of the segment.
 
 use skate_core::node::Statistics;
+use skate_shm::segment::{Pages, Segment};
 
 /// Name and value of each; a field without a name here does not compile.
-pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 17] {
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 18] {
     let Statistics {
         tasks,
         tasks_waiting,
@@ -19,6 +20,7 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 17] 
         leases,
         used_bytes,
         capacity_bytes,
+        warm_bytes,
         workers,
         workers_idle,
         workers_blocked,
@@ -38,8 +40,15 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 17] 
         ("leases", leases),
         ("used_bytes", used_bytes),
         ("capacity_bytes", capacity_bytes),
+        ("warm_bytes", warm_bytes),
         ("workers", workers),
         ("workers_idle", workers_idle),
         ("workers_blocked", workers_blocked),
     ]
+}
+
+/// Memory that the segment really takes, and whether its pages are huge where they can be.
+pub(crate) fn of_segment(segment: &Segment) -> [(&'static str, u64); 2] {
+    let is_huge = segment.pages() == Pages::Huge;
+    [("resident_bytes", segment.resident().unwrap_or(0)), ("huge_pages", u64::from(is_huge))]
 }

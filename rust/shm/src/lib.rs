@@ -5,7 +5,8 @@
 //! ```text
 //!   sync      std atomics and the futex, or loom's stand-ins
 //!   mapping   a sealed memfd, mapped          overlay    a layout of atomics laid over one
-//!   segment   where payloads live             lane, ring messages from one process to another
+//!   huge      a file of 2 MiB pages           segment    where payloads live
+//!   lane, ring messages from one process to another
 //!   doorbell  how a sleeper hears of them     spin       a short look before sleeping
 //!   claim     who may run a task              control    what node and one worker share
 //!   hub       what all processes share        fd         descriptors between processes
@@ -23,6 +24,8 @@ pub mod claim;
 pub mod doorbell;
 pub mod ring;
 
+#[cfg(not(loom))]
+mod huge;
 #[cfg(not(loom))]
 mod mapping;
 #[cfg(not(loom))]

@@ -140,8 +140,8 @@ impl Mapping {
         let Some(start) = self.at(offset as u64, len as u64) else {
             return Err(Errno::INVAL);
         };
-        // SAFETY: the range is ours; the advices used here (DONTFORK, POPULATE_WRITE) change neither
-        // its contents nor its protection.
+        // SAFETY: the range is ours; the advices used here (DONTFORK, POPULATE_WRITE, HUGEPAGE)
+        // change neither its contents nor its protection.
         unsafe { mm::madvise(start.cast(), len, advice) }
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use rustix::fs::{self, FallocateFlags};
 use rustix::mm::Advice;
 
+use crate::huge;
 use crate::mapping::{self, Access, MapError, Mapping};
 
 const PAGE: u64 = 4096;
@@ -84,20 +85,32 @@ pub enum SegmentError {
     },
 }
 
+/// What the pages of a segment are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// 2 MiB where the kernel finds them, on a tmpfs of our own.
+    Huge,
+    /// 4 KiB, in a memfd.
+    Small,
+}
+
 /// One segment, mapped by this process until the last owner drops it.
 #[derive(Debug)]
 pub struct Segment {
     views: Mapping,
     leases: Mapping,
+    pages: Pages,
     /// Only in the process that created it, which gives pages back.
     file: Option<OwnedFd>,
 }
 
 impl Segment {
     /// Makes a sparse segment of `size` bytes (rounded up to whole pages), and the descriptor that
-    /// other processes open it with.
-    pub fn create(name: &str, size: u64) -> Result<(Self, OwnedFd), SegmentError> {
-        let fd = mapping::create_sealed(name, size.max(1).next_multiple_of(PAGE))?;
+    /// other processes open it with. Asked for huge pages it takes small ones where there are none.
+    pub fn create(name: &str, size: u64, pages: Pages) -> Result<(Self, OwnedFd), SegmentError> {
+        let size = size.max(1).next_multiple_of(PAGE);
+        let huge = if pages == Pages::Huge { huge::create(size) } else { None };
+        let fd = huge.map_or_else(|| mapping::create_sealed(name, size), Ok)?;
         let mut segment = Self::open(fd.as_fd())?;
         let duplicate = fd.try_clone().map_err(|error| MapError::Os {
             call: "keep a descriptor of",
@@ -108,12 +121,27 @@ impl Segment {
         Ok((segment, fd))
     }
 
-    /// Maps a segment made by another process. The descriptor may be closed afterwards.
+    /// Maps a segment made by another process. Close the descriptor afterwards: a segment of huge pages
+    /// could be resized through it.
     pub fn open(fd: BorrowedFd<'_>) -> Result<Self, SegmentError> {
-        let size = mapping::sealed_size(fd)?;
+        let (size, pages) = match huge::size(fd) {
+            Some(size) => (size, Pages::Huge),
+            None => (mapping::sealed_size(fd)?, Pages::Small),
+        };
         let views = Mapping::of(fd, size, Access::Read)?;
         let leases = Mapping::of(fd, size, Access::Write)?;
-        Ok(Self { views, leases, file: None })
+        if pages == Pages::Huge {
+            for window in [&views, &leases] {
+                // Without the advice the pages are small, and all else is the same.
+                let _ = window.advise(0, window.len(), Advice::LinuxHugepage);
+            }
+        }
+        Ok(Self { views, leases, pages, file: None })
+    }
+
+    /// What its pages are.
+    pub fn pages(&self) -> Pages {
+        self.pages
     }
 
     /// Bytes of address space; a multiple of the page size.

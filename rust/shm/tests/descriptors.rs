@@ -10,7 +10,7 @@ use common::{Ended, fork};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use skate_shm::fd::{self, Event};
-use skate_shm::segment::{Segment, Span};
+use skate_shm::segment::{Pages, Segment, Span};
 use skate_shm::thread::{block_all_signals, kill_own_group};
 use skate_shm::watch::{Poller, Process, Ready};
 
@@ -30,7 +30,7 @@ fn descriptors_arrive_with_their_message() {
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         fd::send_with_fds(&there, b"ok", &[]).unwrap();
     });
-    let (_segment, segment_fd) = Segment::create("test", 4096).unwrap();
+    let (_segment, segment_fd) = Segment::create("test", 4096, Pages::Small).unwrap();
     let event = Event::new().unwrap();
     let fds = [segment_fd.as_fd(), event.as_fd()];
     fd::send_with_fds(&here, b"two of them", &fds).unwrap();

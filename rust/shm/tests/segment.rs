@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{Ended, fork};
 use skate_shm::MapError;
-use skate_shm::segment::{Segment, SegmentError, Span, Writing};
+use skate_shm::segment::{Pages, Segment, SegmentError, Span, Writing};
 
 const MIB: u64 = 1 << 20;
 
@@ -20,7 +20,7 @@ fn writing(segment: &Arc<Segment>, span: Span) -> Writing {
 
 #[test]
 fn sealed_bytes_are_read_in_place_by_another_process() {
-    let (segment, fd) = Segment::create("test", MIB).unwrap();
+    let (segment, fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     let segment = Arc::new(segment);
     let span = Span { offset: 4100, len: 11 };
     let mut block = writing(&segment, span);
@@ -37,7 +37,7 @@ fn sealed_bytes_are_read_in_place_by_another_process() {
 
 #[test]
 fn a_forked_child_reads_views_but_cannot_write() {
-    let (segment, _fd) = Segment::create("test", MIB).unwrap();
+    let (segment, _fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     let segment = Arc::new(segment);
     let span = Span { offset: 0, len: 4 };
     writing(&segment, span).copy_from_slice(b"view");
@@ -49,7 +49,7 @@ fn a_forked_child_reads_views_but_cannot_write() {
 
 #[test]
 fn a_write_through_a_view_faults() {
-    let (segment, _fd) = Segment::create("test", MIB).unwrap();
+    let (segment, _fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     let mut child = fork(|| {
         let start = segment.ptr(Span { offset: 0, len: 1 }).unwrap().cast_mut();
         // SAFETY: unsound on purpose; the kernel stops it.
@@ -60,7 +60,7 @@ fn a_write_through_a_view_faults() {
 
 #[test]
 fn nobody_can_resize_a_segment() {
-    let (_segment, fd) = Segment::create("test", MIB).unwrap();
+    let (_segment, fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     for size in [0, 2 * MIB] {
         assert_eq!(rustix::fs::ftruncate(&fd, size), Err(rustix::io::Errno::PERM));
     }
@@ -79,7 +79,7 @@ fn an_unsealed_file_is_refused() {
 
 #[test]
 fn a_span_outside_is_refused() {
-    let (segment, _fd) = Segment::create("test", MIB).unwrap();
+    let (segment, _fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     assert!(segment.bytes(Span { offset: MIB, len: 0 }).is_ok());
     for (offset, len) in [(MIB, 1), (0, MIB + 1), (u64::MAX, 2), (2, u64::MAX)] {
         let error = segment.bytes(Span { offset, len }).unwrap_err();
@@ -89,7 +89,7 @@ fn a_span_outside_is_refused() {
 
 #[test]
 fn punched_pages_go_back_to_the_kernel_and_their_neighbours_stay() {
-    let (segment, _fd) = Segment::create("test", 64 * MIB).unwrap();
+    let (segment, _fd) = Segment::create("test", 64 * MIB, Pages::Small).unwrap();
     let segment = Arc::new(segment);
     assert_eq!(segment.resident(), Some(0), "the file is sparse");
     segment.populate(Span { offset: 0, len: MIB });
@@ -106,11 +106,45 @@ fn punched_pages_go_back_to_the_kernel_and_their_neighbours_stay() {
 
 #[test]
 fn populate_and_punch_out_of_bounds_do_nothing() {
-    let (segment, _fd) = Segment::create("test", MIB).unwrap();
+    let (segment, _fd) = Segment::create("test", MIB, Pages::Small).unwrap();
     for (offset, len) in [(MIB, MIB), (u64::MAX - 10, 5), (0, u64::MAX), (10, 0)] {
         segment.populate(Span { offset, len });
         // SAFETY: nobody holds a lease or a slice.
         unsafe { segment.punch(Span { offset, len: len.min(10) }) };
     }
     assert_eq!(segment.resident(), Some(0));
+}
+
+#[test]
+fn a_segment_of_huge_pages_is_shared_and_cannot_be_found() {
+    let mounts = || std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let before = mounts();
+    // Where the system has no such pages this is a memfd, which must do the same.
+    let (segment, fd) = Segment::create("test", 64 * MIB, Pages::Huge).unwrap();
+    assert_eq!(mounts(), before, "the mount is attached nowhere");
+    let segment = Arc::new(segment);
+    let span = Span { offset: 5 * MIB + 64, len: 11 };
+    let mut block = writing(&segment, span);
+    block.copy_from_slice(b"hello there");
+    block.seal();
+    let mut child = fork(|| {
+        let opened = Segment::open(fd.as_fd()).unwrap();
+        assert_eq!(opened.pages(), segment.pages());
+        assert_eq!(opened.bytes(span).unwrap(), b"hello there");
+    });
+    assert_eq!(child.wait(), Ended::Exit(0));
+    let resident = segment.resident().unwrap();
+    assert!((4096..=2 * MIB).contains(&resident), "{resident} B for one block");
+    // SAFETY: nobody holds a lease or a slice.
+    unsafe { segment.punch(Span { offset: 4 * MIB, len: 4 * MIB }) };
+    assert_eq!(segment.resident(), Some(0));
+}
+
+#[test]
+fn a_named_file_on_a_tmpfs_is_refused() {
+    let path = std::path::Path::new("/dev/shm").join(format!("skate-test-{}", std::process::id()));
+    let Ok(file) = std::fs::File::create_new(&path) else { return };
+    let opened = Segment::open(file.as_fd());
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(opened.unwrap_err(), SegmentError::Map(MapError::Unsealed)));
 }
