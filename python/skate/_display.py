@@ -60,15 +60,20 @@ class Display:
             self._is_stderr = is_stderr
         self._lines.append(text)
 
-    def _unhandled(self, task_name: str, returns: int, error: object) -> None:
+    def _unhandled(
+        self, _task_id: str, task_name: str, returns: int | None, error: object, _time: float
+    ) -> None:
         if _session.setting("IGNORE_UNHANDLED_ERRORS") in {"1", "true", "True"}:
             return
-        self._add(
-            f"Unhandled error: Task threw exception, but all {returns} return values already "
-            f"created. "
-            f"Task: {task_name}. (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')\n{error}\n",
-            is_stderr=True,
-        )
+        suppress = "(suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
+        if returns is None:
+            heading = f"Unhandled error {suppress}: task {task_name}, whose error nobody fetched"
+        else:
+            heading = (
+                f"Unhandled error: Task threw exception, but all {returns} return values already "
+                f"created. Task: {task_name}. {suppress}"
+            )
+        self._add(f"{heading}\n{error}\n", is_stderr=True)
 
     def _infeasible(self, task_name: str, missing: list[tuple[str, float, float]]) -> None:
         key = task_name, tuple(name for name, _, _ in missing)

@@ -3,6 +3,8 @@
     streaming: f.remote()  ─▶ ObjectRefGenerator          one cursor, shared by all holders
     dynamic:   get(ref)    ─▶ DynamicObjectRefGenerator   a cursor of its own in each
 
+    passed on: an argument, a return value, part of any value of a skate call ─▶ one more holder
+
 Invariant: each item is given exactly once through a cursor, in the order of the yields; then the
 error, if there was one, as one more ref; then the end, for ever. A `next` that ends in any other
 way has taken nothing.
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
         def __next__(self) -> ObjectRef[T]: ...
         def next_within(self, timeout_s: float | None, /) -> ObjectRef[T]: ...
+        def batch_within(self, most: int, timeout_s: float | None, /) -> list[ObjectRef[T]]: ...
 
 else:
 
@@ -38,11 +41,11 @@ else:
 class ObjectRefGenerator(_Typed["T"]):
     """The refs that a remote generator yields, in order, each as soon as it is yielded.
 
-    Iterate it with `for` or `async for`; pass it to `wait` and `cancel`. Several threads may read
-    one
-    generator: each item goes to one of them.
+    Iterate it with `for` or `async for`; pass it to `wait` and `cancel`, and to other tasks. All
+    holders of a streaming generator, threads and processes, share its items: each goes to exactly
+    one of them. When the last holder drops it, unread items are freed.
 
-    Rule: semantics.md 1.4, A2, A7, A8.
+    Rule: semantics.md 1.4, A2, A3, A5, A7, A8.
     """
 
     def __bool__(self) -> bool:
@@ -61,6 +64,26 @@ class ObjectRefGenerator(_Typed["T"]):
             ValueError: the timeout is negative.
         """
         return self.next_within(timeout)
+
+    def next_batch(self, n: int, timeout: float | None = None) -> list[ObjectRef[T]]:
+        """The items that are there, without waiting for more than the first.
+
+        Args:
+            n: At most so many, at least 1.
+            timeout: Seconds to wait for the first, at least 0; None waits for ever.
+
+        Returns:
+            1 to n refs, in order.
+
+        Raises:
+            StopIteration: at the end; its value is what the generator returned.
+            GetTimeoutError: nothing came in time; nothing was taken.
+            ValueError: `n` or the timeout is out of range.
+        """
+        if not 1 <= n <= _BATCH_MAX:
+            msg = f"ObjectRefGenerator.next_batch: n is {n}, but must be from 1 to {_BATCH_MAX}"
+            raise ValueError(msg)
+        return self.batch_within(n, timeout)
 
     def __aiter__(self) -> Self:
         return self
@@ -110,9 +133,14 @@ class ObjectRefGenerator(_Typed["T"]):
         """Not possible: use `cancel`."""
         _refuse("throw")
 
-    def close(self) -> NoReturn:
-        """Not possible yet: use `cancel`, or drop the generator."""
-        _refuse("close")
+    def close(self) -> None:
+        """Ends the generator, for all who hold it.
+
+        Unread items are freed and every `next` raises StopIteration at once. The body gets
+        `GeneratorExit` at its next `yield`, so its `finally` runs; if it has not begun, it never
+        does. `completed()` is ready when it has ended. A second `close` does nothing.
+        """
+        self.shut()
 
     async def asend(self, _value: object) -> NoReturn:
         """Not possible: values flow one way."""
@@ -122,17 +150,9 @@ class ObjectRefGenerator(_Typed["T"]):
         """Not possible: use `cancel`."""
         _refuse("athrow")
 
-    async def aclose(self) -> NoReturn:
-        """Not possible yet: use `cancel`, or drop the generator."""
-        _refuse("aclose")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        msg = (
-            "You cannot return or pass a generator to other task. Serializing a "
-            "ObjectRefGenerator is "
-            "not allowed."
-        )
-        raise TypeError(msg)
+    async def aclose(self) -> None:
+        """The same; it does not wait."""
+        self.shut()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of task {self.task_id()} at item {self.position}>"
@@ -149,10 +169,15 @@ class DynamicObjectRefGenerator(ObjectRefGenerator["T"]):
         """Refs left. Waits until the task has ended, because only then the number is known."""
         return self.size()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        reduced = Stream.__reduce__(self)
-        assert isinstance(reduced, tuple)  # noqa: S101 - the Rust side gives no global's name
-        return reduced
+    def close(self) -> None:
+        """Ends this reader: its items are freed and `next` raises StopIteration.
+
+        The task runs on, for its ref and for other generators got from it.
+        """
+        self.shut()
+
+
+_BATCH_MAX = 2**32 - 1
 
 
 def _for_ever_if_negative(timeout_s: float | None) -> float | None:

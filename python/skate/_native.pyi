@@ -58,6 +58,10 @@ class Stream:
         """Wait for the next item; at the end StopIteration(return value of the generator)."""
     def next_within(self, timeout_s: float | None, /) -> ObjectRef[Any]:
         """The same with a timeout: GetTimeoutError."""
+    def batch_within(self, most: int, timeout_s: float | None, /) -> list[ObjectRef[Any]]:
+        """The items that are there, at least one and at most `most`."""
+    def shut(self) -> None:
+        """Close: for all holders (streaming), or for this handle (dynamic)."""
     def is_ready(self) -> bool:
         """Whether `next` would give an item or an error now. False at the end."""
     def is_finished(self) -> bool:
@@ -70,6 +74,8 @@ class Stream:
     def position(self) -> int:
         """Items taken through this handle (dynamic) or by all holders (streaming)."""
     def task_id(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Inside of skate calls only, unless it has its own position: else Ray's TypeError."""
 
 @final
 class Template:
@@ -123,6 +129,9 @@ class Client:
         max_retries: int,
         retry_exceptions: bool | bytes,
         window: int | None,
+        window_bytes: int | None,
+        closes_on_drop: bool,
+        is_strict: bool,
         /,
     ) -> Template:
         """Register a function with its options.
@@ -135,6 +144,9 @@ class Client:
             max_retries: -1 for ever.
             retry_exceptions: All, none, or a pickled tuple of classes.
             window: Most unread items of a stream, or None.
+            window_bytes: Most bytes of unread items, or None.
+            closes_on_drop: Whether a generator that nobody holds is closed.
+            is_strict: Whether a wrong number of yields is the error of the last static return.
         """
     def put(self, value: Any, /) -> ObjectRef[Any]: ...
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None, /) -> list[Any]:
@@ -160,6 +172,12 @@ class Client:
         """Name to total and available."""
     def statistics(self) -> dict[str, int]:
         """Counters of the node (driver only); the keys are documented at `skate.statistics`."""
+    def unhandled_errors(self) -> list[tuple[str, str, int | None, BaseException, float]]:
+        """Errors that nobody fetched (driver only), oldest first.
+
+        Task id, name, number of static returns if all were made before the error, the error, and
+        seconds since 1970.
+        """
     def current_task(self) -> tuple[str, str, int] | None:
         """Id, name and attempt of the task that the calling worker's main thread runs."""
     def current_function(self) -> Callable[..., Any] | None:
@@ -171,7 +189,7 @@ class Client:
         """What people should see, as `(kind, data)` (driver only).
 
         0: a line of a worker: `(is_stderr, pid, label, text)`;
-        1: an unhandled error: `(task_name, returns, RayTaskError)`;
+        1: an unhandled error: a row of `unhandled_errors`;
         2: a task that can never start: `(task_name, [(resource, asked, there)])`.
         """
     def describe_workers(self) -> list[dict[str, Any]]:
@@ -217,6 +235,9 @@ def disable_in_child() -> None:
 
 def rebuild_ref(bytes: bytes) -> ObjectRef[Any]:
     """The ref that its `__reduce__` wrote."""
+
+def rebuild_streaming(nonce: int, task: int) -> Stream:
+    """The streaming generator that its `__reduce__` wrote."""
 
 def rebuild_dynamic(nonce: int, task: int, at: int) -> Stream:
     """The dynamic generator that its `__reduce__` wrote."""

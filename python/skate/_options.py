@@ -23,9 +23,13 @@ UNITS = 10_000
 """Parts of one unit of a resource: quantities are exact to 0.0001."""
 
 WINDOW = "generator_backpressure_num_objects"
+WINDOW_BYTES = "generator_backpressure_num_bytes"
+ON_DROP = "generator_on_drop"
+STRICT = "strict_num_returns"
 _WINDOW_ALIAS = "_" + WINDOW
 _NONE = type(None)
 _WINDOW_MAX = 2**32 - 1
+_BYTES_MAX = 2**63 - 1
 _RETURNS_MAX = 2**32 - 1
 
 
@@ -38,10 +42,23 @@ class Resolved:
         max_retries: -1 for ever.
         retry_exceptions: All, none, or a pickled tuple of classes.
         window: Most unread items of a stream, or None.
+        window_bytes: Most bytes of unread items, or None.
+        closes_on_drop: Whether a generator that nobody holds is closed.
+        is_strict: Whether a wrong number of yields is the error of the last return.
         name: Of the task, for people; None for the function's own.
     """
 
-    __slots__ = ("max_retries", "name", "resources", "retry_exceptions", "returns", "window")
+    __slots__ = (
+        "closes_on_drop",
+        "is_strict",
+        "max_retries",
+        "name",
+        "resources",
+        "retry_exceptions",
+        "returns",
+        "window",
+        "window_bytes",
+    )
 
     def __init__(self, options: Mapping[str, Any], *, is_generator: bool) -> None:
         self.resources = _resources(options)
@@ -49,12 +66,24 @@ class Resolved:
         retries = options.get("max_retries")
         self.max_retries: int = 3 if retries is None else min(retries, 2**31 - 1)
         self.retry_exceptions = _retry_exceptions(options.get("retry_exceptions", False))
-        self.window = _window(options.get(WINDOW), self.returns)
+        self.window = _window(WINDOW, options.get(WINDOW), self.returns)
+        self.window_bytes = _window(WINDOW_BYTES, options.get(WINDOW_BYTES), self.returns)
+        self.closes_on_drop = _closes_on_drop(options.get(ON_DROP), self.returns)
+        self.is_strict = _is_strict(options.get(STRICT), self.returns)
         self.name: str | None = options.get("name")
 
     def key(self) -> tuple[object, ...]:
         """Equal for options that may share a template."""
-        return self.resources, self.returns, self.max_retries, self.retry_exceptions, self.window
+        return (
+            self.resources,
+            self.returns,
+            self.max_retries,
+            self.retry_exceptions,
+            self.window,
+            self.window_bytes,
+            self.closes_on_drop,
+            self.is_strict,
+        )
 
 
 def _quantity(name: str, value: Any) -> None:
@@ -131,8 +160,18 @@ def _check_window(name: str, value: int | None) -> None:
             "disable this feature. "
         )
         raise ValueError(msg)
-    if value is not None and not -1 <= value <= _WINDOW_MAX:
+    most = _BYTES_MAX if name == WINDOW_BYTES else _WINDOW_MAX
+    if value is not None and not -1 <= value <= most:
         msg = f"{name} must be a positive integer, -1 or None, but received {value}"
+        raise ValueError(msg)
+
+
+def _check_on_drop(name: str, value: object) -> None:
+    if value not in (None, "run", "close"):
+        msg = (
+            f"{name} must be 'run' (the generator runs to its end), 'close' (it gets GeneratorExit "
+            f"at its next yield) or None, which means 'run', but received {value!r}"
+        )
         raise ValueError(msg)
 
 
@@ -183,6 +222,9 @@ _TABLE: dict[str, tuple[Types, Check]] = {
     "num_returns": (_ANY, _check_num_returns),
     WINDOW: ((int, _NONE), _check_window),
     _WINDOW_ALIAS: ((int, _NONE), _check_window),
+    WINDOW_BYTES: ((int, _NONE), _check_window),
+    ON_DROP: ((str, _NONE), _check_on_drop),
+    STRICT: ((bool, _NONE), _anything),
     # when it fails
     "max_retries": ((int, _NONE), _check_max_retries),
     "retry_exceptions": ((bool, list, tuple), _check_retry_exceptions),
@@ -271,14 +313,34 @@ def _retry_exceptions(value: bool | list[type] | tuple[type, ...]) -> bool | byt
     return classes
 
 
-def _window(value: int | None, returns: int) -> int | None:
+def _window(name: str, value: int | None, returns: int) -> int | None:
     if value is None or value == -1:
         return None
     if returns != STREAMING:
         msg = (
-            f"{WINDOW}={value}: a window belongs to a streaming generator; with a static or "
-            f"dynamic "
+            f"{name}={value}: a window belongs to a streaming generator; with a static or dynamic "
             "num_returns, or on a function without 'yield', there is none"
         )
         raise ValueError(msg)
     return value
+
+
+def _closes_on_drop(value: str | None, returns: int) -> bool:
+    if value != "close":
+        return False
+    if returns not in (STREAMING, DYNAMIC):
+        msg = (
+            f"{ON_DROP}='close': num_returns={returns} has no generator that could be dropped, "
+            "only refs; it belongs to streaming and dynamic generators"
+        )
+        raise ValueError(msg)
+    return True
+
+
+def _is_strict(value: bool | None, returns: int) -> bool:
+    if not value:
+        return False
+    if returns < 1:
+        msg = f"{STRICT}=True: there is no number of returns to be strict about; give num_returns=k"
+        raise ValueError(msg)
+    return True

@@ -107,6 +107,9 @@ class Definition:
                 resolved.max_retries,
                 resolved.retry_exceptions,
                 resolved.window,
+                resolved.window_bytes,
+                resolved.closes_on_drop,
+                resolved.is_strict,
             )
             self._templates[key] = template
         return template

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Template;
 use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
-use crate::value::{Bytes, Failure, Span, Value};
+use crate::value::{Failure, Span, Value};
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -20,10 +20,14 @@ pub enum Action {
     Revoke(ClientId, Ticket),
     /// Answer a request.
     Reply(ClientId, RequestId, Reply),
+    /// So many bytes of items of the stream of that dispatch have been taken; a `Credit` follows.
+    CreditBytes(ClientId, Ticket, u64),
     /// So many items of the stream of that dispatch have been taken.
     Credit(ClientId, Ticket, u64),
     /// Nobody can read the stream of that dispatch any more: its items need not be serialized.
     StreamDropped(ClientId, Ticket),
+    /// The generator of that dispatch is to get `GeneratorExit` at its next yield.
+    StreamClosed(ClientId, Ticket),
     /// Raise `KeyboardInterrupt` in that running task.
     Interrupt(ClientId, Ticket),
     /// End that worker's process by force: it was asked for, or it broke the protocol.
@@ -32,14 +36,17 @@ pub enum Action {
     Retire(ClientId),
     /// Give the pages of that free space back to the kernel, before anything else happens.
     Punch(Span),
-    /// Tell the user of an error that no ref carries.
+    /// Tell the user of an error that no ref carries, or whose refs have all gone unread. The bytes
+    /// of a block stay until the actions before the next step are done.
     Unhandled {
-        /// Name of the task.
+        /// The task.
+        task: TaskId,
+        /// Its name.
         task_name: Arc<str>,
-        /// Its number of static returns, all made before the error.
-        returns: u64,
-        /// The packed error.
-        error: Bytes,
+        /// Its number of static returns, if all were made before the error.
+        returns: Option<u64>,
+        /// The error.
+        error: Value,
     },
     /// Tell the user that a task waits for resources that this machine does not have.
     Infeasible {
@@ -61,6 +68,8 @@ pub struct Run {
     pub attempt: u32,
     /// Items that earlier attempts published: the generator is advanced over them in silence.
     pub skip: u64,
+    /// Bytes of those that were stored.
+    pub skip_bytes: u64,
     /// What it is to run; the runtime adds what the worker has not seen yet.
     pub template: TemplateId,
     /// Overrides the template's name.
@@ -97,8 +106,12 @@ pub enum Reply {
     Ready(Vec<u32>),
     /// To `Next`: an item, with one `Held::Object` for this client.
     Item(ObjectId),
-    /// To `Next`: there are no more items. The return value is that of `whole()`.
+    /// To `NextBatch`: at least one item, each with one `Held::Object` for this client.
+    Items(Vec<ObjectId>),
+    /// To `Next` and `NextBatch`: there are no more items, and no return value but None.
     End,
+    /// The same after a return value, which is that of `whole()`.
+    Returned,
     /// To `Forget`, in place of the answer that had not come yet.
     Forgotten,
     /// To `Progress` and `Length`: items published and not yet passed, and whether there will be no

@@ -30,6 +30,8 @@ pub struct Statistics {
     pub streams: u64,
     /// Requests that wait for an answer.
     pub requests: u64,
+    /// ... that wait for room in the store.
+    pub requests_for_room: u64,
     /// Refs, generators and positions held by the driver.
     pub driver_handles: u64,
     /// ... by workers.
@@ -67,6 +69,7 @@ impl Node {
             objects_pending: self.objects.values().filter(|row| row.value.is_none()).count() as u64,
             streams: self.streams.len() as u64,
             requests: self.requests.len() as u64,
+            requests_for_room: self.room.len() as u64,
             used_bytes: self.store.used(),
             capacity_bytes: self.store.capacity(),
             warm_bytes: self.store.warm(),
@@ -156,11 +159,12 @@ impl Node {
                         }
                     }
                 }
-                Open::Next(_) | Open::Length(_) => {}
+                Open::Next(_) | Open::Length(_) | Open::Allocate => {}
             }
         }
         for (task, stream) in &self.streams {
-            for index in stream.kept_from..stream.published {
+            let returned = stream.returned.iter().copied();
+            for index in returned.chain(stream.kept_from..stream.published) {
                 keep(Held::Object(task.item(index)), 1);
             }
             if stream.handles > 0 {
@@ -185,8 +189,10 @@ impl Node {
             );
             let kept_from = stream.least_position().unwrap_or(u64::MAX).min(stream.published);
             assert_eq!(stream.kept_from, kept_from, "items kept of {task:?}");
+            let is_behind = stream.returned.iter().all(|index| *index < stream.taken);
+            assert!(is_behind, "items handed back of {task:?} were taken before");
             assert!(
-                stream.least_position().is_some() || self.tasks.contains_key(task),
+                stream.has_holder() || self.tasks.contains_key(task),
                 "{task:?} has a stream that nobody needs"
             );
             assert_eq!(stream.has_ended, !self.tasks.contains_key(task), "end of {task:?}");
@@ -289,11 +295,12 @@ impl Node {
                 Open::Get { ids, missing } => {
                     let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
                     let has_error =
-                        ids.iter().any(|id| self.peek(*id).is_some_and(Value::is_error));
+                        ids.iter().any(|id| self.value_of(*id).is_some_and(Value::is_error));
                     *missing == pending && pending > 0 && !has_error
                 }
                 Open::Wait { count, ready, has_streams, .. } => *has_streams || ready < count,
                 Open::Next(task) | Open::Length(task) => self.streams.contains_key(task),
+                Open::Allocate => self.room.contains(*client, *request),
             };
             assert!(is_waiting, "request {request:?} of {client:?} should be answered: {open:?}");
             assert!(

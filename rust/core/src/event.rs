@@ -45,6 +45,18 @@ pub enum Request {
     /// Takes one item, answered by `Reply::Item` (with a handle on it) or `Reply::End`. `None` is the
     /// shared cursor of a stream; `Some(i)` moves this client's own cursor from i to i+1.
     Next(RequestId, TaskId, Option<u64>),
+    /// Takes the items that are there, at least one and at most so many: waits only for the first.
+    /// Answered by `Reply::Items`, or as `Next` at the end.
+    NextBatch(RequestId, TaskId, Option<u64>, u32),
+    /// Undoes a `Next` or `NextBatch` from that position, whose caller never returned these items:
+    /// they go back to the front.
+    Untake(RequestId, TaskId, Option<u64>, Box<[ObjectId]>),
+    /// A worker's `next` has returned what that request took from a shared cursor: it is consumed,
+    /// by this dispatch if the stream was passed on to it. Until then it is only lent.
+    Taken(RequestId, Option<Ticket>),
+    /// Ends a stream for all who hold it: nothing more can be read, unread items go, and the
+    /// generator gets `GeneratorExit` at its next yield.
+    Close(TaskId),
     /// How far a generator is, seen from its shared cursor (None) or a position; answered at once by
     /// [`crate::action::Reply::Progress`].
     Progress(RequestId, TaskId, Option<u64>),
@@ -162,8 +174,22 @@ pub struct Template {
     pub max_retries: i32,
     /// At most so many unread items of a stream; its producer waits.
     pub window: Option<u32>,
+    /// At most so many bytes of unread items, or one item.
+    pub window_bytes: Option<u64>,
+    /// What becomes of a generator whose last handle was dropped.
+    pub on_drop: OnDrop,
     /// What only the worker needs to know; opaque here.
     pub body: Bytes,
+}
+
+/// What becomes of a generator that nobody can read any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnDrop {
+    /// It runs to its end; what it yields is not stored.
+    #[default]
+    RunOn,
+    /// It gets `GeneratorExit`, as by `Request::Close`.
+    Close,
 }
 
 /// What a call gives, and on what the submitting client gets a handle.

@@ -10,9 +10,12 @@
 //!   task, resources      what was asked for, what it may use
 //!   scheduler, worker    where it runs
 //!   seal                 its values arrive
-//!   object, refs, store  what lives on, for whom, and where
+//!   object, refs         what lives on, and for whom
+//!   store, space         where it lies
 //!   warm                 free memory that is quick to write
 //!   stream, reader       items, one at a time
+//!   room                 who waits for space in the store
+//!   fate                 errors that nobody fetched
 //!   request              questions that are answered later
 //!   audit                what must add up
 //! ```
@@ -21,6 +24,7 @@
 pub mod action;
 mod audit;
 pub mod event;
+mod fate;
 pub mod id;
 pub mod node;
 mod object;
@@ -28,8 +32,10 @@ mod reader;
 mod refs;
 mod request;
 mod resources;
+mod room;
 mod scheduler;
 mod seal;
+mod space;
 mod store;
 mod stream;
 mod task;

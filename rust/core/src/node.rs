@@ -14,10 +14,12 @@ use rustc_hash::FxHashMap;
 
 use crate::action::Action;
 use crate::event::{Args, Event, Held, Request, Returns, Submit, Template};
+use crate::fate::Fate;
 use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::object::{Object, Waiter};
 use crate::request::Open;
 use crate::resources::{Demand, Resources};
+use crate::room::Room;
 use crate::scheduler::{Class, ClassId, KnownTemplate, Place, RETIRE_AFTER_NS};
 use crate::store::Store;
 use crate::stream::Stream;
@@ -64,6 +66,12 @@ pub struct Node {
     pub(crate) blocked: BTreeSet<(u64, ClientId)>,
     /// Tasks with an argument that has failed.
     pub(crate) doomed: Vec<(TaskId, ObjectId)>,
+    /// Generators that are to end.
+    pub(crate) to_close: Vec<TaskId>,
+    /// Of the error that is being sealed.
+    pub(crate) failing: Option<Arc<Fate>>,
+    /// Who waits for space in the store.
+    pub(crate) room: Room,
     /// Objects whose count may be 0.
     pub(crate) dead: Vec<ObjectId>,
     pub(crate) next_worker: u32,
@@ -94,6 +102,9 @@ impl Node {
             idle_counter: 0,
             blocked: BTreeSet::new(),
             doomed: Vec::new(),
+            to_close: Vec::new(),
+            failing: None,
+            room: Room::default(),
             dead: Vec::new(),
             next_worker: 1,
             prestart: config.prestart,
@@ -119,8 +130,21 @@ impl Node {
             }
             Event::Tick(now_ns) => self.on_tick(now_ns, actions),
         }
-        self.fail_doomed(actions);
-        self.sweep(actions);
+        self.tidy(actions);
+    }
+
+    /// What follows from a transition: failures of dependents, ends of generators, and what nobody
+    /// keeps; each can bring about the others.
+    pub(crate) fn tidy(&mut self, actions: &mut Vec<Action>) {
+        loop {
+            self.fail_doomed(actions);
+            self.close_producers(actions);
+            self.sweep(actions);
+            if self.doomed.is_empty() && self.to_close.is_empty() {
+                break;
+            }
+        }
+        self.serve_room(actions);
     }
 
     fn worker_started(&mut self, worker: ClientId) {
@@ -152,6 +176,10 @@ impl Node {
         {
             return;
         }
+        if let Some(row) = self.workers.get_mut(&client) {
+            row.is_answered = false;
+        }
+        self.room.note_event();
         match request {
             Request::Define(id, template) => self.define(id, template),
             Request::Submit(submit) => self.submit(client, submit, actions),
@@ -191,6 +219,14 @@ impl Node {
                 self.take_off(client, ticket);
                 self.finish(client, id, outcome, actions);
             }
+            Request::Untake(request, task, at, items) => {
+                if client != ClientId::DRIVER {
+                    self.worker(client).lent.remove(&request);
+                }
+                self.untake(client, task, at, &items, actions);
+            }
+            Request::Taken(request, by) => self.lent_to_consumed(client, request, by, actions),
+            Request::Close(task) => self.close_stream(client, task, actions),
             Request::Blocked(ticket) => {
                 if self.ticket(client, ticket, actions).is_some() {
                     self.running_to_blocked(client, actions);
@@ -302,6 +338,8 @@ impl Node {
             published: 0,
             cancel: None,
             children: 0,
+            consumed: Vec::new(),
+            is_closing: false,
         };
         self.tasks.insert(id, task);
         if missing == 0 && !has_failed {
@@ -383,7 +421,10 @@ impl Node {
             }
             End::Exhausted(yielded, value, holds) => {
                 let is_complete = match task.template.returns {
-                    Returns::Static(count) => task.published == u64::from(count),
+                    // A replay may be shorter; `finish` says so.
+                    Returns::Static(count) => {
+                        task.published == u64::from(count) || *yielded < task.published
+                    }
                     // Items that nobody could read were not sent.
                     Returns::Dynamic | Returns::Streaming => {
                         *yielded <= task.published || self.streams[&id].least_position().is_none()
@@ -398,8 +439,13 @@ impl Node {
         }
     }
 
-    /// A ready value, for the driver's fast path.
+    /// A ready value, for the driver's fast path: it is fetched by this.
     pub fn peek(&self, object: ObjectId) -> Option<&Value> {
+        self.mark_seen(object);
+        self.value_of(object)
+    }
+
+    pub(crate) fn value_of(&self, object: ObjectId) -> Option<&Value> {
         self.objects.get(&object)?.value.as_ref()
     }
 
@@ -409,7 +455,8 @@ impl Node {
         let retire = self
             .surplus_worker()
             .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
-        lend.into_iter().chain(retire).chain(self.store.deadline()).min()
+        let others = [self.store.deadline(), self.room.deadline()].into_iter().flatten();
+        lend.into_iter().chain(retire).chain(others).min()
     }
 
     /// Tasks believed to execute now.

@@ -8,7 +8,10 @@
 //! Invariants: an object is in the table exactly while its count is above 0 (between two steps).
 //! Once sealed its value never changes. Only a pending object has waiters.
 
+use std::sync::Arc;
+
 use crate::event::Held;
+use crate::fate::Fate;
 use crate::id::{ClientId, RequestId, TaskId};
 use crate::value::Value;
 
@@ -31,4 +34,6 @@ pub(crate) struct Object {
     /// What the value contains.
     pub(crate) contains: Box<[Held]>,
     pub(crate) waiters: Vec<Waiter>,
+    /// Of the error that it holds.
+    pub(crate) fate: Option<Arc<Fate>>,
 }

@@ -1,46 +1,84 @@
-//! Readers of streams: who gets which item, and what may go.
+//! Readers of streams: who gets which item, what may go, and what its producer is told.
+//!
+//! ```text
+//!   published ──next──▶ lent to a worker ──Taken──▶ consumed
+//!       ▲                    │ its process died, or its `next` ended without an item
+//!       └────── returned ◀───┘ (in front of the rest, in order)
+//! ```
 //!
 //! Invariants: through one cursor each item is given once, in order, to those who asked, first come
-//! first served. A producer with a window is told of each item that is taken, and every producer once
-//! that nobody reads.
+//! first served; only one that its taker never saw is given again. A producer with a window is told
+//! of each item that is taken, and every producer once that nobody reads.
+
+use std::collections::BTreeSet;
+
+use smallvec::SmallVec;
 
 use crate::action::{Action, Reply};
-use crate::event::Held;
-use crate::id::{ClientId, RequestId, TaskId};
+use crate::event::{Held, OnDrop, Returns};
+use crate::id::{ClientId, ObjectId, RequestId, TaskId, Ticket};
 use crate::node::Node;
 use crate::request::Open;
 use crate::stream::Next;
 use crate::task::Phase;
+use crate::value::{NONE, Payload, Value};
+
+/// Items that a worker was given and has not returned from its `next` yet.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) stream: TaskId,
+    pub(crate) items: SmallVec<[ObjectId; 1]>,
+}
 
 impl Node {
-    /// Takes an item, now or when it is there.
-    pub(crate) fn next(
-        &mut self,
-        client: ClientId,
-        request: RequestId,
-        task: TaskId,
-        at: Option<u64>,
-        actions: &mut Vec<Action>,
-    ) {
-        let held = at.map_or(Held::Stream(task), |at| Held::Cursor(task, at));
-        if !self.holds(client, held) {
-            return self.violates(client, "it reads a stream that it does not hold", actions);
+    /// Takes items, now or when one is there.
+    pub(crate) fn next(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) {
+        let held = next.at.map_or(Held::Stream(task), |at| Held::Cursor(task, at));
+        if !self.holds(next.client, held) {
+            let why = "it reads a stream that it does not hold";
+            return self.violates(next.client, why, actions);
         }
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
-        stream.nexts.push_back(Next { client, request, at });
-        self.requests.insert((client, request), Open::Next(task));
-        self.serve_readers(task, actions);
+        stream.nexts.push_back(next);
+        self.requests.insert((next.client, next.request), Open::Next(task));
+        self.serve_readers(task, None, actions);
+    }
+
+    /// For the driver, without a request: what `next` would answer at once; None if it would wait, or
+    /// if the node has not heard of the handle yet.
+    pub fn take(
+        &mut self,
+        task: TaskId,
+        at: Option<u64>,
+        most: Option<u32>,
+        actions: &mut Vec<Action>,
+    ) -> Option<Reply> {
+        let held = at.map_or(Held::Stream(task), |at| Held::Cursor(task, at));
+        let is_ready = self.streams.get(&task).is_some_and(|stream| stream.is_ready(at));
+        if !is_ready || !self.holds(ClientId::DRIVER, held) {
+            return None;
+        }
+        self.room.note_event();
+        let next = Next { client: ClientId::DRIVER, request: RequestId(0), at, most };
+        let reply = self.give(task, next, actions);
+        self.tidy(actions);
+        Some(reply)
     }
 
     pub(crate) fn progress(&self, task: TaskId, at: Option<u64>) -> Reply {
         match self.streams.get(&task) {
-            Some(stream) => Reply::Progress { left: stream.left(at), ended: stream.has_ended },
+            Some(stream) => Reply::Progress { left: stream.left(at), ended: stream.is_over() },
             None => Reply::Progress { left: 0, ended: true },
         }
     }
 
-    /// Something was published, or the stream has ended: answers whoever can be answered.
-    pub(crate) fn serve_readers(&mut self, task: TaskId, actions: &mut Vec<Action>) {
+    /// Answers whoever can be answered: after item `fresh` was published, or after anything else.
+    pub(crate) fn serve_readers(
+        &mut self,
+        task: TaskId,
+        fresh: Option<u64>,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(stream) = self.streams.get_mut(&task) else { return };
         if stream.nexts.is_empty() && stream.watchers.is_empty() && stream.lengths.is_empty() {
             return;
@@ -50,72 +88,293 @@ impl Node {
             && let Some(next) = stream.nexts.get(place).copied()
         {
             if !stream.is_ready(next.at) {
+                // All that share the cursor wait for the same item.
+                if next.at.is_none() {
+                    break;
+                }
                 place += 1;
                 continue;
             }
             stream.nexts.remove(place);
             self.requests.remove(&(next.client, next.request));
-            let reply = self.give_item(task, next, actions);
-            actions.push(Action::Reply(next.client, next.request, reply));
+            let reply = self.give(task, next, actions);
+            self.answer(next.client, next.request, reply, actions);
         }
         let Some(stream) = self.streams.get_mut(&task) else { return };
         if stream.has_ended {
             for length in std::mem::take(&mut stream.lengths) {
                 self.requests.remove(&(length.client, length.request));
                 let reply = self.progress(task, length.at);
-                actions.push(Action::Reply(length.client, length.request, reply));
+                self.answer(length.client, length.request, reply, actions);
             }
         }
-        let watchers = self.streams.get(&task).map(|stream| stream.watchers.clone());
-        for (client, request) in watchers.unwrap_or_default() {
-            self.look_again(client, request, actions);
+        let Some(stream) = self.streams.get(&task) else { return };
+        // A publication makes ready only those who had nothing left before it.
+        let unread = stream.unread();
+        let is_concerned = |at: Option<u64>| match (fresh, at) {
+            (None, _) => true,
+            (Some(_), None) => unread == 1,
+            (Some(index), Some(at)) => index == at,
+        };
+        let watchers: SmallVec<[_; 4]> =
+            stream.watchers.iter().filter(|watcher| is_concerned(watcher.at)).copied().collect();
+        for watcher in watchers {
+            self.look_again(watcher.client, watcher.request, actions);
         }
     }
 
-    /// The item at a reader's position, or the end; the reader moves on.
-    fn give_item(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) -> Reply {
+    /// The items at a reader's position, or the end; the reader moves on.
+    fn give(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) -> Reply {
+        let stream = &self.streams[&task];
+        let there = if stream.is_closed { 0 } else { stream.left(next.at) };
+        if there == 0 {
+            return self.end_of(task);
+        }
+        let count = there.min(u64::from(next.most.unwrap_or(1)).max(1));
+        let items: SmallVec<[ObjectId; 1]> = match next.at {
+            None => (0..count).map(|_| self.give_shared(next.client, task)).collect(),
+            Some(at) => self.give_own(next.client, task, at, count, actions),
+        };
+        if next.at.is_none() {
+            self.tell_credit(task, actions);
+            if next.client != ClientId::DRIVER {
+                let lent = Lent { stream: task, items: items.clone() };
+                self.worker(next.client).lent.insert(next.request, lent);
+            }
+        }
+        match next.most {
+            None => Reply::Item(items[0]),
+            Some(_) => Reply::Items(items.into_vec()),
+        }
+    }
+
+    /// The stream's own count of the item becomes the taker's.
+    fn give_shared(&mut self, client: ClientId, task: TaskId) -> ObjectId {
+        let now_ns = self.now_ns;
         let stream = self.streams.get_mut(&task).expect("the caller has it");
-        let at = stream.position(next.at);
-        if at >= stream.published {
-            return Reply::End;
-        }
-        let item = task.item(at);
-        match next.at {
-            None => {
-                // The stream's own count becomes the taker's.
-                stream.taken += 1;
-                stream.kept_from += 1;
-                self.enter(next.client, Held::Object(item));
-                self.tell_credit(task, actions);
-            }
-            Some(at) => {
-                self.hand_out(next.client, Held::Object(item));
-                self.hand_out(next.client, Held::Cursor(task, at + 1));
-                self.strike(next.client, Held::Cursor(task, at));
-                self.let_go(Held::Cursor(task, at), actions);
-            }
-        }
-        Reply::Item(item)
+        let index = stream.returned.pop_first().unwrap_or_else(|| {
+            stream.taken += 1;
+            stream.kept_from += 1;
+            stream.taken - 1
+        });
+        stream.taken_ns = now_ns;
+        let item = task.item(index);
+        stream.taken_bytes += self.objects[&item].value.as_ref().map_or(0, Value::size);
+        self.enter(client, Held::Object(item));
+        item
     }
 
-    /// Lets go of items that no reader can reach, and of the record when it has no reader.
+    fn give_own(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        at: u64,
+        count: u64,
+        actions: &mut Vec<Action>,
+    ) -> SmallVec<[ObjectId; 1]> {
+        let items: SmallVec<[ObjectId; 1]> =
+            (at..at + count).map(|index| task.item(index)).collect();
+        for item in &items {
+            self.hand_out(client, Held::Object(*item));
+        }
+        self.hand_out(client, Held::Cursor(task, at + count));
+        self.strike(client, Held::Cursor(task, at));
+        self.let_go(Held::Cursor(task, at), actions);
+        items
+    }
+
+    /// How `next` is told of the end.
+    fn end_of(&self, task: TaskId) -> Reply {
+        let is_streaming = self.streams.get(&task).is_some_and(|stream| !stream.is_dynamic);
+        match self.objects.get(&task.whole()).and_then(|object| object.value.as_ref()) {
+            Some(Value::Data(Payload::Inline(bytes))) if **bytes == *NONE => Reply::End,
+            Some(Value::Data(_)) if is_streaming => Reply::Returned,
+            _ => Reply::End,
+        }
+    }
+
+    /// What that request took was never seen by anybody: it goes back to the front.
+    pub(crate) fn untake(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        at: Option<u64>,
+        items: &[ObjectId],
+        actions: &mut Vec<Action>,
+    ) {
+        for item in items {
+            if item.task != task || item.index == 0 || !self.holds(client, Held::Object(*item)) {
+                let why = "it hands back what it has not taken";
+                return self.violates(client, why, actions);
+            }
+        }
+        match at {
+            None => self.hand_back(client, task, items, actions),
+            Some(at) => self.move_back(client, task, at, items, actions),
+        }
+    }
+
+    /// To the shared cursor. The taker's count becomes the stream's, if that still keeps items.
+    fn hand_back(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        items: &[ObjectId],
+        actions: &mut Vec<Action>,
+    ) {
+        for item in items {
+            self.strike(client, Held::Object(*item));
+            let index = u64::from(item.index) - 1;
+            let stream = self.streams.get_mut(&task).filter(|stream| {
+                let can_read = !stream.is_dynamic && stream.least_position().is_some();
+                can_read && index < stream.taken && !stream.returned.contains(&index)
+            });
+            let Some(stream) = stream else {
+                self.let_go_object(*item);
+                continue;
+            };
+            stream.returned.insert(index);
+            let size = self.objects[item].value.as_ref().map_or(0, Value::size);
+            stream.taken_bytes = stream.taken_bytes.saturating_sub(size);
+        }
+        self.tell_credit(task, actions);
+        self.serve_readers(task, None, actions);
+    }
+
+    /// A cursor of its own goes back from behind the items to where it was.
+    fn move_back(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        at: u64,
+        items: &[ObjectId],
+        actions: &mut Vec<Action>,
+    ) {
+        let behind = Held::Cursor(task, at + items.len() as u64);
+        let is_in_order = (at..).zip(items).all(|(index, item)| *item == task.item(index));
+        if !is_in_order || !self.holds(client, behind) {
+            return self.violates(client, "it moves a cursor that it does not have", actions);
+        }
+        let stream = self.streams.get_mut(&task).expect("a cursor's stream is in the table");
+        // What the stream has let go of since is still the taker's, whose count it takes over.
+        let gone = at..stream.kept_from.max(at);
+        stream.kept_from = stream.kept_from.min(at);
+        self.hand_out(client, Held::Cursor(task, at));
+        for (index, item) in (at..).zip(items) {
+            self.strike(client, Held::Object(*item));
+            if !gone.contains(&index) {
+                self.let_go_object(*item);
+            }
+        }
+        self.strike(client, behind);
+        self.let_go(behind, actions);
+    }
+
+    /// A worker's `next` has returned what it was lent.
+    pub(crate) fn lent_to_consumed(
+        &mut self,
+        worker: ClientId,
+        request: RequestId,
+        by: Option<Ticket>,
+        actions: &mut Vec<Action>,
+    ) {
+        let row = self.workers.get_mut(&worker);
+        let Some(lent) = row.and_then(|row| row.lent.remove(&request)) else {
+            return self.violates(worker, "it consumes what it was not lent", actions);
+        };
+        // The task may have ended, and a thread of it reads on.
+        let task = by.and_then(|ticket| self.workers[&worker].find(ticket));
+        if let Some(task) = task.and_then(|id| self.tasks.get_mut(&id)) {
+            let count = lent.items.len() as u64;
+            match task.consumed.iter_mut().find(|(stream, _)| *stream == lent.stream) {
+                Some((_, consumed)) => *consumed += count,
+                None => task.consumed.push((lent.stream, count)),
+            }
+        }
+    }
+
+    /// A worker is gone: what it was lent goes back, oldest first.
+    pub(crate) fn hand_back_lent(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let lent = std::mem::take(&mut self.worker(worker).lent);
+        for Lent { stream, items } in lent.into_values() {
+            self.hand_back(worker, stream, &items, actions);
+        }
+    }
+
+    /// Ends a stream for all who hold it.
+    pub(crate) fn close_stream(
+        &mut self,
+        client: ClientId,
+        task: TaskId,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.holds(client, Held::Stream(task)) {
+            return self.violates(client, "it closes a stream that it does not hold", actions);
+        }
+        let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
+        stream.is_closed = true;
+        self.trim(task, actions);
+        self.serve_readers(task, None, actions);
+        self.to_close.push(task);
+    }
+
+    /// Ends the generators on the list: at the next yield, or before they have begun.
+    pub(crate) fn close_producers(&mut self, actions: &mut Vec<Action>) {
+        while let Some(id) = self.to_close.pop() {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if std::mem::replace(&mut task.is_closing, true) {
+                continue;
+            }
+            let class = task.class;
+            match task.phase {
+                Phase::Waiting(_) => self.end_unstarted(id, actions),
+                Phase::Ready => {
+                    self.classes[class as usize].queue.retain(|other| *other != id);
+                    self.end_unstarted(id, actions);
+                }
+                Phase::Dispatched(worker, ticket) => {
+                    actions.push(Action::StreamClosed(worker, ticket));
+                    actions.push(Action::Revoke(worker, ticket));
+                }
+            }
+        }
+    }
+
+    /// A generator that is closed before it has begun: as in Python, its body never runs.
+    pub(crate) fn end_unstarted(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        if self.tasks[&id].template.returns == Returns::Streaming {
+            let none = Value::Data(Payload::Inline(NONE.into()));
+            self.pending_to_sealed(id.whole(), none, &[], actions);
+        }
+        self.remove_task(id, actions);
+    }
+
+    /// Lets go of items that no reader can reach, and of the record when nobody holds it.
     pub(crate) fn trim(&mut self, task: TaskId, actions: &mut Vec<Action>) {
         let Some(stream) = self.streams.get_mut(&task) else { return };
         let least = stream.least_position();
         let until = least.unwrap_or(u64::MAX).min(stream.published);
         let gone = stream.kept_from..until;
         stream.kept_from = stream.kept_from.max(until);
-        let has_ended = stream.has_ended;
-        for index in gone {
+        let returned = match least {
+            None => std::mem::take(&mut stream.returned),
+            Some(_) => BTreeSet::new(),
+        };
+        let (has_ended, has_holder) = (stream.has_ended, stream.has_holder());
+        for index in returned.into_iter().chain(gone) {
             self.let_go_object(task.item(index));
         }
         if least.is_some() {
             return;
         }
-        if has_ended {
+        if has_ended && !has_holder {
             self.streams.remove(&task);
-        } else {
-            self.tell_reader(task, actions);
+        } else if !has_ended && !has_holder {
+            if self.tasks[&task].template.on_drop == OnDrop::Close {
+                self.to_close.push(task);
+            } else {
+                self.tell_reader(task, actions);
+            }
         }
     }
 
@@ -134,8 +393,12 @@ impl Node {
         let (Some(stream), Some(row)) = (self.streams.get(&task), self.tasks.get(&task)) else {
             return;
         };
-        if let (Some(_), Phase::Dispatched(worker, ticket)) = (row.template.window, row.phase) {
-            actions.push(Action::Credit(worker, ticket, stream.taken));
+        let Phase::Dispatched(worker, ticket) = row.phase else { return };
+        if row.template.window_bytes.is_some() {
+            actions.push(Action::CreditBytes(worker, ticket, stream.taken_bytes));
+        }
+        if row.template.window.is_some() || row.template.window_bytes.is_some() {
+            actions.push(Action::Credit(worker, ticket, stream.passed()));
         }
     }
 }

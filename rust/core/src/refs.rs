@@ -16,7 +16,6 @@ use crate::event::Held;
 use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
-use crate::value::Value;
 
 impl Node {
     /// Whether a handle on it can be made: what it names is in a table.
@@ -95,8 +94,11 @@ impl Node {
                 continue;
             }
             let object = self.objects.remove(&id).expect("looked up just now");
-            if let Some(block) = object.value.as_ref().and_then(Value::block) {
-                self.store.free(block);
+            if let Some(value) = object.value {
+                if let Some(block) = value.block() {
+                    self.store.free(block);
+                }
+                Self::drop_fate(object.fate, value, actions);
             }
             for held in object.contains {
                 self.let_go(held, actions);

@@ -8,7 +8,7 @@ use crate::event::{Held, Patience, Request, Waitable};
 use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
-use crate::stream::Next;
+use crate::stream::{Next, Watcher};
 use crate::task::Phase;
 use crate::value::{Failure, Value};
 
@@ -23,6 +23,8 @@ pub(crate) enum Open {
     Next(TaskId),
     /// In the stream's list.
     Length(TaskId),
+    /// In the queue for space.
+    Allocate,
 }
 
 impl Node {
@@ -33,39 +35,37 @@ impl Node {
             Request::Wait(id, on, count, patience) => {
                 self.wait(client, id, on, count as usize, patience, actions);
             }
-            Request::Next(id, task, at) => self.next(client, id, task, at, actions),
+            Request::Next(request, task, at) => {
+                self.next(task, Next { client, request, at, most: None }, actions);
+            }
+            Request::NextBatch(request, task, at, most) => {
+                self.next(task, Next { client, request, at, most: Some(most) }, actions);
+            }
             Request::Progress(id, task, at) => {
                 let reply = self.progress(task, at);
-                actions.push(Action::Reply(client, id, reply));
+                self.answer(client, id, reply, actions);
             }
             Request::Length(id, task, at) => match self.streams.get_mut(&task) {
-                Some(stream) if !stream.has_ended => {
-                    stream.lengths.push(Next { client, request: id, at });
+                Some(stream) if !stream.is_over() => {
+                    stream.lengths.push(Next { client, request: id, at, most: None });
                     self.requests.insert((client, id), Open::Length(task));
                 }
                 _ => {
                     let reply = self.progress(task, at);
-                    actions.push(Action::Reply(client, id, reply));
+                    self.answer(client, id, reply, actions);
                 }
             },
             Request::Forget(id) => {
                 if self.close(client, id) {
-                    actions.push(Action::Reply(client, id, Reply::Forgotten));
+                    self.answer(client, id, Reply::Forgotten, actions);
                 }
             }
             Request::Allocate(id, size) => {
-                let reply = match self.store.lease(client, size) {
-                    Ok(span) => {
-                        self.enter(client, Held::Lease(span.offset));
-                        Reply::Lease(span)
-                    }
-                    Err(failure) => Reply::Failed(failure),
-                };
-                actions.push(Action::Reply(client, id, reply));
+                self.allocate(client, id, size, actions);
             }
             Request::Resources(id) => {
                 let reply = Reply::Resources(self.resources.table());
-                actions.push(Action::Reply(client, id, reply));
+                self.answer(client, id, reply, actions);
             }
             other => unreachable!("{other:?} asks nothing"),
         }
@@ -84,7 +84,7 @@ impl Node {
             match self.objects.get(object).map(|object| &object.value) {
                 None => {
                     let reply = Reply::Failed(Failure::Unknown);
-                    return actions.push(Action::Reply(client, id, reply));
+                    return self.answer(client, id, reply, actions);
                 }
                 Some(None) => missing += 1,
                 Some(Some(value)) if value.is_error() && error.is_none() => error = Some(place),
@@ -93,11 +93,11 @@ impl Node {
         }
         if let Some(place) = error {
             let reply = self.error_reply(client, &objects, place);
-            return actions.push(Action::Reply(client, id, reply));
+            return self.answer(client, id, reply, actions);
         }
         if missing == 0 {
             let reply = self.values_reply(client, &objects);
-            return actions.push(Action::Reply(client, id, reply));
+            return self.answer(client, id, reply, actions);
         }
         for object in &objects {
             self.register(*object, client, id);
@@ -140,6 +140,10 @@ impl Node {
     }
 
     fn error_reply(&mut self, client: ClientId, ids: &[ObjectId], place: usize) -> Reply {
+        // All that it asked for counts as fetched, though one error is all that it gets.
+        for id in ids {
+            self.mark_seen(*id);
+        }
         let id = ids[place];
         let value = self.objects[&id].value.clone().expect("an error is sealed");
         let pin = value.block().map(|_| id);
@@ -160,7 +164,7 @@ impl Node {
     ) {
         let ready = self.ready_places(&on, count);
         if ready.len() >= count || patience == Patience::Now {
-            return actions.push(Action::Reply(client, id, Reply::Ready(ready)));
+            return self.answer(client, id, Reply::Ready(ready), actions);
         }
         let mut has_streams = false;
         let mut ready = 0;
@@ -175,7 +179,7 @@ impl Node {
                         self.requests.insert((client, id), open);
                         self.close(client, id);
                         let reply = Reply::Failed(Failure::Unknown);
-                        return actions.push(Action::Reply(client, id, reply));
+                        return self.answer(client, id, reply, actions);
                     }
                     Some(row) => {
                         ready += usize::from(row.value.is_some());
@@ -184,8 +188,9 @@ impl Node {
                 },
                 Waitable::Stream(task) | Waitable::Cursor(task, _) => {
                     has_streams = true;
+                    let at = if let Waitable::Cursor(_, at) = waitable { Some(*at) } else { None };
                     if let Some(stream) = self.streams.get_mut(&task) {
-                        stream.watchers.push((client, id));
+                        stream.watchers.push(Watcher { client, request: id, at });
                     }
                 }
             }
@@ -235,7 +240,7 @@ impl Node {
                     self.values_reply(client, &ids)
                 };
                 self.close(client, id);
-                actions.push(Action::Reply(client, id, reply));
+                self.answer(client, id, reply, actions);
             }
             Some(Open::Wait { count, ready, has_streams, .. }) => {
                 *ready += 1;
@@ -243,7 +248,7 @@ impl Node {
                     self.look_again(client, id, actions);
                 }
             }
-            Some(Open::Next(_) | Open::Length(_)) | None => {}
+            Some(Open::Next(_) | Open::Length(_) | Open::Allocate) | None => {}
         }
     }
 
@@ -258,7 +263,7 @@ impl Node {
         let places = self.ready_places(on, *count);
         if places.len() >= *count {
             self.close(client, id);
-            actions.push(Action::Reply(client, id, Reply::Ready(places)));
+            self.answer(client, id, Reply::Ready(places), actions);
         }
     }
 
@@ -278,7 +283,9 @@ impl Node {
                         Waitable::Object(object) => self.unregister(object, client, id),
                         Waitable::Stream(task) | Waitable::Cursor(task, _) => {
                             if let Some(stream) = self.streams.get_mut(&task) {
-                                stream.watchers.retain(|watcher| *watcher != (client, id));
+                                stream.watchers.retain(|watcher| {
+                                    (watcher.client, watcher.request) != (client, id)
+                                });
                             }
                         }
                     }
@@ -294,6 +301,7 @@ impl Node {
                     stream.lengths.retain(is_other);
                 }
             }
+            Open::Allocate => self.room.forget(client, id),
         }
         true
     }
@@ -328,6 +336,7 @@ impl Node {
                     Waitable::Stream(task) | Waitable::Cursor(task, _) => is_idle(*task),
                 }),
                 Open::Next(task) | Open::Length(task) => is_idle(*task),
+                Open::Allocate => false,
             },
         )
     }

@@ -207,24 +207,25 @@ impl Node {
         let was_idle = row.queue.is_empty();
         let ticket = row.push(id, estimate);
         task.phase = Phase::Dispatched(worker, ticket);
-        let value_of = |id| {
+        let sealed = |id| {
             let object = self.objects.get(id).expect("a task holds its arguments");
             object.value.clone().expect("a ready task's arguments are sealed")
         };
         let (args, args_object) = match &task.submit.args {
             Args::Inline(bytes) => (Value::Data(Payload::Inline(bytes.clone())), None),
-            Args::Stored(object) => (value_of(object), Some(*object)),
+            Args::Stored(object) => (sealed(object), Some(*object)),
         };
         let run = Run {
             ticket,
             task: id,
             attempt: task.attempt,
             skip: task.published,
+            skip_bytes: self.streams.get(&id).map_or(0, |stream| stream.published_bytes),
             template: task.submit.template,
             name: task.submit.name.clone(),
             args,
             args_object,
-            resolved: task.submit.waits.iter().map(|id| (*id, value_of(id))).collect(),
+            resolved: task.submit.waits.iter().map(|id| (*id, sealed(id))).collect(),
         };
         actions.push(Action::Run(worker, run));
         if was_idle {
@@ -338,6 +339,8 @@ impl Node {
         let Some(id) = self.take_off(worker, ticket) else { return };
         if self.tasks[&id].cancel.is_some() {
             self.fail_cancelled(id, actions);
+        } else if self.tasks[&id].is_closing {
+            self.end_unstarted(id, actions);
         } else {
             self.waiting_to_ready(id, Place::Front, actions);
         }
@@ -395,6 +398,7 @@ impl Node {
     pub(crate) fn on_tick(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
         self.now_ns = self.now_ns.max(now_ns);
         actions.extend(self.store.on_tick(self.now_ns).map(Action::Punch));
+        self.check_room(actions);
         while let Some((due, worker)) = self.blocked.first().copied() {
             if due > self.now_ns {
                 break;
@@ -430,7 +434,12 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         self.take_from_idle(worker);
-        let Some(row) = self.workers.remove(&worker) else { return };
+        if !self.workers.contains_key(&worker) {
+            return;
+        }
+        self.forget_all_of(worker);
+        self.hand_back_lent(worker, actions);
+        let row = self.workers.remove(&worker).expect("looked up just now");
         if let Some(blocked) = row.blocked {
             self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
         }
@@ -440,7 +449,6 @@ impl Node {
         if let Some(class) = row.grant {
             self.give_back_grant(class, row.blocked);
         }
-        self.forget_all_of(worker);
         for (held, count) in row.ledger {
             for _ in 0..count {
                 self.let_go(held, actions);
@@ -455,6 +463,8 @@ impl Node {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             if task.cancel.is_some() {
                 self.fail_cancelled(id, actions);
+            } else if task.is_closing && !has_started {
+                self.end_unstarted(id, actions);
             } else if has_started && !task.take_retry() {
                 let task_name = task.name();
                 self.fail_crashed(id, task_name, death.clone(), actions);

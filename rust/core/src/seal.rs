@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::action::Action;
 use crate::event::{Args, End, Held, Outcome, Returns};
+use crate::fate::Fate;
 use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
@@ -31,6 +32,9 @@ impl Node {
         if let Some(block) = value.block() {
             self.store.adopt(block);
         }
+        if value.is_error() {
+            object.fate.clone_from(&self.failing);
+        }
         object.value = Some(value);
         object.contains = contains.into();
         let waiters = std::mem::take(&mut object.waiters);
@@ -52,7 +56,7 @@ impl Node {
         let Phase::Waiting(missing) = &mut task.phase else { return };
         *missing -= 1;
         let is_complete = *missing == 0;
-        if self.peek(argument).is_some_and(Value::is_error) {
+        if self.value_of(argument).is_some_and(Value::is_error) {
             // Later, not from here: a long chain of dependents must not need a deep stack.
             self.doomed.push((id, argument));
         } else if is_complete {
@@ -68,7 +72,8 @@ impl Node {
                 let object = &self.objects[&argument];
                 let error = object.value.clone().expect("an error is sealed");
                 let contains = object.contains.clone();
-                self.fail(id, error, &contains, actions);
+                let fate = object.fate.clone();
+                self.fail_with(id, error, &contains, fate, actions);
             }
         }
     }
@@ -91,6 +96,7 @@ impl Node {
         stream.published = index + 1;
         let is_dynamic = stream.is_dynamic;
         if stream.least_position().is_some() {
+            stream.published_bytes += value.size();
             self.create(id.item(index));
             self.pending_to_sealed(id.item(index), value, contains, actions);
         } else {
@@ -99,7 +105,7 @@ impl Node {
         if is_dynamic {
             self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
         }
-        self.serve_readers(id, actions);
+        self.serve_readers(id, Some(index), actions);
     }
 
     /// A worker's task has ended.
@@ -116,8 +122,10 @@ impl Node {
         let published = task.published;
         let task_name = task.name();
         if let Some(error) = outcome.unhandled {
-            let returns = if let Returns::Static(count) = returns { u64::from(count) } else { 0 };
-            actions.push(Action::Unhandled { task_name: Arc::clone(&task_name), returns, error });
+            let returns =
+                if let Returns::Static(count) = returns { Some(u64::from(count)) } else { None };
+            let (task_name, error) = (task.name(), Value::Raised(Payload::Inline(error)));
+            actions.push(Action::Unhandled { task: id, task_name, returns, error });
         }
         match outcome.end {
             End::Returned(values) => {
@@ -156,8 +164,23 @@ impl Node {
         contains: &[Held],
         actions: &mut Vec<Action>,
     ) {
+        let fate = self.fate_of(id, &error);
+        self.fail_with(id, error, contains, fate, actions);
+    }
+
+    /// The same with an error that may be in other objects, too.
+    fn fail_with(
+        &mut self,
+        id: TaskId,
+        error: Value,
+        contains: &[Held],
+        fate: Option<Arc<Fate>>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.failing = fate;
         let task = &self.tasks[&id];
         let published = task.published;
+        let left = error.clone();
         match task.template.returns {
             Returns::Static(count) => {
                 for index in published..u64::from(count) {
@@ -175,6 +198,9 @@ impl Node {
                 self.pending_to_sealed(id.whole(), whole, &[], actions);
             }
         }
+        let fate = self.failing.take();
+        // Reported here if no object took it: all had been dropped before.
+        Self::drop_fate(fate, left, actions);
         self.remove_task(id, actions);
     }
 
@@ -187,9 +213,13 @@ impl Node {
         &mut self,
         id: TaskId,
         task_name: Arc<str>,
-        death: Death,
+        mut death: Death,
         actions: &mut Vec<Action>,
     ) {
+        if let Some(note) = self.tasks[&id].consumed_note() {
+            let separator = if death.note.is_empty() { "" } else { ", " };
+            death.note = format!("{}{separator}{note}", death.note).into();
+        }
         let failure = Failure::WorkerCrashed { task_name, death };
         self.fail(id, Value::Failed(failure), &[], actions);
     }
@@ -206,8 +236,15 @@ impl Node {
     }
 
     /// The task has ended: its arguments go, its stream ends.
-    fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+    pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.remove(&id).expect("a task ends once");
+        if let Phase::Waiting(_) = task.phase {
+            for argument in &task.submit.waits {
+                if let Some(object) = self.objects.get_mut(argument) {
+                    object.waiters.retain(|waiter| *waiter != Waiter::Task(id));
+                }
+            }
+        }
         if let Some(parent) = task.submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {
@@ -227,7 +264,7 @@ impl Node {
             if stream.is_dynamic {
                 self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
             }
-            self.serve_readers(id, actions);
+            self.serve_readers(id, None, actions);
             self.trim(id, actions);
         }
     }

@@ -11,9 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use offset_allocator::{Allocation, Allocator};
-
 use crate::id::ClientId;
+use crate::space::Space;
 use crate::value::{Failure, Span};
 use crate::warm::Warm;
 
@@ -25,15 +24,13 @@ struct Region {
     holder: Option<ClientId>,
     /// Sealed objects whose bytes lie here.
     live: u64,
-    allocation: Allocation,
 }
 
 /// The data segment's space.
 pub(crate) struct Store {
     capacity: u64,
     used: u64,
-    /// Made on first use: its tables are megabytes that many sessions never need.
-    allocator: Option<Allocator>,
+    space: Space,
     /// By offset of their first byte.
     regions: BTreeMap<u64, Region>,
     warm: Warm,
@@ -42,12 +39,11 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(capacity: u64) -> Self {
-        // The allocator counts grains in 32 bits.
-        let capacity = capacity.min(u64::from(u32::MAX - 1) * GRAIN) / GRAIN * GRAIN;
+        let capacity = capacity / GRAIN * GRAIN;
         Self {
             capacity,
             used: 0,
-            allocator: None,
+            space: Space::new(capacity),
             regions: BTreeMap::new(),
             warm: Warm::default(),
             now_ns: 0,
@@ -66,29 +62,20 @@ impl Store {
         self.regions.values().filter(|region| region.holder.is_some()).count()
     }
 
-    fn allocator(&mut self) -> &mut Allocator {
-        let capacity = self.capacity;
-        self.allocator.get_or_insert_with(|| {
-            // A lease is rarely under 64 KiB; each possible one costs 32 B here.
-            let most = (capacity >> 16).clamp(1 << 14, 1 << 20);
-            Allocator::with_max_allocs((capacity / GRAIN) as u32, most as u32)
-        })
+    /// Why `need` bytes are not to be had.
+    pub(crate) const fn full(&self, need: u64) -> Failure {
+        Failure::StoreFull { need, free: self.capacity - self.used, capacity: self.capacity }
     }
 
     /// Space for `need` bytes that only `client` may write.
     pub(crate) fn lease(&mut self, client: ClientId, need: u64) -> Result<Span, Failure> {
-        let grains = need.div_ceil(GRAIN).max(1);
-        let free = self.capacity - self.used;
-        let full = Failure::StoreFull { need, free, capacity: self.capacity };
-        if grains > free / GRAIN {
-            return Err(full);
-        }
-        // Fits: `grains` is at most `capacity / GRAIN`.
-        let Some(allocation) = self.allocator().allocate(grains as u32) else { return Err(full) };
-        let span = Span { offset: u64::from(allocation.offset) * GRAIN, len: grains * GRAIN };
+        let len = need.max(1).checked_next_multiple_of(GRAIN);
+        let found = len.and_then(|len| Some((self.space.take(len)?, len)));
+        let Some((offset, len)) = found else { return Err(self.full(need)) };
+        let span = Span { offset, len };
         self.used += span.len;
         self.warm.leased(span);
-        let region = Region { span, holder: Some(client), live: 0, allocation };
+        let region = Region { span, holder: Some(client), live: 0 };
         self.regions.insert(span.offset, region);
         Ok(span)
     }
@@ -140,7 +127,7 @@ impl Store {
         let region = self.regions.remove(&start).expect("looked at just now");
         self.used -= region.span.len;
         self.warm.freed(region.span, self.now_ns);
-        self.allocator().free(region.allocation);
+        self.space.give(region.span.offset, region.span.len);
     }
 
     /// Bytes that are free and still have their pages.
@@ -187,10 +174,7 @@ impl Store {
         }
         assert_eq!(used, self.used, "bytes in use");
         self.warm.check(self.regions.values().map(|region| region.span));
-        if let Some(allocator) = &self.allocator {
-            let free = u64::from(allocator.storage_report().total_free_space) * GRAIN;
-            assert_eq!(free, self.capacity - used, "the allocator's free space");
-        }
+        assert_eq!(self.space.check(), self.capacity - used, "free space");
     }
 }
 

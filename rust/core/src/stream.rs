@@ -2,23 +2,35 @@
 //!
 //! ```text
 //!   index   0 … gone … k │ kept by the stream … │ published │ still to come …  end
-//!                        └─ least position of any reader    └─ `published`
+//!                 ▲      └─ least position of any reader    └─ `published`
+//!                 └─ `returned`: given out and handed back, read again before the rest
 //!
 //!   streaming   one cursor, the node's; it counts while any `Held::Stream` is held
 //!   dynamic     the task's own object is a reader at 0; each `Held::Cursor(_, i)` is one at i
 //! ```
 //!
-//! Invariants: the stream keeps exactly the items from the least position up to `published`; what is
-//! yielded when nobody can read is not kept. The record lives while it has a reader or its task runs.
-//! An error is the last item, at the index where it happened.
+//! Invariants: the stream keeps exactly the items from the least position up to `published`, and
+//! those in `returned`; what is yielded when nobody can read (no holder, or closed) is not kept. The
+//! record lives while it has a holder or its task runs. An error is the last item, at the index where
+//! it happened.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{ClientId, RequestId};
 
-/// A `Next` that waits for its item; `at` is None for the shared cursor.
+/// A `Next` that waits for items; `at` is None for the shared cursor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
+    pub(crate) client: ClientId,
+    pub(crate) request: RequestId,
+    pub(crate) at: Option<u64>,
+    /// At most so many; None asks for one, and is answered by `Reply::Item`.
+    pub(crate) most: Option<u32>,
+}
+
+/// An open `Wait` with this stream among what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watcher {
     pub(crate) client: ClientId,
     pub(crate) request: RequestId,
     pub(crate) at: Option<u64>,
@@ -26,14 +38,25 @@ pub(crate) struct Next {
 
 /// One generator task's items.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub(crate) struct Stream {
     pub(crate) is_dynamic: bool,
     /// Items there have been.
     pub(crate) published: u64,
+    /// Bytes of all items that were kept when they were published.
+    pub(crate) published_bytes: u64,
     /// No more will come.
     pub(crate) has_ended: bool,
+    /// By a holder: nothing more can be read, and the generator is to end.
+    pub(crate) is_closed: bool,
     /// Position of the shared cursor.
     pub(crate) taken: u64,
+    /// Bytes of the items taken, those in `returned` not counted.
+    pub(crate) taken_bytes: u64,
+    /// When an item was last taken.
+    pub(crate) taken_ns: u64,
+    /// Items before `taken` that their takers handed back.
+    pub(crate) returned: BTreeSet<u64>,
     /// `Held::Stream` anywhere.
     pub(crate) handles: u32,
     /// `Held::Cursor` anywhere, by position.
@@ -46,8 +69,7 @@ pub(crate) struct Stream {
     pub(crate) nexts: VecDeque<Next>,
     /// Open `Length` requests.
     pub(crate) lengths: Vec<Next>,
-    /// Open `Wait` requests with this stream among what they wait for.
-    pub(crate) watchers: Vec<(ClientId, RequestId)>,
+    pub(crate) watchers: Vec<Watcher>,
 }
 
 impl Stream {
@@ -55,8 +77,13 @@ impl Stream {
         Self {
             is_dynamic,
             published: 0,
+            published_bytes: 0,
             has_ended: false,
+            is_closed: false,
             taken: 0,
+            taken_bytes: 0,
+            taken_ns: 0,
+            returned: BTreeSet::new(),
             handles: 0,
             cursors: BTreeMap::new(),
             has_root: is_dynamic,
@@ -67,27 +94,54 @@ impl Stream {
         }
     }
 
-    /// The least position of any reader; None if there is none.
+    /// Whether any handle on it is left.
+    pub(crate) fn has_holder(&self) -> bool {
+        self.handles > 0 || self.has_root || !self.cursors.is_empty()
+    }
+
+    /// The least position of any reader; None if nobody can read.
     pub(crate) fn least_position(&self) -> Option<u64> {
+        if self.is_closed {
+            return None;
+        }
         if !self.is_dynamic {
             return (self.handles > 0).then_some(self.taken);
         }
         if self.has_root { Some(0) } else { self.cursors.keys().next().copied() }
     }
 
-    /// Where a reader stands.
+    /// The index that a reader gets next.
     pub(crate) fn position(&self, at: Option<u64>) -> u64 {
-        at.unwrap_or(self.taken)
+        at.unwrap_or_else(|| self.returned.first().copied().unwrap_or(self.taken))
     }
 
     /// Whether `next` from there would be answered at once.
     pub(crate) fn is_ready(&self, at: Option<u64>) -> bool {
-        self.has_ended || self.position(at) < self.published
+        self.has_ended || self.is_closed || self.position(at) < self.published
     }
 
     /// Items from there on.
     pub(crate) fn left(&self, at: Option<u64>) -> u64 {
-        self.published.saturating_sub(self.position(at))
+        match at {
+            _ if self.is_closed => 0,
+            Some(at) => self.published.saturating_sub(at),
+            None => self.unread(),
+        }
+    }
+
+    /// Whether a reader there has seen all.
+    pub(crate) fn is_over(&self) -> bool {
+        self.has_ended || self.is_closed
+    }
+
+    /// Items behind the shared cursor.
+    pub(crate) fn unread(&self) -> u64 {
+        self.published - self.taken + self.returned.len() as u64
+    }
+
+    /// Items that the shared cursor has passed for good.
+    pub(crate) fn passed(&self) -> u64 {
+        self.taken - self.returned.len() as u64
     }
 }
 
@@ -113,5 +167,25 @@ mod tests {
         stream.has_ended = true;
         assert!(stream.is_ready(None));
         assert_eq!(stream.left(None), 0);
+    }
+
+    #[test]
+    fn handed_back_item_is_next_and_counts_as_unread() {
+        let mut stream = Stream::new(false);
+        (stream.published, stream.taken) = (5, 4);
+        stream.returned.insert(2);
+        assert_eq!(stream.position(None), 2);
+        assert_eq!((stream.unread(), stream.passed()), (2, 3));
+        stream.returned.clear();
+        assert_eq!(stream.position(None), 4);
+    }
+
+    #[test]
+    fn closed_stream_has_nothing_left_and_no_reader() {
+        let mut stream = Stream::new(false);
+        (stream.published, stream.handles) = (5, 1);
+        stream.is_closed = true;
+        assert_eq!((stream.left(None), stream.least_position()), (0, None));
+        assert!(stream.is_ready(None) && stream.has_holder());
     }
 }

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::event::{Cancel, Submit, Template};
-use crate::id::{ClientId, Ticket};
+use crate::id::{ClientId, TaskId, Ticket};
 use crate::scheduler::ClassId;
 
 /// Where a task stands.
@@ -44,6 +44,10 @@ pub(crate) struct Task {
     pub(crate) cancel: Option<Cancel>,
     /// Tasks in the table whose parent this is; spares the search when it is cancelled.
     pub(crate) children: u32,
+    /// Items that it took from streams that were passed on to it.
+    pub(crate) consumed: Vec<(TaskId, u64)>,
+    /// Its generator is to end.
+    pub(crate) is_closing: bool,
 }
 
 impl Task {
@@ -51,9 +55,20 @@ impl Task {
         Arc::clone(self.submit.name.as_ref().unwrap_or(&self.template.name))
     }
 
-    /// Uses up one retry; false if there is none, or the task is to end.
+    /// Why it is not run again although retries are left: "had consumed 3 items of stream …".
+    pub(crate) fn consumed_note(&self) -> Option<String> {
+        let parts: Vec<String> = self
+            .consumed
+            .iter()
+            .map(|(stream, count)| format!("had consumed {count} items of stream {stream}"))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Uses up one retry; false if there is none, the task is to end, or what it consumed is gone.
     pub(crate) fn take_retry(&mut self) -> bool {
-        if self.cancel.is_some() || self.retries == 0 {
+        let may_run_again = self.cancel.is_none() && !self.is_closing && self.consumed.is_empty();
+        if !may_run_again || self.retries == 0 {
             return false;
         }
         if self.retries > 0 {

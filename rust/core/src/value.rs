@@ -114,6 +114,15 @@ impl Value {
         }
     }
 
+    /// Length of its bytes.
+    pub fn size(&self) -> u64 {
+        match self.payload() {
+            Some(Payload::Inline(bytes)) => bytes.len() as u64,
+            Some(Payload::Block(span)) => span.len,
+            None => 0,
+        }
+    }
+
     /// The block of it, when it lies in the segment.
     pub const fn block(&self) -> Option<Span> {
         match self.payload() {

@@ -11,12 +11,13 @@
 //! class; one without a queue holds none. Every live ticket's slot (`ticket % SLOTS`) is its own.
 //! The ledger has all that its process holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Held;
-use crate::id::{TaskId, Ticket};
+use crate::id::{RequestId, TaskId, Ticket};
+use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
 /// Claim slots of a worker.
@@ -67,6 +68,11 @@ pub(crate) struct Worker {
     pub(crate) idle_since_ns: u64,
     /// On its class's list of workers with room.
     pub(crate) is_roomy: bool,
+    /// What its requests took from shared cursors and it has not returned to its callers, in the
+    /// order of the requests.
+    pub(crate) lent: BTreeMap<RequestId, Lent>,
+    /// A question of it was answered, and it has said nothing since: it is about to go on.
+    pub(crate) is_answered: bool,
 }
 
 impl Worker {
@@ -82,6 +88,8 @@ impl Worker {
             idle_key: None,
             idle_since_ns: 0,
             is_roomy: false,
+            lent: BTreeMap::new(),
+            is_answered: false,
         }
     }
 

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyList};
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
-use skate_core::event::{Cancel, Request, Returns, Template as Definition, Waitable};
+use skate_core::event::{Cancel, OnDrop, Request, Returns, Template as Definition, Waitable};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId};
 use skate_core::value::Bytes;
 
@@ -141,7 +141,7 @@ impl Client {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call defines a whole template")]
-    #[pyo3(signature = (name, function, resources, returns, max_retries, retry_exceptions, window, /))]
+    #[pyo3(signature = (name, function, resources, returns, max_retries, retry_exceptions, window, window_bytes, closes_on_drop, is_strict, /))]
     fn template(
         &self,
         name: &str,
@@ -151,6 +151,9 @@ impl Client {
         max_retries: i32,
         retry_exceptions: &Bound<'_, PyAny>,
         window: Option<u32>,
+        window_bytes: Option<u64>,
+        closes_on_drop: bool,
+        is_strict: bool,
     ) -> PyResult<Template> {
         let session = &self.session;
         session.check()?;
@@ -166,7 +169,7 @@ impl Client {
             RetryOn::Nothing
         };
         let mut body = Vec::new();
-        wire::encode(&TemplateBody { retry }, &mut body);
+        wire::encode(&TemplateBody { retry, is_strict }, &mut body);
         let returns = match returns {
             DYNAMIC => Returns::Dynamic,
             STREAMING => Returns::Streaming,
@@ -181,6 +184,8 @@ impl Client {
             returns,
             max_retries,
             window,
+            window_bytes,
+            on_drop: if closes_on_drop { OnDrop::Close } else { OnDrop::RunOn },
             body: Bytes::from(&body[..]),
         };
         session.send(Request::Define(id, Arc::new(definition)));
@@ -335,6 +340,12 @@ impl Client {
             table.set_item(name, count)?;
         }
         Ok(table)
+    }
+
+    fn unhandled_errors(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        self.session.check()?;
+        let problems = self.host("list_unhandled_errors")?.problems();
+        problems.iter().map(|problem| problem.to_python(py)).collect()
     }
 
     fn current_task(&self) -> Option<(String, String, u32)> {

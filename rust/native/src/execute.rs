@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   plain function   call ─▶ pack every return ─▶ Finished(Returned)
-//!   generator        next ─▶ pack ─▶ Yielded ─▶ drop the item ─▶ window full? wait ─▶ next …
-//!                      └ end ─▶ Finished(Exhausted)      └ exception ─▶ Finished(Raised)
+//!   generator        next ─▶ pack ─▶ window of bytes full? wait ─▶ Yielded ─▶ drop the item
+//!                     │ ▲              window of items full? wait ◀─┘
+//!                     │ └─ closed? GeneratorExit at this yield ◀─┘
+//!                     └ end ─▶ Finished(Exhausted)      exception ─▶ Finished(Raised)
 //! ```
 //!
 //! Invariants: an item is released before the generator is resumed, so one item lives at a time.
@@ -27,7 +29,7 @@ use crate::session::{Owed, Session};
 use crate::unpack;
 use crate::view::Pinned;
 use crate::wire::{self, RetryOn, TemplateBody};
-use crate::worker::Worker;
+use crate::worker::{Credit, Worker};
 
 /// A template as its worker uses it.
 pub(crate) struct Prepared {
@@ -36,8 +38,21 @@ pub(crate) struct Prepared {
     /// By name, in units of 1/10000.
     pub(crate) resources: Box<[(Arc<str>, u64)]>,
     returns: Returns,
-    window: Option<u32>,
+    limits: Limits,
     retry: RetryOn,
+}
+
+/// What a generator may not exceed.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    /// Number of static returns.
+    items: Option<u64>,
+    /// The last static return waits for the end, and gets the error of one item too many.
+    is_strict: bool,
+    /// Unread items.
+    window: Option<u32>,
+    /// Bytes of unread items.
+    window_bytes: Option<u64>,
 }
 
 impl Prepared {
@@ -50,7 +65,15 @@ impl Prepared {
             function: load.call1((PyBytes::new(py, function),))?.unbind(),
             resources: template.resources.clone(),
             returns: template.returns,
-            window: template.window,
+            limits: Limits {
+                items: match template.returns {
+                    Returns::Static(count) => Some(u64::from(count)),
+                    Returns::Dynamic | Returns::Streaming => None,
+                },
+                is_strict: body.as_ref().is_some_and(|body| body.is_strict),
+                window: template.window,
+                window_bytes: template.window_bytes,
+            },
             retry: body.map_or(RetryOn::Nothing, |body| body.retry),
         })
     }
@@ -84,7 +107,12 @@ struct Task<'a, 'py> {
     name: Arc<str>,
     /// Items yielded so far, those skipped in a replay included.
     yielded: u64,
+    /// Bytes of those that were stored, by earlier attempts too.
+    stored_bytes: u64,
 }
+
+/// A packed value that lies where it stays, and what to give back once it is sent.
+type Placed<'a> = (Value, Box<[Held]>, Owed<'a>);
 
 /// Runs one claimed task and reports how it ended. An error here ends the worker.
 pub(crate) fn execute(
@@ -101,7 +129,8 @@ pub(crate) fn execute(
         (None, Err(_)) => "function".into(),
     };
     worker.begin(&run, &name, prepared.as_ref().ok());
-    let mut task = Task { worker, session, py, run: &run, name, yielded: 0 };
+    let stored_bytes = run.skip_bytes;
+    let mut task = Task { worker, session, py, run: &run, name, yielded: 0, stored_bytes };
     let retry = prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
     let result = match prepared {
         Ok(prepared) => task.perform(&prepared),
@@ -137,10 +166,10 @@ impl<'a, 'py> Task<'a, 'py> {
         drop(kwargs);
         let is_generator = is_generator(&result);
         match prepared.returns {
-            Returns::Static(count) if is_generator => self.drive_static(result, u64::from(count)),
+            Returns::Static(_) if is_generator => self.drive_static(result, prepared.limits),
             Returns::Static(count) => Ok(self.returned(result, count)?),
             Returns::Dynamic | Returns::Streaming if is_generator => {
-                let (value, holds, owed) = self.drive(result, None, prepared.window)?;
+                let (value, holds, owed) = self.drive(result, prepared.limits)?;
                 Ok(Success::Exhausted(value, holds, owed))
             }
             Returns::Dynamic => Err(self.no_generator("dynamic", &result).into()),
@@ -190,7 +219,7 @@ impl<'a, 'py> Task<'a, 'py> {
                     result.try_iter()?.collect::<PyResult<_>>()?
                 };
                 if items.len() != count as usize {
-                    return Err(wrong_count(items.len() as u64, u64::from(count)));
+                    return Err(self.wrong_count(items.len() as u64, u64::from(count)));
                 }
                 let publish =
                     |item: &Bound<'_, PyAny>| self.published(item, "a return value", &mut owed);
@@ -200,6 +229,14 @@ impl<'a, 'py> Task<'a, 'py> {
         Ok(Success::Returned(values, owed))
     }
 
+    fn wrong_count(&self, got: u64, asked: u64) -> PyErr {
+        PyValueError::new_err(format!(
+            "Task returned {got} objects, but num_returns={asked}. ({} gave {got} where {asked} were \
+             asked for)",
+            self.name
+        ))
+    }
+
     /// Packs a value and puts its bytes where they stay.
     fn published(
         &self,
@@ -207,6 +244,17 @@ impl<'a, 'py> Task<'a, 'py> {
         what: &str,
         owed: &mut Owed<'_>,
     ) -> PyResult<(Value, Box<[Held]>)> {
+        let packed = self.packed(value, what, owed)?;
+        let payload = self.session.place(self.py, &packed, owed)?;
+        Ok((Value::Data(payload), packed.holds.into()))
+    }
+
+    fn packed(
+        &self,
+        value: &Bound<'_, PyAny>,
+        what: &str,
+        owed: &mut Owed<'_>,
+    ) -> PyResult<Packed> {
         let packed = pack::value(value).map_err(|error| {
             if !error.is_instance_of::<PyTypeError>(self.py) {
                 return error;
@@ -218,72 +266,144 @@ impl<'a, 'py> Task<'a, 'py> {
             explained
         })?;
         owed.keep(&packed.holds);
-        let payload = self.session.place(self.py, &packed, owed)?;
-        Ok((Value::Data(payload), packed.holds.into()))
+        Ok(packed)
     }
 
     /// A generator whose number of items was promised.
-    fn drive_static(&mut self, result: Bound<'py, PyAny>, count: u64) -> Result<Success<'a>, Stop> {
-        match self.drive(result, Some(count), None) {
-            Ok(_) if self.yielded < count => Err(wrong_count(self.yielded, count).into()),
-            Ok((value, holds, owed)) => Ok(Success::Exhausted(value, holds, owed)),
-            Err(Stop::Raised(error)) if self.yielded >= count => Err(Stop::Unhandled(error)),
+    fn drive_static(
+        &mut self,
+        result: Bound<'py, PyAny>,
+        limits: Limits,
+    ) -> Result<Success<'a>, Stop> {
+        let count = limits.items.unwrap_or_default();
+        match self.drive(result, limits) {
+            // A replay that is shorter than what was published is the node's to tell.
+            Ok((value, holds, owed)) if self.yielded >= count || self.yielded < self.run.skip => {
+                Ok(Success::Exhausted(value, holds, owed))
+            }
+            Ok(_) => Err(self.wrong_count(self.yielded, count).into()),
+            Err(Stop::Raised(error)) if self.yielded >= count && !limits.is_strict => {
+                Err(Stop::Unhandled(error))
+            }
             Err(stop) => Err(stop),
         }
     }
 
     /// Runs a generator to its end: its return value.
-    fn drive(
-        &mut self,
-        result: Bound<'py, PyAny>,
-        limit: Option<u64>,
-        window: Option<u32>,
-    ) -> Result<(Value, Box<[Held]>, Owed<'a>), Stop> {
+    fn drive(&mut self, result: Bound<'py, PyAny>, limits: Limits) -> Result<Placed<'a>, Stop> {
         let generator = result.cast_into::<PyIterator>().map_err(PyErr::from)?;
         let none = self.py.None().into_bound(self.py);
+        // The last return of a strict one.
+        let mut last = None;
         loop {
+            if self.is_closed() {
+                return self.close(&generator);
+            }
             let item = match generator.send(&none)? {
                 PySendResult::Next(item) => item,
                 PySendResult::Return(value) => {
+                    if let Some(last) = last {
+                        self.send_item(self.yielded - 1, last);
+                    }
                     let mut owed = self.session.owed();
                     let (value, holds) = self.published(&value, "the return value", &mut owed)?;
                     return Ok((value, holds, owed));
                 }
             };
-            if limit.is_some_and(|limit| self.yielded >= limit) {
-                generator.call_method0(intern!(self.py, "close"))?;
-                let text = format!(
-                    "Task returned more than num_returns={} objects.",
-                    limit.unwrap_or_default()
-                );
-                return Err(Stop::Unhandled(PyValueError::new_err(text)));
+            if let Some(limit) = limits.items.filter(|limit| self.yielded >= *limit) {
+                return Err(self.one_too_many(&generator, limit, limits.is_strict));
             }
-            if let Err(error) = self.publish_item(item) {
-                // The body learns of it by GeneratorExit; what it raises then is not the news.
-                let _ = generator.call_method0(intern!(self.py, "close"));
-                return Err(error.into());
-            }
+            let placed = match self.place_item(item, limits.window_bytes) {
+                Ok(placed) => placed,
+                Err(error) => {
+                    // The body learns of it by GeneratorExit; what it raises then is not the news.
+                    let _ = generator.call_method0(intern!(self.py, "close"));
+                    return Err(error.into());
+                }
+            };
             self.yielded += 1;
-            if let Some(window) = window
+            match placed {
+                Some(placed) if limits.is_strict && limits.items == Some(self.yielded) => {
+                    last = Some(placed);
+                }
+                Some(placed) => self.send_item(self.yielded - 1, placed),
+                None => {}
+            }
+            if let Some(window) = limits.window
                 && self.yielded >= u64::from(window)
             {
-                let until = self.yielded - u64::from(window) + 1;
+                let until = Credit::Items(self.yielded - u64::from(window) + 1);
                 self.worker.wait_for_credit(self.session, self.py, self.run.ticket, until)?;
             }
         }
     }
 
-    /// Publishes one item and lets go of it.
-    fn publish_item(&self, item: Bound<'py, PyAny>) -> PyResult<()> {
-        let slot = self.worker.slot(self.run.ticket);
-        if self.yielded < self.run.skip || slot.is_stream_dropped(self.run.ticket.0) {
-            return Ok(());
+    /// A static generator goes on after its last return.
+    fn one_too_many(
+        &self,
+        generator: &Bound<'py, PyIterator>,
+        limit: u64,
+        is_strict: bool,
+    ) -> Stop {
+        if let Err(error) = generator.call_method0(intern!(self.py, "close")) {
+            return Stop::Raised(error);
+        }
+        let error = PyValueError::new_err(format!(
+            "Task returned more than num_returns={limit} objects. ({} yielded at least {} where \
+             {limit} were asked for)",
+            self.name,
+            limit + 1
+        ));
+        if is_strict { Stop::Raised(error) } else { Stop::Unhandled(error) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.worker.slot(self.run.ticket).is_stream_closed(self.run.ticket.0)
+    }
+
+    /// `GeneratorExit` at the yield where the generator stands. What it raises has no reader left.
+    fn close(&self, generator: &Bound<'py, PyIterator>) -> Result<Placed<'a>, Stop> {
+        match generator.call_method0(intern!(self.py, "close")) {
+            Ok(_) => {
+                let none = Value::Data(Payload::Inline(NONE.into()));
+                Ok((none, Box::default(), self.session.owed()))
+            }
+            Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(self.py) => {
+                Err(Stop::Raised(error))
+            }
+            Err(error) => Err(Stop::Unhandled(error)),
+        }
+    }
+
+    /// Puts one item where it stays, and lets go of it. None if nobody needs it.
+    fn place_item(
+        &mut self,
+        item: Bound<'py, PyAny>,
+        window_bytes: Option<u64>,
+    ) -> PyResult<Option<Placed<'a>>> {
+        let (slot, ticket) = (self.worker.slot(self.run.ticket), self.run.ticket);
+        if self.yielded < self.run.skip || slot.is_stream_dropped(ticket.0) {
+            return Ok(None);
         }
         let mut owed = self.session.owed();
-        let (value, holds) = self.published(&item, "a yielded value", &mut owed)?;
+        let packed = self.packed(&item, &format!("item {}", self.yielded), &mut owed)?;
         drop(item);
-        self.session.send(Request::Yielded(self.run.ticket, self.yielded, value, holds));
-        Ok(())
+        let need = packed.len() as u64;
+        if let Some(limit) = window_bytes {
+            let until = Credit::Bytes { stored: self.stored_bytes, need, limit };
+            self.worker.wait_for_credit(self.session, self.py, ticket, until)?;
+            if slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0) {
+                return Ok(None);
+            }
+        }
+        let payload = self.session.place(self.py, &packed, &mut owed)?;
+        self.stored_bytes += need;
+        Ok(Some((Value::Data(payload), packed.holds.into(), owed)))
+    }
+
+    fn send_item(&self, index: u64, (value, holds, owed): Placed<'a>) {
+        self.session.send(Request::Yielded(self.run.ticket, index, value, holds));
+        drop(owed);
     }
 
     /// The end of an attempt that raised. `Err` is an exception that ends the worker.
@@ -306,6 +426,12 @@ impl<'a, 'py> Task<'a, 'py> {
                 )?
                 .is_truthy()?,
         };
+        let consumed = if retry { self.worker.consumed_note() } else { None };
+        let retry = retry && consumed.is_none();
+        if let Some(note) = consumed {
+            // An exception without notes is told without it.
+            let _ = error.value(py).call_method1(intern!(py, "add_note"), (note,));
+        }
         let packed = self.packed_error(error, &mut owed)?;
         let yielded = self.yielded;
         let error = match self.session.place(py, &packed, &mut owed) {
@@ -328,10 +454,6 @@ impl<'a, 'py> Task<'a, 'py> {
         owed.keep(&packed.holds);
         Ok(packed)
     }
-}
-
-fn wrong_count(got: u64, asked: u64) -> PyErr {
-    PyValueError::new_err(format!("Task returned {got} objects, but num_returns={asked}."))
 }
 
 /// Whether it is what a generator function gives. Other iterators are plain values.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use rustix::process::Signal;
-use skate_core::action::{Action, Run};
+use skate_core::action::{Action, Reply, Run};
 use skate_core::event::{Event, Held, Request, Template, Waitable};
 use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId, TemplateId};
 use skate_core::node::{Config, Node};
@@ -34,8 +34,9 @@ use crate::handles::Handles;
 use crate::link::{Doom, Link};
 use crate::mailbox::{Letter, Mail};
 use crate::notice::Notice;
+use crate::problem::{Problem, Problems};
 use crate::pump::Engine;
-use crate::session::{Session, Transport};
+use crate::session::{Consumed, Session, Transport};
 use crate::watcher::{Order, Watcher};
 use crate::wire::{ToNode, ToWorker};
 
@@ -87,6 +88,7 @@ pub(crate) struct Host {
     handles: Arc<Handles>,
     answers: Arc<Answers>,
     notices: Arc<Mail>,
+    problems: Mutex<Problems>,
     watcher: Watcher,
     began: Instant,
     running: AtomicU32,
@@ -121,6 +123,7 @@ impl Host {
             handles,
             answers,
             notices: Mail::new()?,
+            problems: Mutex::default(),
             watcher,
             began: Instant::now(),
             running: AtomicU32::new(0),
@@ -232,6 +235,14 @@ impl Host {
             Action::Credit(worker, ticket, taken) => {
                 state.tell(worker, |link, _| link.grant(ticket, taken));
             }
+            Action::CreditBytes(worker, ticket, bytes) => {
+                if let Some(link) = state.links.get(&worker) {
+                    link.grant_bytes(ticket, bytes);
+                }
+            }
+            Action::StreamClosed(worker, ticket) => {
+                state.tell(worker, |link, _| link.close_stream(ticket));
+            }
             Action::StreamDropped(worker, ticket) => {
                 state.tell(worker, |link, _| link.drop_stream(ticket));
             }
@@ -252,8 +263,10 @@ impl Host {
                 state.tell(worker, |link, scratch| link.send(&ToWorker::Leave, scratch));
             }
             Action::Punch(span) => self.punch(span),
-            Action::Unhandled { task_name, returns, error } => {
-                self.notify(Notice::Unhandled { task_name, returns, error });
+            Action::Unhandled { task, task_name, returns, error } => {
+                let error = Problem::new(task, task_name, returns, &error);
+                self.notify(Notice::Unhandled(error.clone()));
+                self.problems.lock().push(error);
             }
             Action::Infeasible { task_name, missing } => {
                 self.notify(Notice::Infeasible { task_name, missing });
@@ -369,6 +382,11 @@ impl Host {
     /// Lets the node do what is due; says how long until the next time. For the watcher's thread.
     pub(crate) fn on_time(&self) -> Option<Duration> {
         let mut state = self.state.lock();
+        if state.node.wants_room() {
+            // What would make room may be on its way.
+            self.flush(&mut state, None);
+            self.read_rings(&mut state);
+        }
         self.tick(&mut state);
         self.settle(&mut state);
         let deadline = state.node.deadline();
@@ -418,6 +436,11 @@ impl Host {
             Some(WorkerRow { client: *client, pid: link.pid(), state, task_name })
         };
         state.turns.iter().filter_map(row).collect()
+    }
+
+    /// Errors that nobody fetched, oldest first.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().list()
     }
 
     /// Ends every process of the session; returns when none is left.
@@ -506,6 +529,24 @@ impl Transport for Host {
         let places = state.node.ready_places(on, count);
         self.finish(state);
         Some(places)
+    }
+
+    fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply> {
+        let mut state = self.state.lock();
+        let State { node, actions, .. } = &mut *state;
+        let mut reply = node.take(task, at, most, actions);
+        if reply.is_none() {
+            self.flush(&mut state, None);
+            self.read_rings(&mut state);
+            let State { node, actions, .. } = &mut *state;
+            reply = node.take(task, at, most, actions);
+        }
+        self.finish(state);
+        reply
+    }
+
+    fn consume(&self, _session: &Session, _taken: &Consumed) {
+        // What the driver has taken is gone with the driver.
     }
 
     fn large(&self) -> u64 {

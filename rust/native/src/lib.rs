@@ -29,6 +29,7 @@ mod notice;
 mod object_ref;
 mod output;
 mod pack;
+mod problem;
 mod pump;
 mod sentinel;
 mod session;
@@ -88,6 +89,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<view::View>()?;
     module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_dynamic, module)?)?;
+    module.add_function(wrap_pyfunction!(stream::rebuild_streaming, module)?)?;
     module.add_function(wrap_pyfunction!(start::start, module)?)?;
     module.add_function(wrap_pyfunction!(start::join, module)?)?;
     module.add_function(wrap_pyfunction!(start::bind_types, module)?)?;

@@ -127,6 +127,16 @@ impl Link {
         self.is_rung = false;
     }
 
+    /// A `grant` follows, which wakes the worker.
+    pub(crate) fn grant_bytes(&self, ticket: Ticket, bytes: u64) {
+        self.control.slot(ticket.0 as usize).grant_bytes(bytes);
+    }
+
+    pub(crate) fn close_stream(&mut self, ticket: Ticket) {
+        self.control.slot(ticket.0 as usize).close_stream(ticket.0);
+        self.is_rung = false;
+    }
+
     pub(crate) fn drop_stream(&mut self, ticket: Ticket) {
         self.control.slot(ticket.0 as usize).drop_stream(ticket.0);
         self.is_rung = false;

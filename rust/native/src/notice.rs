@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use skate_core::value::{Bytes, Payload};
 
-use crate::unpack;
+use crate::problem::Problem;
 
 /// One thing that people should see.
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// A line that a worker wrote.
     Line { is_stderr: bool, pid: u32, label: Arc<str>, text: String },
-    /// An error of a task whose returns were all made before.
-    Unhandled { task_name: Arc<str>, returns: u64, error: Bytes },
+    /// An error that nobody fetched.
+    Unhandled(Problem),
     /// A task that asks for more than there is: resource, asked, there (in 1/10000).
     Infeasible { task_name: Arc<str>, missing: Vec<(Arc<str>, u64, u64)> },
 }
@@ -23,7 +22,7 @@ impl Notice {
     pub(crate) const fn kind(&self) -> u64 {
         match self {
             Self::Line { .. } => 0,
-            Self::Unhandled { .. } => 1,
+            Self::Unhandled(_) => 1,
             Self::Infeasible { .. } => 2,
         }
     }
@@ -33,10 +32,7 @@ impl Notice {
             Self::Line { is_stderr, pid, label, text } => {
                 (*is_stderr, *pid, &**label, text).into_pyobject(py)?.into_any().unbind()
             }
-            Self::Unhandled { task_name, returns, error } => {
-                let error = unpack::payload(py, &Payload::Inline(error.clone()), None)?;
-                (&**task_name, *returns, error).into_pyobject(py)?.into_any().unbind()
-            }
+            Self::Unhandled(problem) => problem.to_python(py)?,
             Self::Infeasible { task_name, missing } => {
                 let missing: Vec<_> = missing
                     .iter()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   payload = kind, then by kind
-//!     PLAIN   None, bool, int, float, str, bytes, ObjectRef; tuple, list, dict of these (one tag each)
+//!     PLAIN   None, bool, int, float, str, bytes, ObjectRef, stream; tuple, list, dict of these (one tag each)
 //!     BYTES   the bytes themselves (large ones)
 //!     ARRAY   item format, shape ┊ padding ┊ the items of a NumPy array
 //!     PICKLE  count and lengths of buffers, pickle ┊ padding ┊ buffer ┊ padding ┊ buffer …
@@ -20,12 +20,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use skate_core::event::Held;
-use skate_core::id::ObjectId;
+use skate_core::id::{ObjectId, TaskId};
 use smallvec::SmallVec;
 
 use crate::buffer::Buffer;
 use crate::modules;
 use crate::object_ref::ObjectRef;
+use crate::stream::Stream;
 
 /// Where buffers start: a cache line, and enough for every vector unit.
 pub(crate) const ALIGN: usize = 64;
@@ -48,6 +49,7 @@ pub(crate) mod tag {
     pub(crate) const LIST: u8 = 8;
     pub(crate) const DICT: u8 = 9;
     pub(crate) const REF: u8 = 10;
+    pub(crate) const STREAM: u8 = 11;
 }
 
 /// Bytes and strings up to here are copied into the head; larger ones become buffers.
@@ -168,6 +170,10 @@ fn plain(
         packed.head.push(tag::REF);
         put_object(&mut packed.head, id);
         packed.holds.push(Held::Object(id));
+    } else if let Some(task) = shared_stream(value) {
+        packed.head.push(tag::STREAM);
+        packed.head.extend_from_slice(&task.0.to_le_bytes());
+        packed.holds.push(Held::Stream(task));
     } else if *nodes > 1 && ref_count(value) > 1 + ours {
         return Ok(false);
     } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
@@ -198,6 +204,14 @@ fn plain(
         return Ok(false);
     }
     Ok(true)
+}
+
+/// The task of a streaming generator of this session, of the class that skate makes.
+fn shared_stream(value: &Bound<'_, PyAny>) -> Option<TaskId> {
+    let stream = value.cast::<Stream>().ok()?;
+    let (streaming, _) = modules::generators(value.py()).ok()?;
+    let is_plain = value.get_type_ptr().cast() == streaming.as_ptr();
+    stream.get().shared_task().filter(|_| is_plain && stream.get().is_current())
 }
 
 fn ref_count(value: &Bound<'_, PyAny>) -> isize {

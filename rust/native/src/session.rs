@@ -46,6 +46,10 @@ pub(crate) trait Transport: Send + Sync {
     fn peek(&self, session: &Session, object: ObjectId) -> Option<Value>;
     /// Places of the first `count` that are ready, if that can be had without asking.
     fn peek_ready(&self, on: &[Waitable], count: usize) -> Option<Vec<u32>>;
+    /// What `next` would answer at once, if it can be had without asking.
+    fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply>;
+    /// Items of a shared stream have reached their caller. No message that anybody waits for.
+    fn consume(&self, session: &Session, taken: &Consumed);
     /// Values of so many bytes and more get a lease of their own.
     fn large(&self) -> u64;
     /// What drives while a thread waits.
@@ -58,6 +62,15 @@ pub(crate) trait Transport: Send + Sync {
     fn holds_resources(&self) -> bool;
     /// Such a thread is about to sleep, or has woken up.
     fn blocked(&self, session: &Session, is_blocked: bool);
+}
+
+/// Items that a `next` is about to return.
+pub(crate) struct Consumed {
+    pub(crate) request: RequestId,
+    pub(crate) stream: TaskId,
+    pub(crate) count: u64,
+    /// The stream came from elsewhere: a retry would not see these items again.
+    pub(crate) is_passed_on: bool,
 }
 
 /// What to give back when the message under construction has been sent, or when it never will: leases
@@ -246,9 +259,21 @@ impl Session {
         make: impl FnOnce(RequestId) -> Request,
     ) -> PyResult<Reply> {
         let request = self.next_request();
+        self.ask_as(py, request, timeout, make(request), |reply| self.give_back(reply))
+    }
+
+    /// The same with a request of the caller's, and its own way to give back what came too late.
+    pub(crate) fn ask_as(
+        &self,
+        py: Python<'_>,
+        request: RequestId,
+        timeout: Option<Duration>,
+        message: Request,
+        give_back: impl FnOnce(Reply),
+    ) -> PyResult<Reply> {
         let seat = Arc::new(Seat::default());
         self.answers.expect(request, Asker::Thread(Arc::clone(&seat)));
-        self.send(make(request));
+        self.send(message);
         if let Some(reply) = seat.take() {
             return Ok(reply);
         }
@@ -270,7 +295,7 @@ impl Session {
             (Some(reply), Ok(_)) => Ok(reply),
             (reply, Err(error)) => {
                 if let Some(reply) = reply {
-                    self.give_back(reply);
+                    give_back(reply);
                 }
                 Err(error)
             }
@@ -323,6 +348,11 @@ impl Session {
     pub(crate) fn give_back(&self, reply: Reply) {
         match reply {
             Reply::Item(id) => self.release(Held::Object(id)),
+            Reply::Items(ids) => {
+                for id in ids {
+                    self.release(Held::Object(id));
+                }
+            }
             Reply::Lease(span) => self.release(Held::Lease(span.offset)),
             Reply::Values { pins, .. } => {
                 for object in pins {
@@ -338,6 +368,7 @@ impl Session {
             | Reply::Forgotten
             | Reply::Progress { .. }
             | Reply::End
+            | Reply::Returned
             | Reply::Resources(_)
             | Reply::Failed(_) => {}
         }

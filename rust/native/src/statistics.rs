@@ -4,7 +4,7 @@ use skate_core::node::Statistics;
 use skate_shm::segment::{Pages, Segment};
 
 /// Name and value of each; a field without a name here does not compile.
-pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 18] {
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 19] {
     let Statistics {
         tasks,
         tasks_waiting,
@@ -14,6 +14,7 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 18] 
         objects_pending,
         streams,
         requests,
+        requests_for_room,
         driver_handles,
         worker_handles,
         pins,
@@ -34,6 +35,7 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 18] 
         ("objects_pending", objects_pending),
         ("streams", streams),
         ("requests", requests),
+        ("requests_for_room", requests_for_room),
         ("driver_handles", driver_handles),
         ("worker_handles", worker_handles),
         ("pins", pins),

@@ -264,6 +264,10 @@ impl<'a, 'py> Reader<'a, 'py> {
                 session.hold(Held::Object(id));
                 Bound::new(py, ObjectRef::adopt(&session, id))?.into_any()
             }
+            tag::STREAM => {
+                let task = TaskId(u64::from_le_bytes(self.array()?));
+                stream::passed_on(py, &Session::require()?, task)?
+            }
             _ => return Err(garbled()),
         })
     }

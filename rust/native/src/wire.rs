@@ -40,6 +40,8 @@ pub(crate) enum ToNode {
 pub(crate) struct TemplateBody {
     /// Which exceptions are retried.
     pub(crate) retry: RetryOn,
+    /// A wrong number of yields is the error of the last static return.
+    pub(crate) is_strict: bool,
 }
 
 /// Which exceptions `retry_exceptions` covers.

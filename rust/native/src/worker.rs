@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
-use skate_core::action::Run;
+use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template, Waitable};
 use skate_core::id::{FunctionId, ObjectId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Bytes, Value};
@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::execute::{self, Prepared};
 use crate::handles::Handles;
 use crate::pump::Engine;
-use crate::session::{Session, Transport};
+use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
 use crate::wire::{self, ToNode, ToWorker};
 
@@ -60,13 +60,23 @@ struct Current {
     attempt: u32,
     /// None if its function could not be unpickled.
     prepared: Option<Arc<Prepared>>,
+    /// Items that it took from streams that were passed on to it.
+    consumed: Vec<(TaskId, u64)>,
+}
+
+/// What a producer waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Credit {
+    /// So many items have been taken.
+    Items(u64),
+    /// An item of `need` bytes fits beside those that were stored and not taken.
+    Bytes { stored: u64, need: u64, limit: u64 },
 }
 
 /// A producer that waits for its stream to be read.
 struct Pause {
     ticket: Ticket,
-    /// Goes on when so many items have been taken.
-    until: u64,
+    until: Credit,
     seat: Arc<Seat>,
 }
 
@@ -174,6 +184,7 @@ impl Worker {
             name: Arc::clone(name),
             attempt: run.attempt,
             prepared: prepared.cloned(),
+            consumed: Vec::new(),
         });
     }
 
@@ -214,14 +225,28 @@ impl Worker {
         Ok(prepared)
     }
 
-    /// Sleeps until so many items of the running task's stream have been taken, or nobody reads it.
+    /// Why the running task is not run again although it could be: "had consumed 3 items of …".
+    pub(crate) fn consumed_note(&self) -> Option<String> {
+        let current = self.current.lock();
+        let consumed = &current.as_ref()?.consumed;
+        let parts: Vec<String> = consumed
+            .iter()
+            .map(|(stream, count)| format!("had consumed {count} items of stream {stream}"))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Sleeps until the running task's stream has been read so far, or nobody reads it.
     pub(crate) fn wait_for_credit(
         &self,
         session: &Session,
         py: Python<'_>,
         ticket: Ticket,
-        until: u64,
+        until: Credit,
     ) -> PyResult<()> {
+        if self.may_go_on(ticket, until) {
+            return Ok(());
+        }
         let seat = Arc::new(Seat::default());
         *self.pause.lock() = Some(Pause { ticket, until, seat: Arc::clone(&seat) });
         self.nudge_pause();
@@ -230,14 +255,21 @@ impl Worker {
         waited.map(drop)
     }
 
-    fn may_go_on(&self, pause: &Pause) -> bool {
-        let slot = self.slot(pause.ticket);
-        slot.credit() >= pause.until || slot.is_stream_dropped(pause.ticket.0)
+    fn may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
+        let slot = self.slot(ticket);
+        let has_credit = match until {
+            Credit::Items(until) => slot.credit() >= until,
+            Credit::Bytes { stored, need, limit } => {
+                let unread = stored.saturating_sub(slot.credit_bytes());
+                unread == 0 || unread.saturating_add(need) <= limit
+            }
+        };
+        has_credit || slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0)
     }
 
     fn nudge_pause(&self) {
         if let Some(pause) = &*self.pause.lock()
-            && self.may_go_on(pause)
+            && self.may_go_on(pause.ticket, pause.until)
         {
             pause.seat.nudge();
         }
@@ -325,7 +357,12 @@ impl Engine for Worker {
     fn has_work(&self) -> bool {
         // Who holds the inbox is about to empty it, and rings nobody: look again.
         let is_waiting = self.inbox.try_lock().is_none_or(|inbox| !inbox.reader.is_empty());
-        is_waiting || self.pause.lock().as_ref().is_some_and(|pause| self.may_go_on(pause))
+        is_waiting
+            || self
+                .pause
+                .lock()
+                .as_ref()
+                .is_some_and(|pause| self.may_go_on(pause.ticket, pause.until))
     }
 
     fn bell(&self) -> &Doorbell {
@@ -372,6 +409,26 @@ impl Transport for Worker {
 
     fn peek_ready(&self, _on: &[Waitable], _count: usize) -> Option<Vec<u32>> {
         None
+    }
+
+    fn take(&self, _task: TaskId, _at: Option<u64>, _most: Option<u32>) -> Option<Reply> {
+        None
+    }
+
+    fn consume(&self, _session: &Session, taken: &Consumed) {
+        let mut by = None;
+        if taken.is_passed_on
+            && let Some(current) = &mut *self.current.lock()
+        {
+            by = Some(current.ticket);
+            match current.consumed.iter_mut().find(|(stream, _)| *stream == taken.stream) {
+                Some((_, count)) => *count += taken.count,
+                None => current.consumed.push((taken.stream, taken.count)),
+            }
+        }
+        // Read with the next message, or when this process is gone: nobody is woken for it.
+        let message = ToNode::Request(Request::Taken(taken.request, by));
+        self.flush(&mut self.outbox.lock(), Some(&message));
     }
 
     fn large(&self) -> u64 {

@@ -52,6 +52,7 @@ fn run(number: usize, payload: usize) -> ToWorker {
         task: TaskId::new(ClientId::DRIVER, number as u64 + 1),
         attempt: 0,
         skip: 0,
+        skip_bytes: 0,
         template: TemplateId(1),
         name: None,
         args: inline(payload),

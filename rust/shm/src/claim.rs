@@ -3,12 +3,12 @@
 //! ```text
 //!   claim:   offer ──▶ QUEUED ──claim (worker)──▶ STARTED        one CAS each; exactly one wins
 //!                        └──revoke (node)──▶ REVOKED
-//!   credit:  0 ──grant──▶ items that the stream's consumer has taken so far
-//!   cancel:  – ──cancel / drop_stream──▶ bits that the worker looks at between two steps
+//!   credit:  0 ──grant──▶ items, and their bytes, that the stream's consumers have taken so far
+//!   cancel:  – ──cancel / drop_stream / close_stream──▶ bits that the worker looks at between two steps
 //! ```
 //!
 //! Every word carries, or is reset for, the *ticket* of the task that holds the slot, so a late look
-//! or a late CAS for an earlier task finds a foreign ticket and does nothing. A ticket has 62 bits and is
+//! or a late CAS for an earlier task finds a foreign ticket and does nothing. A ticket has 61 bits and is
 //! not used twice for one worker.
 //!
 //! Invariant: of one offered ticket at most one of `claim` and `revoke` ever returns true. The node
@@ -30,25 +30,30 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-const STATE_BITS: u32 = 2;
+/// Low bits of a word that are not its ticket's.
+const STATE_BITS: u32 = 3;
 const QUEUED: u64 = 1;
 const STARTED: u64 = 2;
 const REVOKED: u64 = 3;
 
 const CANCELLED: u64 = 1;
 const DROPPED: u64 = 2;
-const FLAGS: u64 = CANCELLED | DROPPED;
+const CLOSED: u64 = 4;
+const FLAGS: u64 = CANCELLED | DROPPED | CLOSED;
 
 /// One cache line of a worker's control segment. All-zero bytes are a slot that was never offered.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Slot {
-    /// `ticket << 2 | state`; written by node and worker, by CAS only once it was offered.
+    /// `ticket << 3 | state`; written by node and worker, by CAS only once it was offered.
     claim: AtomicU64,
     /// Items consumed; written by the node.
     credit: AtomicU64,
-    /// `ticket << 2 | flags`; written by the node.
+    /// `ticket << 3 | flags`; written by the node.
     cancel: AtomicU64,
+    /// Bytes of the items consumed; written by the node, never together with `credit`: each is
+    /// harmless at any value, and a producer that reads too little looks again when it is rung.
+    credit_bytes: AtomicU64,
 }
 
 const fn word(ticket: u64, low: u64) -> u64 {
@@ -63,6 +68,7 @@ impl Slot {
     pub fn offer(&self, ticket: u64) {
         debug_assert!(ticket <= Self::MAX_TICKET);
         self.credit.store(0, Ordering::Relaxed);
+        self.credit_bytes.store(0, Ordering::Relaxed);
         self.cancel.store(word(ticket, 0), Ordering::Relaxed);
         // The ring's tail publishes all three; release costs nothing and spares the argument.
         self.claim.store(word(ticket, QUEUED), Ordering::Release);
@@ -110,6 +116,16 @@ impl Slot {
         self.is_raised(ticket, DROPPED)
     }
 
+    /// Node: the generator of the task is to get `GeneratorExit` at its next yield.
+    pub fn close_stream(&self, ticket: u64) {
+        self.raise(ticket, CLOSED);
+    }
+
+    /// Worker: whether the generator of the task is to end.
+    pub fn is_stream_closed(&self, ticket: u64) -> bool {
+        self.is_raised(ticket, CLOSED)
+    }
+
     fn raise(&self, ticket: u64, flag: u64) {
         // The node is the only writer, so the ticket cannot change between the two lines.
         if self.cancel.load(Ordering::Relaxed) & !FLAGS == word(ticket, 0) {
@@ -122,14 +138,24 @@ impl Slot {
         found & !FLAGS == word(ticket, 0) && found & flag != 0
     }
 
-    /// Node: the stream's consumer has taken `consumed` items so far. Ring the doorbell afterwards: a
-    /// producer whose window was full parks there, with the credit in its recheck.
+    /// Node: the stream's consumers have taken `consumed` items so far. Ring the doorbell
+    /// afterwards: a producer whose window was full parks there, with the credit in its recheck.
     pub fn grant(&self, consumed: u64) {
         self.credit.store(consumed, Ordering::Release);
+    }
+
+    /// Node: these items were so many bytes. Before `grant`.
+    pub fn grant_bytes(&self, bytes: u64) {
+        self.credit_bytes.store(bytes, Ordering::Release);
     }
 
     /// Worker: items that the stream's consumer has taken so far.
     pub fn credit(&self) -> u64 {
         self.credit.load(Ordering::Acquire)
+    }
+
+    /// Worker: bytes of these items.
+    pub fn credit_bytes(&self) -> u64 {
+        self.credit_bytes.load(Ordering::Acquire)
     }
 }

@@ -199,7 +199,12 @@ fn words_of_a_slot_are_for_one_ticket() {
     assert!(worker.is_cancelled(41) && !worker.is_stream_dropped(41));
     node.drop_stream(41);
     assert!(worker.is_cancelled(41) && worker.is_stream_dropped(41));
+    assert!(!worker.is_stream_closed(41));
+    node.close_stream(41);
+    node.grant_bytes(1 << 40);
+    assert!(worker.is_stream_closed(41) && worker.credit_bytes() == 1 << 40);
     node.offer(42);
+    assert!(!worker.is_stream_closed(42) && worker.credit_bytes() == 0);
     assert!(!worker.is_cancelled(42) && !worker.is_cancelled(41) && worker.credit() == 0);
     assert!(node.revoke(42) && !worker.claim(42) && !node.is_started(42));
 }

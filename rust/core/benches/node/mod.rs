@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use skate_core::action::{Action, Reply};
-use skate_core::event::{Args, End, Event, Held, Outcome, Request, Returns, Submit, Template};
+use skate_core::event::{
+    Args, End, Event, Held, OnDrop, Outcome, Request, Returns, Submit, Template,
+};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use skate_core::node::{Config, Node};
 use skate_core::value::{Bytes, NONE, Payload, Value};
@@ -55,6 +57,8 @@ impl Bench {
                 returns,
                 max_retries: 3,
                 window: None,
+                window_bytes: None,
+                on_drop: OnDrop::RunOn,
                 body: NONE.into(),
             };
             bench.driver(Request::Define(id, Arc::new(template)));

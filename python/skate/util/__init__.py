@@ -1,0 +1,1 @@
+"""What Ray keeps in `ray.util`; each module is imported by name."""

@@ -1,0 +1,78 @@
+"""The state of the session as rows of data.
+
+Invariant: a row is a record of one moment: frozen, with attributes and items of the same names, as
+Ray's state API has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from skate import _session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+@dataclass(frozen=True)
+class UnhandledError:
+    """An error that nobody fetched, or that no ref could carry.
+
+    Attributes:
+        task_id: Hex id of the task.
+        name: Of the task.
+        error: The exception that `get` would have raised.
+        traceback: The error as text, with the remote traceback.
+        time: Seconds since 1970.
+        num_returns: The number of static returns, if all were made before the error; else None.
+    """
+
+    task_id: str
+    name: str
+    error: BaseException
+    traceback: str
+    time: float
+    num_returns: int | None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> list[str]:
+        """Names of the columns, for `dict(row)`."""
+        return [field.name for field in fields(self)]
+
+
+def list_unhandled_errors(limit: int = 100) -> list[UnhandledError]:
+    """The errors that nobody fetched, oldest first.
+
+    An error is one row, however many refs held it: when the last of them was dropped unread, or at
+    once if there was none. Each was printed on stderr once, too, unless
+    `RAY_IGNORE_UNHANDLED_ERRORS=1` or `SKATE_IGNORE_UNHANDLED_ERRORS=1` silences that.
+
+    Args:
+        limit: At most so many, the latest.
+
+    Raises:
+        RaySystemError: in a worker: only the driver has them.
+        ValueError: the limit is below 1.
+
+    Rule: semantics.md A12.
+    """
+    if limit < 1:
+        msg = f"list_unhandled_errors: limit is {limit}, but must be at least 1"
+        raise ValueError(msg)
+    from skate.exceptions import RayTaskError
+
+    rows = []
+    for task_id, name, returns, error, time in _session.connect().unhandled_errors()[-limit:]:
+        text = str(error) or repr(error)
+        shown = error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
+        rows.append(UnhandledError(task_id, name, shown, text, time, returns))
+    return rows
