@@ -264,7 +264,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         if client != ClientId::DRIVER {
-            self.condemn(client, why, actions);
+            self.kill(client, Life::Condemned, why, actions);
         }
     }
 

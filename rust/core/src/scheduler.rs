@@ -512,7 +512,7 @@ impl Node {
         let id = self.workers.get(&worker).and_then(|row| row.find(ticket));
         let Some(how) = id.and_then(|id| self.tasks.get(&id)?.cancel) else { return };
         if how.force {
-            self.condemn(worker, "its task was cancelled by force", actions);
+            self.kill(worker, Life::Killed, "its task was cancelled by force", actions);
         } else {
             actions.push(Action::Interrupt(worker, ticket));
         }
@@ -522,17 +522,18 @@ impl Node {
         self.workers.get_mut(&worker).expect("the caller knows that it is there")
     }
 
-    /// Has a worker killed; what it still says does not count.
-    pub(crate) fn condemn(
+    /// Has a worker killed. `life` says whether what it still says counts.
+    pub(crate) fn kill(
         &mut self,
         worker: ClientId,
+        life: Life,
         why: &'static str,
         actions: &mut Vec<Action>,
     ) {
         self.take_from_idle(worker);
         let row = self.worker(worker);
-        if row.life != Life::Condemned {
-            row.life = Life::Condemned;
+        if row.life != Life::Condemned && row.life != life {
+            row.life = life;
             actions.push(Action::Kill(worker, why));
         }
     }

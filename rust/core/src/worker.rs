@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Starting ──started──▶ Up ──retire──▶ Leaving ──┐
-//!       └───────────────── died ◀──────────────────┴── Condemned (broke the protocol, or is to be killed)
+//!       └───────────────── died ◀──────────────────┴── Killed (by force), Condemned (broke the protocol)
 //!
 //!   queue:  [ running │ dispatched ahead … ]     the oldest ticket is believed to run
 //! ```
@@ -32,7 +32,9 @@ pub(crate) enum Life {
     Up,
     /// Asked to leave; gets no more tasks.
     Leaving,
-    /// To be killed; nothing that it says counts any more.
+    /// To be killed because somebody asked for it; what it says until then counts.
+    Killed,
+    /// To be killed because it broke the protocol; nothing that it says counts any more.
     Condemned,
 }
 
