@@ -29,6 +29,7 @@ from skate._api import (
     statistics,
     wait,
 )
+from skate._empty import empty, empty_buffer
 from skate._generator import DynamicObjectRefGenerator, ObjectRefGenerator
 from skate._native import ObjectRef
 from skate._remote_function import remote
@@ -44,6 +45,8 @@ __all__ = [
     "available_resources",
     "cancel",
     "cluster_resources",
+    "empty",
+    "empty_buffer",
     "exceptions",
     "get",
     "get_runtime_context",

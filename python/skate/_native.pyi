@@ -94,6 +94,16 @@ class View:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class Fresh:
+    """Writable memory of the store: the buffer behind an array made by `empty`.
+
+    Read-only from the moment when exactly that array was yielded, returned or put.
+    """
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class Mailbox:
     """Where answers to asynchronous questions arrive: a queue with an eventfd."""
 
@@ -149,6 +159,8 @@ class Client:
             is_strict: Whether a wrong number of yields is the error of the last static return.
         """
     def put(self, value: Any, /) -> ObjectRef[Any]: ...
+    def empty(self, format: str | None, shape: Sequence[int], len: int, /) -> Fresh:
+        """Memory of the store for an array of that buffer format and shape, or for bytes (None)."""
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None, /) -> list[Any]:
         """Values in order. Raises the first error, GetTimeoutError, or the failure of the node."""
     def get_one(self, ref: ObjectRef[_T], timeout_s: float | None, /) -> _T: ...

@@ -13,6 +13,7 @@ use skate_core::value::Bytes;
 
 use crate::answer::Asker;
 use crate::error::{self, Error};
+use crate::fresh::Fresh;
 use crate::host::Host;
 use crate::mailbox::Mailbox;
 use crate::object_ref::{ObjectRef, hex, task_bytes};
@@ -195,9 +196,25 @@ impl Client {
     #[pyo3(signature = (value, /))]
     fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<ObjectRef>> {
         self.session.check()?;
-        let packed = pack::value(value)?;
+        let packed = pack::object(value)?;
         let id = self.session.put(py, packed)?;
         self.session.own(py, id)
+    }
+
+    #[pyo3(signature = (format, shape, len, /))]
+    fn empty(
+        &self,
+        py: Python<'_>,
+        format: Option<&str>,
+        shape: Vec<u64>,
+        len: u64,
+    ) -> PyResult<Fresh> {
+        self.session.check()?;
+        let head = match format {
+            Some(format) => pack::array_head(format.as_bytes(), &shape, len),
+            None => pack::view_head(len),
+        };
+        Fresh::new(&self.session, py, &head, len)
     }
 
     #[pyo3(signature = (refs, timeout_s, /))]

@@ -255,7 +255,7 @@ impl<'a, 'py> Task<'a, 'py> {
         what: &str,
         owed: &mut Owed<'_>,
     ) -> PyResult<Packed> {
-        let packed = pack::value(value).map_err(|error| {
+        let packed = pack::object(value).map_err(|error| {
             if !error.is_instance_of::<PyTypeError>(self.py) {
                 return error;
             }

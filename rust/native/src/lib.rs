@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   a call      client, template, object_ref, stream      one file per class that Python sees
-//!   its bytes   pack, unpack, buffer, view, lease         values to payloads and back
+//!   its bytes   pack, unpack, buffer, view, fresh, lease  values to payloads and back
 //!   its way     session ─▶ host (driver) │ worker         one protocol, two transports
 //!   waiting     pump, answer, background, mailbox         whoever waits, drives
 //!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
@@ -19,6 +19,7 @@ mod buffer;
 mod client;
 mod error;
 mod execute;
+mod fresh;
 mod handles;
 mod host;
 mod lease;
@@ -87,6 +88,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<mailbox::Mailbox>()?;
     module.add_class::<view::View>()?;
+    module.add_class::<fresh::Fresh>()?;
     module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_dynamic, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_streaming, module)?)?;

@@ -5,6 +5,7 @@
 //!     PLAIN   None, bool, int, float, str, bytes, ObjectRef, stream; tuple, list, dict of these (one tag each)
 //!     BYTES   the bytes themselves (large ones)
 //!     ARRAY   item format, shape ┊ padding ┊ the items of a NumPy array
+//!     VIEW    the bytes of a memoryview; it comes back as one, read-only
 //!     PICKLE  count and lengths of buffers, pickle ┊ padding ┊ buffer ┊ padding ┊ buffer …
 //!     ARGS    length of the head, positional and keyword arguments: each a payload, or the number of an awaited ref
 //! ```
@@ -18,12 +19,15 @@ use std::cell::RefCell;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
+};
 use skate_core::event::Held;
 use skate_core::id::{ObjectId, TaskId};
 use smallvec::SmallVec;
 
 use crate::buffer::Buffer;
+use crate::fresh::Fresh;
 use crate::modules;
 use crate::object_ref::ObjectRef;
 use crate::stream::Stream;
@@ -36,6 +40,7 @@ pub(crate) const PICKLE: u8 = 2;
 pub(crate) const BYTES: u8 = 3;
 pub(crate) const ARRAY: u8 = 4;
 pub(crate) const ARGS: u8 = 5;
+pub(crate) const VIEW: u8 = 6;
 
 pub(crate) mod tag {
     pub(crate) const NONE: u8 = 0;
@@ -64,11 +69,16 @@ pub(crate) struct Packed {
     buffers: Vec<Buffer>,
     /// What the value contains; the node keeps it alive with the value.
     pub(crate) holds: Vec<Held>,
+    /// The value lies in the store already: the memory, and the array or memoryview on it.
+    pub(crate) in_place: Option<(Py<Fresh>, Py<PyAny>)>,
 }
 
 impl Packed {
     /// Length of the payload.
     pub(crate) fn len(&self) -> usize {
+        if let Some((fresh, _)) = &self.in_place {
+            return fresh.get().len();
+        }
         self.buffers.iter().fold(self.head.len(), |end, buffer| aligned(end) + buffer.len())
     }
 
@@ -112,6 +122,45 @@ pub(crate) const fn aligned(offset: usize) -> usize {
     offset.next_multiple_of(ALIGN)
 }
 
+/// Packs one value that is to be an object of its own: what was made by `empty` stays where it is.
+pub(crate) fn object(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
+    let mut packed = self::value(value)?;
+    let owner = match packed.head.first() {
+        Some(&ARRAY) => intern!(value.py(), "base"),
+        Some(&VIEW) => intern!(value.py(), "obj"),
+        _ => return Ok(packed),
+    };
+    if let Ok(fresh) = value.getattr(owner)?.cast_into_exact::<Fresh>()
+        && fresh.get().is_for(&packed.head)
+    {
+        packed.buffers.clear();
+        packed.in_place = Some((fresh.unbind(), value.clone().unbind()));
+    }
+    Ok(packed)
+}
+
+/// The head of an array's payload, for memory that is written in place.
+pub(crate) fn array_head(format: &[u8], shape: &[u64], len: u64) -> SmallVec<[u8; 128]> {
+    let mut head = SmallVec::new();
+    head.push(ARRAY);
+    head.push(format.len() as u8);
+    head.extend_from_slice(format);
+    head.push(shape.len() as u8);
+    for extent in shape {
+        head.extend_from_slice(&extent.to_le_bytes());
+    }
+    head.extend_from_slice(&len.to_le_bytes());
+    head
+}
+
+/// The same of a memoryview of bytes.
+pub(crate) fn view_head(len: u64) -> SmallVec<[u8; 128]> {
+    let mut head = SmallVec::new();
+    head.push(VIEW);
+    head.extend_from_slice(&len.to_le_bytes());
+    head
+}
+
 /// Packs one value.
 pub(crate) fn value(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
     let mut packed = Packed::default();
@@ -130,6 +179,9 @@ pub(crate) fn value(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
     }
     packed = Packed::default();
     if is_array(value)? && array(&mut packed, value) {
+        return Ok(packed);
+    }
+    if value.is_exact_instance_of::<PyMemoryView>() && view(&mut packed, value) {
         return Ok(packed);
     }
     pickle(value)
@@ -243,14 +295,19 @@ fn array(packed: &mut Packed, value: &Bound<'_, PyAny>) -> bool {
     if !is_number || !buffer.is_c_contiguous() {
         return false;
     }
-    packed.head.push(ARRAY);
-    packed.head.push(format.len() as u8);
-    packed.head.extend_from_slice(format);
-    packed.head.push(buffer.shape().len() as u8);
-    for extent in buffer.shape() {
-        packed.head.extend_from_slice(&(*extent as u64).to_le_bytes());
+    let shape: SmallVec<[u64; 4]> = buffer.shape().iter().map(|extent| *extent as u64).collect();
+    packed.head = array_head(format, &shape, buffer.len() as u64);
+    packed.buffers.push(buffer);
+    true
+}
+
+/// Packs a contiguous memoryview of bytes; false for any other.
+fn view(packed: &mut Packed, value: &Bound<'_, PyAny>) -> bool {
+    let Ok(buffer) = Buffer::of(value) else { return false };
+    if buffer.format() != b"B" || buffer.shape().len() != 1 {
+        return false;
     }
-    packed.put_len(buffer.len());
+    packed.head = view_head(buffer.len() as u64);
     packed.buffers.push(buffer);
     true
 }
@@ -344,7 +401,7 @@ fn put_argument(call: &mut PackedArgs, argument: &Bound<'_, PyAny>) -> PyResult<
         call.waits.push(reference.get().check_current()?);
         return Ok(());
     }
-    let Packed { head, buffers, holds } = value(argument)?;
+    let Packed { head, buffers, holds, in_place: _ } = value(argument)?;
     call.packed.head.push(entry::VALUE);
     call.packed.put_len(head.len());
     call.packed.head.extend_from_slice(&head);

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 
 use crate::answer::{Answers, Asker, Seat};
 use crate::error::{Error, Result};
+use crate::fresh::Fresh;
 use crate::handles::Handles;
 use crate::lease::Leases;
 use crate::object_ref::ObjectRef;
@@ -79,6 +80,7 @@ pub(crate) struct Consumed {
 pub(crate) struct Owed<'a> {
     session: &'a Session,
     held: SmallVec<[Held; 1]>,
+    fresh: Vec<Py<Fresh>>,
 }
 
 impl Owed<'_> {
@@ -376,7 +378,7 @@ impl Session {
 
     /// Collects what the next message leaves behind.
     pub(crate) fn owed(&self) -> Owed<'_> {
-        Owed { session: self, held: SmallVec::new() }
+        Owed { session: self, held: SmallVec::new(), fresh: Vec::new() }
     }
 
     /// Puts packed bytes where they stay: into the message, or sealed into the store.
@@ -386,6 +388,11 @@ impl Session {
         packed: &Packed,
         owed: &mut Owed<'_>,
     ) -> PyResult<Payload> {
+        if let Some((fresh, owner)) = &packed.in_place {
+            // Its lease must not end before the message that seals the block.
+            owed.fresh.push(fresh.clone_ref(py));
+            return fresh.get().seal(owner.bind(py));
+        }
         let size = packed.len();
         if size <= INLINE_MAX {
             return Ok(Payload::Inline(match packed.as_head() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use skate_core::event::Held;
 use skate_core::id::{ObjectId, TaskId};
 use skate_core::value::{Payload, Value};
@@ -17,7 +17,7 @@ use skate_core::value::{Payload, Value};
 use crate::error;
 use crate::modules;
 use crate::object_ref::ObjectRef;
-use crate::pack::{ALIGN, ARGS, ARRAY, BYTES, PICKLE, PLAIN, aligned, entry, tag};
+use crate::pack::{ALIGN, ARGS, ARRAY, BYTES, PICKLE, PLAIN, VIEW, aligned, entry, tag};
 use crate::session::Session;
 use crate::stream;
 use crate::view::{Pinned, View};
@@ -187,6 +187,11 @@ impl<'a, 'py> Reader<'a, 'py> {
                 Ok(PyBytes::new(self.py, &self.bytes[start..start + len]).into_any())
             }
             ARRAY => self.numpy(),
+            VIEW => {
+                let len = self.len()?;
+                let view = self.view(len)?;
+                Ok(PyMemoryView::from(view.as_any())?.into_any())
+            }
             PICKLE => self.pickle(),
             _ => Err(garbled()),
         }

@@ -45,6 +45,8 @@ pub mod spin;
 pub mod thread;
 #[cfg(not(loom))]
 pub mod watch;
+#[cfg(not(loom))]
+pub mod window;
 
 #[cfg(not(loom))]
 pub use mapping::MapError;

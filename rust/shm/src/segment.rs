@@ -179,6 +179,18 @@ impl Segment {
         Ok(Writing { segment: Arc::clone(self), start, span })
     }
 
+    /// The pages around a span in the window for writing: where they start, how far inside the span
+    /// starts, and how many bytes they are.
+    pub(crate) fn pages_for_window(
+        &self,
+        span: Span,
+    ) -> Result<(*mut u8, usize, usize), SegmentError> {
+        self.at(&self.leases, span)?;
+        let pages = Span { len: span.len.max(1), ..span }.pages_around();
+        let source = self.at(&self.leases, pages)?;
+        Ok((source, (span.offset - pages.offset) as usize, pages.len as usize))
+    }
+
     /// Has the kernel supply the pages of a span, and this process's page table entries, in one go:
     /// cheaper than a fault for each page. Best effort; contents do not change.
     pub fn populate(&self, span: Span) {
