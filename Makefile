@@ -28,7 +28,7 @@ setup: .make/native ## Make .venv and build the extension into it (again when Ru
 
 demo: setup ## Set up, run the main job, then the documentation's programs
 	$(PY) examples/tokenise_stdlib.py
-	@for example in static_generator dynamic_split generator_errors stream_items; do \
+	@for example in static_generator dynamic_split generator_errors stream_items actors; do \
 		echo; echo "== examples/$$example.py"; $(PY) "examples/$$example.py"; done
 
 test: check cargo-test pytest ## All of it: check, cargo test, pytest

@@ -10,15 +10,25 @@
     for ref in squares.remote(3):
         print(ray.get(ref))                  # 0, 1, 4
 
+    @ray.remote
+    class Counter:                           # an actor: an instance in a process of its own
+        count = 0
+        def add(self, n):
+            self.count += n
+            return self.count
+
+    counter = Counter.remote()
+    print(ray.get(counter.add.remote(3)))    # 3
+
 Reading order: `_remote_function` (what `.remote` does), `_options`, `_session` (`init`), `_api`
-(`get` and its kin), `_generator`, `_async`, `exceptions`; then what runs elsewhere: `_zygote`,
-`_worker`, `_output` in the workers, `_helper` and `_display` in the driver. `_native` is the Rust
-side.
+(`get` and its kin), `_generator`, `_actor_class`, `_actor_handle`, `_method`, `_async`,
+`exceptions`; then what runs elsewhere: `_zygote`, `_worker`, `_actor_worker`, `_actor_loop`,
+`_output` in the workers, `_helper` and `_display` in the driver. `_native` is the Rust side.
 
 This file only names what is public, and importing it imports nothing that is slow.
 """
 
-from skate import exceptions
+from skate import actor, exceptions, util
 from skate._api import (
     available_resources,
     cancel,
@@ -31,10 +41,12 @@ from skate._api import (
 )
 from skate._empty import empty, empty_buffer
 from skate._generator import DynamicObjectRefGenerator, ObjectRefGenerator
+from skate._method import method
 from skate._native import ObjectRef
 from skate._remote_function import remote
 from skate._session import init, is_initialized, shutdown
 from skate._version import __version__
+from skate.actor import get_actor, kill
 from skate.runtime_context import get_runtime_context
 
 __all__ = [
@@ -42,6 +54,7 @@ __all__ = [
     "ObjectRef",
     "ObjectRefGenerator",
     "__version__",
+    "actor",
     "available_resources",
     "cancel",
     "cluster_resources",
@@ -49,13 +62,17 @@ __all__ = [
     "empty_buffer",
     "exceptions",
     "get",
+    "get_actor",
     "get_runtime_context",
     "init",
     "is_initialized",
+    "kill",
+    "method",
     "nodes",
     "put",
     "remote",
     "shutdown",
     "statistics",
+    "util",
     "wait",
 ]

@@ -87,6 +87,122 @@ class Template:
         """Call it: None, an ObjectRef, a list of ObjectRefs, or the bound generator class."""
 
 @final
+class ActorRef:
+    """A handle on an actor. While a strong one lives, so does the actor.
+
+    Those of `create` (of a new actor) and of a pickle are strong, the others are weak.
+    """
+
+    @staticmethod
+    def create(
+        template: Template,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: tuple[str, str] | None,
+        placing: Sequence[tuple[str, int]],
+        max_restarts: int,
+        is_detached: bool,
+        in_order: bool,
+        lanes: Sequence[int],
+        body: bytes,
+        /,
+    ) -> tuple[ActorRef, bytes | None, str]:
+        """Make an actor; waits only if it has a name (namespace and name).
+
+        Args:
+            template: Of `Client.constructor`.
+            args: For the constructor.
+            kwargs: Likewise.
+            name: Namespace and name.
+            placing: What the machine must have in all; in units of 1/10000.
+            max_restarts: -1 for ever.
+            is_detached: Whether it lives until it is killed.
+            in_order: Whether one caller's calls start in the order of their submission.
+            lanes: Calls at once in each concurrency group.
+            body: What `find` tells those who want to call it.
+
+        Returns:
+            A handle, and None; or one on the actor that has the name, and its `body`. Its name.
+        """
+    @staticmethod
+    def find(client: Client, namespace: str, name: str, /) -> tuple[ActorRef, bytes | None, str]:
+        """The living actor of that name."""
+    @staticmethod
+    def names(client: Client, /) -> list[tuple[str, str]]:
+        """Namespace and name of all that have one, sorted."""
+    @staticmethod
+    def own(client: Client, /) -> tuple[ActorRef, bytes | None, str] | None:
+        """The actor whose process this is."""
+    def submit(
+        self,
+        template: Template,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        /,
+    ) -> Any:
+        """Call a method of it: as `Template.submit`."""
+    def calls_under_way(self) -> int:
+        """This process's calls of it that have not ended."""
+    def kill(self, may_restart: bool, /) -> None:
+        """End its process at once."""
+    def hex(self) -> str: ...
+    def binary(self) -> bytes: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class Call:
+    """One call of an actor with an event loop. It is ended once, by `finish`, `fail`, `exhausted`.
+
+    `start` ends it, too, when it says None.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ticket(self) -> int: ...
+    def start(self) -> Any:
+        """Call the method: a coroutine, an async generator, or None if the call has ended."""
+    def finish(self, value: Any, /) -> None: ...
+    def fail(self, error: BaseException, /) -> None: ...
+    def publish(self, item: Any, /) -> int:
+        """Publish an item, or begin to: GO_ON, WAIT, CLOSED or OVER.
+
+        WAIT: call `proceed` when `may_go_on` says so. CLOSED: close the generator, then say
+        `exhausted`. OVER: the call has ended.
+        """
+    def may_go_on(self) -> bool: ...
+    def proceed(self) -> int:
+        """After a wait: as `publish`."""
+    def exhausted(self) -> None: ...
+
+@final
+class Serving:
+    """What an actor's process does after its constructor, if it runs several calls at once."""
+
+    @property
+    def is_loop(self) -> bool: ...
+    @property
+    def lanes(self) -> int:
+        """Number of concurrency groups."""
+    def serve(self, lane: int, spawn: Callable[[], None], /) -> None:
+        """Execute calls of a lane in this thread until the process leaves.
+
+        `spawn` is called when one more thread should serve the lane.
+        """
+    def wait(self) -> int:
+        """Sleep until the process is to leave: its exit code."""
+    def leave(self, exit_code: int, /) -> None: ...
+    def use_loop(self, variable: Any, /) -> None:
+        """Serve by an event loop, whose context variable has the call that code belongs to."""
+    def fileno(self) -> int:
+        """Readable when `take` has something."""
+    def take(self) -> tuple[list[Call], list[int], bool]:
+        """Calls to start, tickets of running calls to cancel, whether to leave."""
+
+@final
 class View:
     """Read-only bytes of the store, or a copy of inline ones: the buffer behind an array."""
 
@@ -158,6 +274,43 @@ class Client:
             closes_on_drop: Whether a generator that nobody holds is closed.
             is_strict: Whether a wrong number of yields is the error of the last static return.
         """
+    def constructor(
+        self,
+        name: str,
+        cls: bytes,
+        resources: Sequence[tuple[str, int]],
+        serves: str,
+        lanes: Sequence[int],
+        /,
+    ) -> Template:
+        """Register a class with its options.
+
+        Args:
+            name: For people.
+            cls: The cloudpickled class. Sent once per content.
+            resources: What the actor holds while it lives; in units of 1/10000.
+            serves: `"turns"`, `"threads"` or `"loop"`.
+            lanes: Calls at once in each concurrency group, the default one first.
+        """
+    def method(
+        self,
+        name: str,
+        method: str,
+        returns: int,
+        max_retries: int,
+        retry_exceptions: bool | bytes,
+        window: int | None,
+        window_bytes: int | None,
+        closes_on_drop: bool,
+        is_strict: bool,
+        lane: int,
+        /,
+    ) -> Template:
+        """Register a method of actors with its options; `lane` is the place of its group."""
+    def own_actor_id(self) -> str | None:
+        """Hex id of the actor whose process this is."""
+    def was_restarted(self) -> bool:
+        """Whether that actor had another process before."""
     def put(self, value: Any, /) -> ObjectRef[Any]: ...
     def empty(self, format: str | None, shape: Sequence[int], len: int, /) -> Fresh:
         """Memory of the store for an array of that buffer format and shape, or for bytes (None)."""
@@ -206,8 +359,11 @@ class Client:
         """
     def describe_workers(self) -> list[dict[str, Any]]:
         """pid, state and current task of each worker (driver only)."""
-    def run(self) -> None:
-        """Worker only: execute tasks until the node says leave."""
+    def run(self) -> Serving | None:
+        """Worker only: execute tasks until the node says leave.
+
+        Or until the process has become that of an actor which runs several calls at once.
+        """
     def close(self) -> None:
         """End the session. In the driver: every worker is killed and reaped before it returns."""
 
@@ -250,6 +406,9 @@ def rebuild_ref(bytes: bytes) -> ObjectRef[Any]:
 
 def rebuild_streaming(nonce: int, task: int) -> Stream:
     """The streaming generator that its `__reduce__` wrote."""
+
+def rebuild_actor(nonce: int, actor: int) -> ActorRef:
+    """The handle that its `__reduce__` wrote."""
 
 def rebuild_dynamic(nonce: int, task: int, at: int) -> Stream:
     """The dynamic generator that its `__reduce__` wrote."""

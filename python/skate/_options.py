@@ -1,4 +1,4 @@
-"""The options of remote functions: one table of name, types, check.
+"""The options of remote functions and of actors' methods: tables of name, types, check.
 
     {"num_cpus": 2, ...} ─ check ─▶ each value alone ─ resolve ─▶ Resolved: what the node is told
 
@@ -61,15 +61,15 @@ class Resolved:
     )
 
     def __init__(self, options: Mapping[str, Any], *, is_generator: bool) -> None:
-        self.resources = _resources(options)
-        self.returns = _returns(options.get("num_returns"), is_generator=is_generator)
+        self.resources = resources_of(options, 1)
+        self.returns = returns_of(options.get("num_returns"), is_generator=is_generator)
         retries = options.get("max_retries")
         self.max_retries: int = 3 if retries is None else min(retries, 2**31 - 1)
-        self.retry_exceptions = _retry_exceptions(options.get("retry_exceptions", False))
-        self.window = _window(WINDOW, options.get(WINDOW), self.returns)
-        self.window_bytes = _window(WINDOW_BYTES, options.get(WINDOW_BYTES), self.returns)
-        self.closes_on_drop = _closes_on_drop(options.get(ON_DROP), self.returns)
-        self.is_strict = _is_strict(options.get(STRICT), self.returns)
+        self.retry_exceptions = retry_exceptions_of(options.get("retry_exceptions", False))
+        self.window = window_of(WINDOW, options.get(WINDOW), self.returns)
+        self.window_bytes = window_of(WINDOW_BYTES, options.get(WINDOW_BYTES), self.returns)
+        self.closes_on_drop = closes_on_drop_of(options.get(ON_DROP), self.returns)
+        self.is_strict = is_strict_of(options.get(STRICT), self.returns)
         self.name: str | None = options.get("name")
 
     def key(self) -> tuple[object, ...]:
@@ -133,10 +133,11 @@ def _check_num_returns(_name: str, value: object) -> None:
         raise ValueError(msg)
 
 
-def _check_max_retries(_name: str, value: int | None) -> None:
+def check_max_retries(name: str, value: int | None) -> None:
+    """Raises ValueError unless it is None, -1 (for ever) or a count."""
     if value is not None and value < -1:
         msg = (
-            "The keyword 'max_retries' only accepts None, 0, -1 or a positive integer, where -1 "
+            f"The keyword '{name}' only accepts None, 0, -1 or a positive integer, where -1 "
             "represents infinity."
         )
         raise ValueError(msg)
@@ -208,7 +209,7 @@ _NUMBER: Types = (float, int, _NONE)
 _DICT: Types = (dict, _NONE)
 _ANY: Types = (object,)
 
-_TABLE: dict[str, tuple[Types, Check]] = {
+TABLE: dict[str, tuple[Types, Check]] = {
     # what it needs
     "num_cpus": (_NUMBER, _quantity),
     "num_gpus": (_NUMBER, _quantity),
@@ -226,7 +227,7 @@ _TABLE: dict[str, tuple[Types, Check]] = {
     ON_DROP: ((str, _NONE), _check_on_drop),
     STRICT: ((bool, _NONE), _anything),
     # when it fails
-    "max_retries": ((int, _NONE), _check_max_retries),
+    "max_retries": ((int, _NONE), check_max_retries),
     "retry_exceptions": ((bool, list, tuple), _check_retry_exceptions),
     # for people
     "name": ((str, _NONE), _anything),
@@ -236,8 +237,39 @@ _TABLE: dict[str, tuple[Types, Check]] = {
 }
 
 
-def check(options: Mapping[str, Any]) -> dict[str, Any]:
+def _check_group(_name: str, value: str | None) -> None:
+    if value == "":
+        msg = "concurrency_group must not be empty"
+        raise ValueError(msg)
+
+
+METHOD_TABLE: dict[str, tuple[Types, Check]] = {
+    "num_returns": TABLE["num_returns"],
+    WINDOW: TABLE[WINDOW],
+    _WINDOW_ALIAS: TABLE[WINDOW],
+    WINDOW_BYTES: TABLE[WINDOW_BYTES],
+    ON_DROP: TABLE[ON_DROP],
+    STRICT: TABLE[STRICT],
+    "max_task_retries": ((int, _NONE), check_max_retries),
+    "retry_exceptions": TABLE["retry_exceptions"],
+    "concurrency_group": ((str, _NONE), _check_group),
+    "name": TABLE["name"],
+    "enable_task_events": TABLE["enable_task_events"],
+}
+"""Options of a method: of `@method` and of `handle.method.options`."""
+
+
+def check(
+    options: Mapping[str, Any],
+    table: Mapping[str, tuple[Types, Check]] = TABLE,
+    what: str = "remote functions",
+) -> dict[str, Any]:
     """Checks each option by itself.
+
+    Args:
+        options: By name.
+        table: The options that there are.
+        what: Whose options, for the message.
 
     Returns:
         The same options under their public names.
@@ -250,12 +282,9 @@ def check(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     checked: dict[str, Any] = {}
     for name, value in options.items():
-        row = _TABLE.get(name)
+        row = table.get(name)
         if row is None:
-            msg = (
-                f"Invalid option keyword {name} for remote functions. "
-                f"Valid ones are {list(_TABLE)}."
-            )
+            msg = f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}."
             raise ValueError(msg)
         types, validate = row
         if not isinstance(value, types):
@@ -274,10 +303,11 @@ def units(value: float) -> int:
     return value * UNITS if isinstance(value, int) else round(value * UNITS)
 
 
-def _resources(options: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, int], ...]:
+    """Name and amount, in units of 1/10000; `cpus` is the default."""
     num_cpus = options.get("num_cpus")
     amounts: dict[str, float] = {
-        "CPU": 1 if num_cpus is None else num_cpus,
+        "CPU": cpus if num_cpus is None else num_cpus,
         "GPU": options.get("num_gpus") or 0,
         "memory": options.get("memory") or 0,
         **(options.get("resources") or {}),
@@ -287,7 +317,8 @@ def _resources(options: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((name, units(amount)) for name, amount in sorted(amounts.items()) if units(amount))
 
 
-def _returns(num_returns: int | str | None, *, is_generator: bool) -> int:
+def returns_of(num_returns: int | str | None, *, is_generator: bool) -> int:
+    """As the Rust side counts returns."""
     if num_returns is None:
         return STREAMING if is_generator else 1
     if isinstance(num_returns, int):
@@ -302,7 +333,8 @@ def _returns(num_returns: int | str | None, *, is_generator: bool) -> int:
     return DYNAMIC if num_returns == "dynamic" else STREAMING
 
 
-def _retry_exceptions(value: bool | list[type] | tuple[type, ...]) -> bool | bytes:
+def retry_exceptions_of(value: bool | list[type] | tuple[type, ...]) -> bool | bytes:
+    """All, none, or a pickled tuple of classes."""
     if isinstance(value, bool):
         return value
     if not value:
@@ -313,7 +345,8 @@ def _retry_exceptions(value: bool | list[type] | tuple[type, ...]) -> bool | byt
     return classes
 
 
-def _window(name: str, value: int | None, returns: int) -> int | None:
+def window_of(name: str, value: int | None, returns: int) -> int | None:
+    """Most unread items, or bytes of them, of a stream; or None."""
     if value is None or value == -1:
         return None
     if returns != STREAMING:
@@ -325,7 +358,8 @@ def _window(name: str, value: int | None, returns: int) -> int | None:
     return value
 
 
-def _closes_on_drop(value: str | None, returns: int) -> bool:
+def closes_on_drop_of(value: str | None, returns: int) -> bool:
+    """Whether a generator that nobody holds is closed."""
     if value != "close":
         return False
     if returns not in (STREAMING, DYNAMIC):
@@ -337,7 +371,8 @@ def _closes_on_drop(value: str | None, returns: int) -> bool:
     return True
 
 
-def _is_strict(value: bool | None, returns: int) -> bool:
+def is_strict_of(value: bool | None, returns: int) -> bool:
+    """Whether a wrong number of yields is the error of the last static return."""
     if not value:
         return False
     if returns < 1:

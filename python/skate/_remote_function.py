@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+    from skate._actor_class import ActorClass
     from skate._generator import ObjectRefGenerator
     from skate._native import Client, ObjectRef, Template
 
+    A = TypeVar("A")
     P = ParamSpec("P")
     R = TypeVar("R")
     R_co = TypeVar("R_co", covariant=True)
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     class _Decorator(Protocol):
         """What `remote(num_cpus=2)` gives."""
 
-        # The last overload takes what the first does not; a generator function fits both.
+        # As for `remote` itself.
+        @overload
+        def __call__(self, cls: type[A], /) -> ActorClass[A]: ...  # type: ignore[overload-overlap]
         @overload
         def __call__(  # type: ignore[overload-overlap]
             self, function: Callable[P, Iterator[Y]], /
@@ -226,7 +230,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
             TypeError: an option has the wrong type.
             ValueError: an option is unknown, out of range, or does not fit the function.
 
-        Rule: semantics.md 2.3; the options are the rows of `_options._TABLE`.
+        Rule: semantics.md 2.3; the options are the rows of `_options.TABLE`.
         """
         definition = self._definition
         return RemoteFunction(definition, {**self._options, **_options.check(options)})
@@ -262,14 +266,11 @@ def _arity(function: Callable[..., Any]) -> tuple[int, int]:
     return least, _UNBOUNDED if code.co_flags & _VARARGS else code.co_argcount
 
 
-def _make(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
+def _make(function: Any, options: dict[str, Any]) -> Any:
     if isinstance(function, type):
-        msg = (
-            f"skate.remote: {function.__qualname__} is a class; classes (actors) are not part of "
-            f"this "
-            "version, only functions are"
-        )
-        raise TypeError(msg)
+        from skate._actor_class import make
+
+        return make(function, options)
     if not isinstance(function, _FunctionType):
         msg = (
             "The @ray.remote decorator must be applied to either a function or a class, but was "
@@ -285,7 +286,9 @@ def _make(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any]:
     return RemoteFunction(Definition(function), _options.check(options))
 
 
-# A generator function fits the second overload too; the first one counts.
+# A class fits the others too, a generator function the third; the first that fits counts.
+@overload
+def remote(cls: type[A], /) -> ActorClass[A]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(  # type: ignore[overload-overlap]
     function: Callable[P, Iterator[Y]], /
@@ -297,16 +300,16 @@ def remote(*, num_returns: object, **options: Any) -> _AnyDecorator: ...
 @overload
 def remote(**options: Any) -> _Decorator: ...
 def remote(*args: Any, **options: Any) -> Any:
-    """Makes a remote function: `@remote`, `@remote(num_cpus=2)`, `remote(f)` and so on.
+    """Makes a remote function or an actor class: `@remote`, `@remote(num_cpus=2)`, `remote(f)`.
 
     Args:
-        args: Nothing, or the function.
-        options: See `RemoteFunction.options`. `num_returns=None` means `"streaming"` for a function
-            with `yield`, and 1 for any other.
+        args: Nothing, or the function or class.
+        options: See `RemoteFunction.options` and `ActorClass.options`. `num_returns=None` means
+            `"streaming"` for a function with `yield`, and 1 for any other.
 
     Raises:
         AssertionError: it was given something else than one function or only options.
-        TypeError: what is decorated is no function, or an option has the wrong type.
+        TypeError: what is decorated is neither function nor class, or an option has the wrong type.
         ValueError: an option is unknown, out of range, or does not fit the function.
 
     Rule: semantics.md 1.1, 2.1; wording of Ray 2.60.
@@ -319,13 +322,18 @@ def remote(*args: Any, **options: Any) -> Any:
             "parentheses, "
             "for example '@ray.remote', or it must be applied using some of the arguments in the "
             "list "
-            f"{list(_options._TABLE)}, for example '@ray.remote(num_returns=2, "  # noqa: SLF001
+            f"{list(_options.TABLE)}, for example '@ray.remote(num_returns=2, "
             'resources={"CustomResource": 1})\'.'
         )
         raise AssertionError(msg)
-    _options.check(options)
+    from skate import _actor_options
 
-    def decorate(function: Any) -> RemoteFunction[Any, Any]:
+    # What only one of both has is checked when it is known what is decorated.
+    of_actors = options.keys() & _actor_options.TABLE.keys()
+    _options.check({name: options[name] for name in options if name not in of_actors})
+    _actor_options.check({name: options[name] for name in options if name in of_actors})
+
+    def decorate(function: Any) -> Any:
         return _make(function, options)
 
     return decorate

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 
+from skate import _actor_worker
 from skate._errors import task_error
 from skate._output import before_result
 
@@ -69,13 +70,13 @@ def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int
     hub, data, control, driver = descriptors
     client = _native.join(hub, data, control, driver, client_id, hello["session"])
     _session.enter_worker(client, hello.get("namespace", ""))
-    _output.install(lambda: _task_name(client))
+    _output.install(lambda: _actor_worker.label() or _task_name(client))
     _handle_signals(client)
     try:
-        client.run()
+        serving = client.run()
+        return 0 if serving is None else _actor_worker.serve(serving)
     except SystemExit as exit_:
-        return _exit_code(exit_)
-    return 0
+        return _actor_worker.exit_code(exit_)
 
 
 def _task_name(client: Client) -> str:
@@ -116,16 +117,6 @@ def _reseed() -> None:
         random.seed()
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()
-
-
-def _exit_code(exit_: SystemExit) -> int:
-    """As the interpreter does: None is 0, a number is itself, anything else is printed and is 1."""
-    if exit_.code is None:
-        return 0
-    if isinstance(exit_.code, int):
-        return exit_.code & 0xFF
-    print(exit_.code, file=sys.stderr)  # noqa: T201 - what the interpreter does
-    return 1
 
 
 def _leave(code: int) -> NoReturn:

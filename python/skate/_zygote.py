@@ -61,7 +61,7 @@ def main() -> None:
     for name in _THREAD_VARIABLES:
         os.environ.setdefault(name, "1")
     # Everything that a worker needs before its first task.
-    from skate import _generator, _pickler, _remote_function, _worker  # noqa: F401
+    from skate import _actor_worker, _generator, _pickler, _remote_function, _worker  # noqa: F401
 
     code = 1
     try:

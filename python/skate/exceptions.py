@@ -167,6 +167,7 @@ class RayActorError(RayError):
         error_msg: What happened.
         actor_init_failed: Whether the constructor raised.
         preempted: Always False on one machine.
+        cause: What the constructor raised, if that is why.
     """
 
     def __init__(
@@ -175,8 +176,10 @@ class RayActorError(RayError):
         error_msg: str = "The actor experienced an error before finishing this task.",
         actor_init_failed: bool = False,
         preempted: bool = False,
+        cause: RayTaskError | None = None,
     ) -> None:
-        super().__init__(actor_id, error_msg, actor_init_failed, preempted)
+        super().__init__(actor_id, error_msg, actor_init_failed, preempted, cause)
+        self.cause = cause
         self.actor_id = actor_id
         self.error_msg = error_msg
         self.actor_init_failed = actor_init_failed
@@ -194,7 +197,7 @@ class ActorUnavailableError(RayActorError):
     """The actor cannot be reached now; it may come back."""
 
     def __init__(self, error_message: str, actor_id: str | None = None) -> None:
-        super().__init__(actor_id, f"The actor is unavailable: {error_message}")
+        super().__init__(actor_id, f"The actor {actor_id} is unavailable: {error_message}")
         self.args = (error_message, actor_id)
 
 
@@ -384,7 +387,8 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911 - on
     Args:
         kind: Name of the variant of the node's `Failure`.
         fields: Its fields: `task_name`, `death` (how the process ended, as text), `need`, `free`,
-            `capacity` (bytes), `yielded`, `published` (items).
+            `capacity` (bytes), `yielded`, `published` (items); of an actor `actor_id`,
+            `class_name`, `name`, `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
     """
     task = fields.get("task_name")
     match kind:
@@ -410,10 +414,61 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911 - on
                 f"{fields['published']} items had been published before; a generator that is "
                 f"retried must yield at least as many items."
             )
+        case "ActorDied":
+            return ActorDiedError(str(fields["actor_id"]), _actor_died(fields))
+        case "ActorUnavailable":
+            return ActorUnavailableError(
+                f"The actor is temporarily unavailable: its process died under {task} "
+                f"({fields['death']}), and it is started again. The task may or may not have been "
+                "executed on the actor.",
+                str(fields["actor_id"]),
+            )
+        case "NoSuchActor":
+            return ActorHandleNotFoundError(
+                f"Failed to look up actor with name '{fields['name']}'. This could because 1. You "
+                "are trying to look up a named actor you didn't create. 2. The named actor died. "
+                "3. You did not use a namespace matching the namespace of the actor."
+            )
         case "Unknown":
             return RaySystemError("the object was freed, or is not known in this session")
     details = ", ".join(f"{name}={value!r}" for name, value in fields.items())
     return RaySystemError(f"{kind}: {details}")
+
+
+_WHY_DEAD = {
+    "Crashed": (
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
+        "Worker exit detail: {death}"
+    ),
+    "NotStarted": ("The actor is dead because no worker process could be started for it: {death}"),
+    "Killed": "The actor is dead because it was killed by `ray.kill`.",
+    "ExitActor": (
+        "The actor is dead because its worker process has died. Worker exit type: "
+        "INTENDED_USER_EXIT Worker exit detail: Worker exits by an user request. exit_actor() is "
+        "called."
+    ),
+    "Terminate": (
+        "The actor is dead because its worker process has died. Worker exit type: "
+        "INTENDED_USER_EXIT Worker exit detail: Worker exits by an user request. "
+        "__ray_terminate__() is called."
+    ),
+    "ExitCodeZero": (
+        "The actor is dead because its worker process has died. Worker exit type: "
+        "INTENDED_USER_EXIT Worker exit detail: Worker exits by an user request. Worker exits with "
+        "an exit code 0."
+    ),
+    "OutOfScope": "The actor is dead because all references to the actor were removed.",
+}
+
+
+def _actor_died(fields: dict[str, object]) -> str:
+    """What happened to which actor, in Ray's form."""
+    lines = ["The actor died unexpectedly before finishing this task."]
+    known = ("class_name", "actor_id", "pid", "name", "namespace")
+    lines += [f"\t{field}: {fields[field]}" for field in known if fields[field]]
+    lines += [f"\tip: {_LOCAL_IP}", f"\ttask: {fields['task_name']}"]
+    lines.append(_WHY_DEAD[str(fields["cause"])].format_map(fields))
+    return "\n".join(lines)
 
 
 _PUBLIC = {

@@ -5,7 +5,8 @@ Invariant: ids are hex strings; what does not exist here (a task on the driver, 
 
 from __future__ import annotations
 
-from skate import _ids, _session
+from skate import _ids, _native, _session
+from skate._actor_handle import ActorHandle, spec_of
 from skate._options import UNITS
 
 TYPE_CHECKING = False
@@ -32,7 +33,10 @@ class RuntimeContext:
             "namespace": self.namespace,
         }
         task_id = self.get_task_id()
-        return ids if task_id is None else {**ids, "task_id": task_id}
+        if task_id is not None:
+            ids["task_id"] = task_id
+        actor_id = self.get_actor_id()
+        return ids if actor_id is None else {**ids, "actor_id": actor_id}
 
     def get_job_id(self) -> str:
         """8 hex digits."""
@@ -74,11 +78,29 @@ class RuntimeContext:
             _only_in_worker("get_assigned_resources")
         return {name: amount / UNITS for name, amount in self._client.current_resources()}
 
-    def get_actor_id(self) -> None:
-        """None: there are no actors in this version."""
+    def get_actor_id(self) -> str | None:
+        """32 hex digits; None outside of actors."""
+        return self._client.own_actor_id()
 
-    def get_actor_name(self) -> None:
-        """None: there are no actors in this version."""
+    def get_actor_name(self) -> str | None:
+        """What `name=` said, "" if nothing; None outside of actors."""
+        found = _native.ActorRef.own(self._client)
+        return None if found is None else found[2]
+
+    @property
+    def current_actor(self) -> ActorHandle[Any]:
+        """A handle on the actor that this code runs in; it does not keep it alive.
+
+        Raises:
+            RuntimeError: this code does not run in an actor.
+        """
+        found = _native.ActorRef.own(self._client)
+        if found is None:
+            msg = "This method is only available in an actor."
+            raise RuntimeError(msg)
+        ref, packed, _ = found
+        assert packed is not None  # noqa: S101 - only a new one comes without
+        return ActorHandle(ref, spec_of(packed))
 
     def get_placement_group_id(self) -> None:
         """None: there are no placement groups in this version."""
@@ -108,8 +130,8 @@ class RuntimeContext:
 
     @property
     def was_current_actor_reconstructed(self) -> bool:
-        """False: there are no actors in this version."""
-        return False
+        """Whether the actor that this code runs in was started again after a crash."""
+        return self._client.was_restarted()
 
     def is_canceled(self) -> bool:
         """Whether `cancel` was called for the running task.

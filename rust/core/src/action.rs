@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Template;
-use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
-use crate::value::{Failure, Span, Value};
+use crate::event::{ActorName, Template};
+use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::value::{Bytes, Failure, Span, Value};
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub enum Action {
     StreamClosed(ClientId, Ticket),
     /// Raise `KeyboardInterrupt` in that running task.
     Interrupt(ClientId, Ticket),
+    /// Let that running call of an actor know that it is cancelled. Only async code is interrupted.
+    Notify(ClientId, Ticket),
     /// End that worker's process by force: it was asked for, or it broke the protocol.
     Kill(ClientId, &'static str),
     /// Ask an idle worker to leave.
@@ -124,6 +126,21 @@ pub enum Reply {
     },
     /// To `Allocate`: a `Held::Lease` for this client.
     Lease(Span),
+    /// To `Create` and `Find`: an actor, with a handle for this client.
+    Actor {
+        /// Which one.
+        actor: ActorId,
+        /// Its `Creation::body`.
+        body: Bytes,
+        /// Its name.
+        name: Option<ActorName>,
+        /// It was made by this request: the handle is a strong one.
+        is_new: bool,
+    },
+    /// To `Names`.
+    Names(Vec<ActorName>),
+    /// To `CallsUnderWay`.
+    Count(u64),
     /// To `Resources`: name, total and available, in units of 1/10000 (available may be negative).
     Resources(Vec<(Arc<str>, i64, i64)>),
     /// The request could not be met.

@@ -1,9 +1,10 @@
 //! What the node counts, and what must add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::actor::{Epitaph, Stage};
 use crate::event::{Args, Held, Waitable};
-use crate::id::{ClientId, ObjectId, TaskId};
+use crate::id::{ActorId, ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
 use crate::request::Open;
@@ -28,11 +29,15 @@ pub struct Statistics {
     pub objects_pending: u64,
     /// Streams that run or have a reader.
     pub streams: u64,
+    /// Actors that live, or that somebody holds although they are dead.
+    pub actors: u64,
+    /// ... that are not dead.
+    pub actors_living: u64,
     /// Requests that wait for an answer.
     pub requests: u64,
     /// ... that wait for room in the store.
     pub requests_for_room: u64,
-    /// Refs, generators and positions held by the driver.
+    /// Refs, generators, positions and actors held by the driver.
     pub driver_handles: u64,
     /// ... by workers.
     pub worker_handles: u64,
@@ -68,6 +73,9 @@ impl Node {
             objects: self.objects.len() as u64,
             objects_pending: self.objects.values().filter(|row| row.value.is_none()).count() as u64,
             streams: self.streams.len() as u64,
+            actors: self.actors.len() as u64,
+            actors_living: self.actors.values().filter(|row| row.stage != Stage::Dead).count()
+                as u64,
             requests: self.requests.len() as u64,
             requests_for_room: self.room.len() as u64,
             used_bytes: self.store.used(),
@@ -110,6 +118,7 @@ impl Node {
         self.check_tasks();
         self.check_workers();
         self.check_requests();
+        self.check_actors();
         let leases = self.ledgers().filter_map(|(client, held, count)| match held {
             Held::Lease(start) => {
                 assert_eq!(count, 1, "lease {start} is held once");
@@ -118,7 +127,8 @@ impl Node {
             _ => None,
         });
         let blocks = self.objects.values().filter_map(|row| row.value.as_ref()?.block());
-        self.store.check(leases, blocks);
+        self.store
+            .check(leases, blocks.chain(self.epitaphs().filter_map(|(error, _)| error.block())));
     }
 
     /// Counts the keepers of everything anew.
@@ -126,10 +136,14 @@ impl Node {
         let mut objects: BTreeMap<ObjectId, u32> = BTreeMap::new();
         let mut handles: BTreeMap<TaskId, u32> = BTreeMap::new();
         let mut cursors: BTreeMap<(TaskId, u64), u32> = BTreeMap::new();
+        let mut actors: BTreeMap<ActorId, u32> = BTreeMap::new();
+        let mut weak_actors: BTreeMap<ActorId, u32> = BTreeMap::new();
         let mut keep = |held: Held, count: u32| match held {
             Held::Object(id) | Held::Pin(id) => *objects.entry(id).or_default() += count,
             Held::Stream(task) => *handles.entry(task).or_default() += count,
             Held::Cursor(task, at) => *cursors.entry((task, at)).or_default() += count,
+            Held::Actor(id) => *actors.entry(id).or_default() += count,
+            Held::WeakActor(id) => *weak_actors.entry(id).or_default() += count,
             Held::Lease(_) => {}
         };
         for (_, held, count) in self.ledgers() {
@@ -138,16 +152,26 @@ impl Node {
         for held in self.objects.values().flat_map(|row| row.contains.iter()) {
             keep(*held, 1);
         }
-        for task in self.tasks.values() {
-            for id in &task.submit.waits {
-                keep(Held::Object(*id), 1);
-            }
-            if let Args::Stored(id) = task.submit.args {
-                keep(Held::Object(id), 1);
-            }
-            for held in &task.submit.holds {
+        for (_, contains) in self.epitaphs() {
+            for held in contains {
                 keep(*held, 1);
             }
+        }
+        let living = self.actors.values().filter(|row| row.stage != Stage::Dead);
+        let makings = living.clone().map(|row| &row.creation.submit);
+        for submit in self.tasks.values().map(|task| &task.submit).chain(makings) {
+            for id in &submit.waits {
+                keep(Held::Object(*id), 1);
+            }
+            if let Args::Stored(id) = submit.args {
+                keep(Held::Object(id), 1);
+            }
+            for held in &submit.holds {
+                keep(*held, 1);
+            }
+        }
+        for row in living.filter(|row| row.creation.is_detached) {
+            keep(Held::Actor(ActorId(row.creation.submit.task)), 1);
         }
         for open in self.requests.values() {
             match open {
@@ -197,6 +221,12 @@ impl Node {
             );
             assert_eq!(stream.has_ended, !self.tasks.contains_key(task), "end of {task:?}");
         }
+        for (id, row) in &self.actors {
+            assert_eq!(row.handles, actors.remove(id).unwrap_or(0), "handles of {id:?}");
+            assert_eq!(row.weak_handles, weak_actors.remove(id).unwrap_or(0), "weak of {id:?}");
+        }
+        assert!(actors.is_empty(), "handles on actors that are gone: {actors:?}");
+        assert!(weak_actors.is_empty(), "handles on actors that are gone: {weak_actors:?}");
         assert!(handles.is_empty(), "handles on streams that are gone: {handles:?}");
         assert!(cursors.is_empty(), "cursors of streams that are gone: {cursors:?}");
     }
@@ -211,6 +241,9 @@ impl Node {
             let missing = task.submit.waits.iter().filter(pending).count();
             match task.phase {
                 Phase::Waiting(count) => assert_eq!(count as usize, missing, "arguments of {id:?}"),
+                Phase::Ready if task.submit.actor.is_some() => {
+                    assert_eq!(missing, 0, "arguments of {id:?}");
+                }
                 Phase::Ready => {
                     assert_eq!(missing, 0, "arguments of {id:?}");
                     let queue = &self.classes[task.class as usize].queue;
@@ -229,7 +262,9 @@ impl Node {
             assert!(task.children <= children.get(id).copied().unwrap_or(0), "children of {id:?}");
         }
         let queued: usize = self.classes.iter().map(|class| class.queue.len()).sum();
-        let ready = self.tasks.values().filter(|task| task.phase == Phase::Ready).count();
+        let is_queued =
+            |task: &&crate::task::Task| task.phase == Phase::Ready && task.submit.actor.is_none();
+        let ready = self.tasks.values().filter(is_queued).count();
         assert_eq!(queued, ready, "queues have the ready tasks, and only these");
         for (class, row) in self.classes.iter().enumerate() {
             let is_listed = self.queued_classes.contains(&(class as u32));
@@ -241,7 +276,8 @@ impl Node {
         let mut running = 0;
         let mut lent = 0;
         for (id, row) in &self.workers {
-            assert_eq!(row.grant.is_some(), !row.queue.is_empty(), "grant of {id:?}");
+            let needs_grant = row.actor.is_some() || !row.queue.is_empty();
+            assert_eq!(row.grant.is_some(), needs_grant, "grant of {id:?}");
             running += u32::from(row.is_running());
             let is_idle = row.queue.is_empty() && row.is_usable();
             assert_eq!(row.idle_key.is_some(), is_idle, "{id:?} is listed as idle");
@@ -254,13 +290,15 @@ impl Node {
             }
             let sum: u64 = row.queue.iter().map(|dispatch| dispatch.estimate_ns).sum();
             assert_eq!(row.queued_ns, sum, "estimates of {id:?}");
-            if let (Some(first), Some(last)) = (row.queue.front(), row.queue.back()) {
-                assert!(last.ticket.0 - first.ticket.0 < SLOTS, "slots of {id:?}");
-            }
+            let slots: BTreeSet<u64> =
+                row.queue.iter().map(|dispatch| dispatch.ticket.0 % SLOTS).collect();
+            assert_eq!(slots.len(), row.queue.len(), "slots of {id:?}");
             for dispatch in &row.queue {
                 let task = &self.tasks[&dispatch.task];
                 assert_eq!(task.phase, Phase::Dispatched(*id, dispatch.ticket), "queue of {id:?}");
-                assert_eq!(Some(task.class), row.grant, "class of {:?}", dispatch.task);
+                assert_eq!(task.submit.actor, row.actor, "actor of {:?}", dispatch.task);
+                let is_granted = row.actor.is_some() || Some(task.class) == row.grant;
+                assert!(is_granted, "class of {:?}", dispatch.task);
             }
         }
         assert_eq!(self.running, running, "running tasks");
@@ -269,11 +307,80 @@ impl Node {
         let demands = granted.map(|class| &self.classes[class as usize].demand);
         self.resources.check(demands, lent);
         for (class, row) in self.classes.iter().enumerate() {
-            let grants = self
-                .workers
-                .values()
-                .filter(|worker| worker.grant == Some(class as u32) && worker.blocked.is_none());
+            let grants = self.workers.values().filter(|worker| {
+                worker.actor.is_none()
+                    && worker.grant == Some(class as u32)
+                    && worker.blocked.is_none()
+            });
             assert_eq!(row.running, grants.count(), "running grants of class {class}");
+        }
+    }
+
+    fn epitaphs(&self) -> impl Iterator<Item = (&Value, &[Held])> {
+        self.actors.values().filter_map(|row| match row.epitaph.as_ref()? {
+            Epitaph::Raised(error, contains, _) => Some((error, &**contains)),
+            Epitaph::Ended(_) => None,
+        })
+    }
+
+    fn check_actors(&self) {
+        let of_actors = self.workers.values().filter(|row| row.actor.is_some()).count();
+        assert_eq!(self.actor_workers, of_actors, "workers of actors");
+        let mut calls: BTreeMap<(ActorId, ClientId), u64> = BTreeMap::new();
+        let mut under_way: BTreeMap<(ActorId, usize), u32> = BTreeMap::new();
+        for (id, task) in &self.tasks {
+            let Some(actor) = task.submit.actor.filter(|actor| actor.0 != *id) else { continue };
+            *calls.entry((actor, id.client())).or_default() += 1;
+            let row = &self.actors[&actor];
+            let lane = task.template.lane as usize;
+            let is_queued = match task.phase {
+                Phase::Dispatched(worker, _) => {
+                    assert_eq!(row.worker, Some(worker), "process of {actor:?}");
+                    *under_way.entry((actor, lane)).or_default() += 1;
+                    true
+                }
+                Phase::Ready | Phase::Waiting(_) => {
+                    row.waiting.contains(id)
+                        || row.lanes[lane].queue.contains(id)
+                        || row.callers.get(&task.caller).is_some_and(|queue| queue.contains(id))
+                }
+            };
+            assert!(is_queued, "{id:?} waits for {actor:?} nowhere");
+        }
+        for (id, row) in &self.actors {
+            let counted: BTreeMap<_, _> = row.calls.iter().map(|(c, n)| ((*id, *c), *n)).collect();
+            let expected: BTreeMap<_, _> =
+                calls.iter().filter(|((actor, _), _)| actor == id).map(|(k, n)| (*k, *n)).collect();
+            assert_eq!(counted, expected, "calls of {id:?}");
+            for (lane, state) in row.lanes.iter().enumerate() {
+                let expected = under_way.get(&(*id, lane)).copied().unwrap_or(0);
+                assert_eq!(state.under_way, expected, "calls of {id:?} in its ring");
+            }
+            assert_eq!(row.epitaph.is_some(), row.stage == Stage::Dead, "epitaph of {id:?}");
+            match row.stage {
+                Stage::Pending => assert!(row.worker.is_none() && self.tasks.contains_key(&id.0)),
+                Stage::Starting | Stage::Alive => {
+                    let worker = row.worker.and_then(|worker| self.workers.get(&worker));
+                    assert_eq!(worker.and_then(|row| row.actor), Some(*id), "process of {id:?}");
+                }
+                Stage::Dead => assert!(
+                    row.handles + row.weak_handles > 0
+                        || !row.calls.is_empty()
+                        || row.worker.is_some(),
+                    "{id:?} is dead and not needed"
+                ),
+            }
+            let is_needed = row.handles > 0 || !row.calls.is_empty();
+            let may_end = matches!(row.stage, Stage::Pending | Stage::Alive);
+            assert!(is_needed || !may_end, "{id:?} lives and is not needed");
+            for (caller, queue) in &row.callers {
+                let head = queue.front().and_then(|head| self.tasks.get(head));
+                let is_stuck = head.is_some_and(|task| task.phase == Phase::Ready);
+                assert!(!is_stuck, "a ready call of {caller:?} waits in front");
+            }
+        }
+        for (name, id) in &self.names {
+            assert_ne!(self.actors[id].stage, Stage::Dead, "{name:?} is the name of a dead actor");
         }
     }
 

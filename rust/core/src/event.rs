@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::value::{Bytes, Death, Value};
 
 /// One thing that happened.
@@ -35,6 +35,21 @@ pub enum Request {
     Define(TemplateId, Arc<Template>),
     /// Starts a task. Gives the client one handle on each of its refs (see [`Returns`]).
     Submit(Submit),
+    /// Makes an actor, whose id is that of `Creation::submit`, and gives the client one handle on it.
+    /// With a name it is answered by [`crate::action::Reply::Actor`]: the new one, or the one that
+    /// has the name already (then the client gets a weak handle on that).
+    Create(Box<Creation>),
+    /// Looks for the actor of that name: [`crate::action::Reply::Actor`] with a weak handle, or
+    /// `Reply::Failed`.
+    Find(RequestId, ActorName),
+    /// Asks for what `Find` gives, of an actor that the client can reach.
+    Describe(RequestId, ActorId),
+    /// Answered by [`crate::action::Reply::Names`]: every name that is taken.
+    Names(RequestId),
+    /// Answered by [`crate::action::Reply::Count`]: this client's calls of the actor under way.
+    CallsUnderWay(RequestId, ActorId),
+    /// Ends an actor's process at once.
+    Kill(ActorId, AfterKill),
     /// Seals a value under a fresh id and gives the client one handle on it.
     Put(ObjectId, Value, Box<[Held]>),
     /// Answered by [`crate::action::Reply::Values`] when all are ready, or as soon as one is an error.
@@ -97,6 +112,10 @@ pub enum Held {
     Stream(TaskId),
     /// A position in a dynamic generator: keeps the items from there on.
     Cursor(TaskId, u64),
+    /// A handle on an actor: it lives while there is one.
+    Actor(ActorId),
+    /// A handle that calls an actor and does not keep it alive: its own, or one found by name.
+    WeakActor(ActorId),
     /// Space to write in, from this offset of the data segment. Released when no more blocks will
     /// be sealed in it; it returns to the allocator when the last of these has gone.
     Lease(u64),
@@ -131,13 +150,64 @@ pub struct Cancel {
     pub recursive: bool,
 }
 
-/// One call of a remote function.
+/// What becomes of an actor that is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AfterKill {
+    /// It is dead.
+    Dead,
+    /// As after a crash: it starts again if `max_restarts` allows it.
+    MayRestart,
+}
+
+/// The name of an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ActorName {
+    /// Where it counts.
+    pub namespace: Arc<str>,
+    /// Unique among the living there.
+    pub name: Arc<str>,
+}
+
+/// How an actor is made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Creation {
+    /// The constructor. The resources of its template are what the actor holds while it lives; it
+    /// has no returns.
+    pub submit: Submit,
+    /// For people, and for `Find`. With it goes the request to be answered.
+    pub name: Option<(ActorName, RequestId)>,
+    /// What the machine must have, in all, for the actor to be placed; units of 1/10000.
+    pub placing: Box<[(Arc<str>, u64)]>,
+    /// Starts after a crash; -1 for ever.
+    pub max_restarts: i32,
+    /// Whether it lives until it is killed, whoever holds it.
+    pub is_detached: bool,
+    /// In which order calls start.
+    pub order: Order,
+    /// Calls at once, for each concurrency group; the first one is the default group.
+    pub lanes: Box<[u32]>,
+    /// What a client needs to call it; opaque here.
+    pub body: Bytes,
+}
+
+/// In which order an actor's calls start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Those of one caller as they were submitted: one that waits for its arguments holds up the rest.
+    Submission,
+    /// As their arguments come.
+    Readiness,
+}
+
+/// One call of a remote function, or of an actor's method.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Submit {
     /// Fresh id of the task.
     pub task: TaskId,
     /// What it is to run and how.
     pub template: TemplateId,
+    /// The actor whose process executes it; itself, for a constructor.
+    pub actor: Option<ActorId>,
     /// The task that made the call, for recursive cancel.
     pub parent: Option<TaskId>,
     /// Overrides the template's name.
@@ -164,8 +234,10 @@ pub enum Args {
 pub struct Template {
     /// Name for people.
     pub name: Arc<str>,
-    /// The exported function.
+    /// The exported function, or class; 0 for a method of an actor.
     pub function: FunctionId,
+    /// Concurrency group of a method, by its place in [`Creation::lanes`].
+    pub lane: u32,
     /// Resources by name, in units of 1/10000.
     pub resources: Box<[(Arc<str>, u64)]>,
     /// What a call gives.
@@ -236,4 +308,17 @@ pub enum End {
     },
     /// It stopped because it was cancelled.
     Cancelled,
+    /// The actor leaves because user code of this call said so. It is not started again.
+    Left(Leave),
+}
+
+/// How an actor's own code ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leave {
+    /// `exit_actor`.
+    ExitActor,
+    /// `__ray_terminate__`.
+    Terminate,
+    /// `sys.exit(0)`.
+    ExitCodeZero,
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariant: each failure is reported at most once, and only when no ref is left that could still
-//! raise it. A cancelled task has no fate: whoever cancelled it knows.
+//! raise it. A cancelled task has no fate: whoever cancelled it knows. So it is with calls of an actor
+//! that was ended on purpose.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::action::Action;
 use crate::id::{ObjectId, TaskId};
 use crate::node::Node;
-use crate::value::{Failure, Value};
+use crate::value::{Cause, Failure, Value};
 
 /// What becomes of one failure; shared by all objects that hold it.
 #[derive(Debug)]
@@ -28,7 +29,13 @@ pub(crate) struct Fate {
 impl Node {
     /// For a task that fails with `error` of its own.
     pub(crate) fn fate_of(&self, task: TaskId, error: &Value) -> Option<Arc<Fate>> {
-        let is_known = matches!(error, Value::Failed(Failure::Cancelled { .. }));
+        let is_known = match error {
+            Value::Failed(Failure::Cancelled { .. }) => true,
+            Value::Failed(Failure::ActorDied { actor, .. }) => {
+                !matches!(actor.cause, Cause::Crashed(_) | Cause::NotStarted(_))
+            }
+            _ => false,
+        };
         (!is_known).then(|| {
             let task_name = self.tasks[&task].name();
             Arc::new(Fate { task, task_name, is_seen: AtomicBool::new(false) })

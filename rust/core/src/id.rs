@@ -4,6 +4,7 @@
 //!   ClientId   one process that speaks to the node; 0 is the driver, workers count up from 1
 //!   TaskId     (client, counter) in one word: 24 bits of client, 40 bits of counter
 //!   ObjectId   (task, index): index 0 is the task as a whole, index i+1 its i-th return or yield
+//!   ActorId    the task that makes the actor
 //! ```
 //!
 //! Invariant: ids are never used twice within a session. A `put` takes a fresh `TaskId` as its
@@ -34,12 +35,24 @@ impl std::fmt::Display for TaskId {
 
 impl TaskId {
     const COUNTER_BITS: u32 = 40;
+    /// Set in the counter of a call of an actor, so that a ref tells what it comes from.
+    const CALL: u64 = 1 << (Self::COUNTER_BITS - 1);
 
     /// The `counter`-th id made by `client`; counters start at 1, so no id is 0.
     pub const fn new(client: ClientId, counter: u64) -> Self {
         debug_assert!(client.0 <= ClientId::MAX.0);
         debug_assert!(counter < 1 << Self::COUNTER_BITS);
         Self((client.0 as u64) << Self::COUNTER_BITS | counter)
+    }
+
+    /// The `counter`-th id made by `client`, for a call of an actor.
+    pub const fn new_call(client: ClientId, counter: u64) -> Self {
+        Self(Self::new(client, counter).0 | Self::CALL)
+    }
+
+    /// Whether it is a call of an actor.
+    pub const fn is_call(self) -> bool {
+        self.0 & Self::CALL != 0
     }
 
     /// The client that made this id.
@@ -57,6 +70,10 @@ impl TaskId {
         ObjectId { task: self, index: index as u32 + 1 }
     }
 }
+
+/// One actor: the task that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ActorId(pub TaskId);
 
 /// One immutable value, present or still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,7 +96,7 @@ pub struct FunctionId(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// One dispatch of a task to a worker; counted up per worker, so a slot's claim word never
-/// mistakes an old dispatch for a new one.
+/// One dispatch of a task to a worker. Its remainder by the number of slots names its slot; the rest
+/// is counted up per worker, so a slot's claim word never mistakes an old dispatch for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);

@@ -9,6 +9,7 @@
 //!   node                 the tables, and the one door: `Node::step`
 //!   task, resources      what was asked for, what it may use
 //!   scheduler, worker    where it runs
+//!   actor, call          processes with state, and who calls them
 //!   seal                 its values arrive
 //!   object, refs         what lives on, and for whom
 //!   store, space         where it lies
@@ -22,7 +23,9 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+mod actor;
 mod audit;
+mod call;
 pub mod event;
 mod fate;
 pub mod id;

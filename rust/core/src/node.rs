@@ -1,21 +1,23 @@
 //! The node: one table of everything, and the one door to it.
 //!
 //! ```text
-//!   Event ─▶ step ─▶ a transition (scheduler.rs, seal.rs, refs.rs, request.rs, reader.rs) ─▶ sweep ─▶ Actions
+//!   Event ─▶ step ─▶ a transition (scheduler.rs, actor.rs, seal.rs, refs.rs, request.rs, reader.rs)
+//!              └───▶ sweep ─▶ Actions
 //! ```
 //!
 //! Invariant: between two steps all the invariants of the other headers hold; `check` (audit.rs)
 //! says so. A client that breaks the protocol costs at most its own process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::action::Action;
-use crate::event::{Args, Event, Held, Request, Returns, Submit, Template};
+use crate::actor::{Actor, Stage};
+use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
-use crate::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::object::{Object, Waiter};
 use crate::request::Open;
 use crate::resources::{Demand, Resources};
@@ -38,7 +40,8 @@ pub struct Config {
     pub capacity: u64,
     /// Workers to start at once, and to keep when idle.
     pub prestart: u32,
-    /// Beyond so many, a worker is started only when all others are blocked.
+    /// Beyond so many, not counting those of actors, a worker is started only when all others are
+    /// blocked.
     pub max_workers: u32,
 }
 
@@ -48,6 +51,15 @@ pub struct Node {
     pub(crate) tasks: FxHashMap<TaskId, Task>,
     pub(crate) objects: FxHashMap<ObjectId, Object>,
     pub(crate) streams: FxHashMap<TaskId, Stream>,
+    pub(crate) actors: FxHashMap<ActorId, Actor>,
+    /// Of those that are not dead.
+    pub(crate) names: FxHashMap<ActorName, ActorId>,
+    /// Actors that wait for resources, oldest first.
+    pub(crate) unplaced: VecDeque<ActorId>,
+    /// Actors that wait for resources which this machine does not have.
+    pub(crate) unplaceable: Vec<ActorId>,
+    /// Actors that may have to end.
+    pub(crate) ending: Vec<ActorId>,
     pub(crate) requests: FxHashMap<(ClientId, RequestId), Open>,
     pub(crate) templates: FxHashMap<TemplateId, KnownTemplate>,
     pub(crate) classes: Vec<Class>,
@@ -75,6 +87,8 @@ pub struct Node {
     /// Objects whose count may be 0.
     pub(crate) dead: Vec<ObjectId>,
     pub(crate) next_worker: u32,
+    /// Workers that are some actor's.
+    pub(crate) actor_workers: usize,
     pub(crate) prestart: u32,
     pub(crate) max_workers: u32,
     pub(crate) running: u32,
@@ -89,6 +103,11 @@ impl Node {
             tasks: FxHashMap::default(),
             objects: FxHashMap::default(),
             streams: FxHashMap::default(),
+            actors: FxHashMap::default(),
+            names: FxHashMap::default(),
+            unplaced: VecDeque::new(),
+            unplaceable: Vec::new(),
+            ending: Vec::new(),
             requests: FxHashMap::default(),
             templates: FxHashMap::default(),
             classes: Vec::new(),
@@ -107,13 +126,14 @@ impl Node {
             room: Room::default(),
             dead: Vec::new(),
             next_worker: 1,
+            actor_workers: 0,
             prestart: config.prestart,
             max_workers: config.max_workers,
             running: 0,
             start_failures: 0,
         };
         for _ in 0..config.prestart {
-            node.start_worker(actions);
+            node.start_worker(None, actions);
         }
         node
     }
@@ -133,14 +153,16 @@ impl Node {
         self.tidy(actions);
     }
 
-    /// What follows from a transition: failures of dependents, ends of generators, and what nobody
-    /// keeps; each can bring about the others.
+    /// What follows from a transition: failures of dependents, ends of generators and actors, and
+    /// what nobody keeps; each can bring about the others.
     pub(crate) fn tidy(&mut self, actions: &mut Vec<Action>) {
         loop {
             self.fail_doomed(actions);
             self.close_producers(actions);
             self.sweep(actions);
-            if self.doomed.is_empty() && self.to_close.is_empty() {
+            self.end_actors(actions);
+            let is_done = self.doomed.is_empty() && self.to_close.is_empty();
+            if is_done && self.dead.is_empty() && self.ending.is_empty() {
                 break;
             }
         }
@@ -165,8 +187,8 @@ impl Node {
     ) {
         self.remove_worker(worker, death, started, actions);
         // As many as at first, unless they cannot be made.
-        if self.workers.len() < self.prestart as usize && self.start_failures == 0 {
-            self.start_worker(actions);
+        if self.pool_size() < self.prestart as usize && self.start_failures == 0 {
+            self.start_worker(None, actions);
         }
     }
 
@@ -183,6 +205,8 @@ impl Node {
         match request {
             Request::Define(id, template) => self.define(id, template),
             Request::Submit(submit) => self.submit(client, submit, actions),
+            Request::Create(creation) => self.create_actor(client, *creation, actions),
+            Request::Kill(actor, after) => self.kill_actor(actor, after, actions),
             Request::Put(id, value, contains) => self.put(client, id, value, &contains, actions),
             Request::Hold(held) => {
                 if self.is_known(held) {
@@ -287,6 +311,36 @@ impl Node {
     }
 
     fn submit(&mut self, client: ClientId, submit: Submit, actions: &mut Vec<Action>) {
+        let actor = submit.actor.map(|actor| self.actors.get(&actor));
+        let Some((template, class)) = self.known_template(client, &submit) else {
+            return self.violates(client, "it submits what makes no task", actions);
+        };
+        let is_callable = actor
+            .is_none_or(|row| row.is_some_and(|row| (template.lane as usize) < row.lanes.len()));
+        if !is_callable {
+            return self.violates(client, "it calls what is no actor", actions);
+        }
+        let (id, is_call) = (submit.task, submit.actor.is_some());
+        let is_dead = actor.flatten().is_some_and(|row| row.stage == Stage::Dead);
+        self.keep_arguments(&submit);
+        self.create_returns(client, id, template.returns);
+        if let Some(parent) = submit.parent
+            && let Some(parent) = self.tasks.get_mut(&parent)
+        {
+            parent.children += 1;
+        }
+        self.enqueue(submit, template, class, 0, actions);
+        if is_call && is_dead {
+            self.fail_call(id, actions);
+        }
+    }
+
+    /// The template of a submission and its class, if the submission is sound.
+    pub(crate) fn known_template(
+        &self,
+        client: ClientId,
+        submit: &Submit,
+    ) -> Option<(Arc<Template>, ClassId)> {
         let id = submit.task;
         let stored = match &submit.args {
             Args::Inline(_) => None,
@@ -298,18 +352,20 @@ impl Node {
             && submit.waits.iter().all(|id| self.objects.contains_key(id))
             && submit.holds.iter().all(|held| self.is_known(*held))
             && stored.is_none_or(is_sealed);
-        let known = self.templates.get(&submit.template);
-        let (true, Some(known)) = (is_sound, known) else {
-            return self.violates(client, "it submits what makes no task", actions);
-        };
-        let (template, class) = (Arc::clone(&known.template), known.class);
-        self.keep_arguments(&submit, stored);
-        self.create_returns(client, id, template.returns);
-        if let Some(parent) = submit.parent
-            && let Some(parent) = self.tasks.get_mut(&parent)
-        {
-            parent.children += 1;
-        }
+        let known = self.templates.get(&submit.template).filter(|_| is_sound)?;
+        Some((Arc::clone(&known.template), known.class))
+    }
+
+    /// Puts a task whose arguments are kept into the table, to run when they are there.
+    pub(crate) fn enqueue(
+        &mut self,
+        submit: Submit,
+        template: Arc<Template>,
+        class: ClassId,
+        attempt: u32,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = submit.task;
         let mut missing = 0;
         let mut has_failed = false;
         for argument in &submit.waits {
@@ -328,12 +384,15 @@ impl Node {
         }
         let retries = template.max_retries;
         let phase = Phase::Waiting(missing);
+        let caller = self.caller_of(&submit);
+        let is_call = submit.actor.is_some_and(|actor| actor.0 != id);
         let task = Task {
             submit,
+            caller,
             template,
             class,
             phase,
-            attempt: 0,
+            attempt,
             retries,
             published: 0,
             cancel: None,
@@ -342,12 +401,19 @@ impl Node {
             is_closing: false,
         };
         self.tasks.insert(id, task);
+        if is_call {
+            self.enter_call(id);
+        }
         if missing == 0 && !has_failed {
             self.waiting_to_ready(id, Place::Back, actions);
         }
     }
 
-    fn keep_arguments(&mut self, submit: &Submit, stored: Option<ObjectId>) {
+    pub(crate) fn keep_arguments(&mut self, submit: &Submit) {
+        let stored = match submit.args {
+            Args::Inline(_) => None,
+            Args::Stored(object) => Some(object),
+        };
         for argument in submit.waits.iter().copied().chain(stored) {
             self.keep_object(argument);
         }
@@ -436,6 +502,7 @@ impl Node {
                 error.is_error() && self.is_sound(client, id, error, holds)
             }
             End::Cancelled => true,
+            End::Left(_) => task.submit.actor.is_some(),
         }
     }
 

@@ -329,7 +329,9 @@ impl Node {
             match task.phase {
                 Phase::Waiting(_) => self.end_unstarted(id, actions),
                 Phase::Ready => {
-                    self.classes[class as usize].queue.retain(|other| *other != id);
+                    if task.submit.actor.is_none() {
+                        self.classes[class as usize].queue.retain(|other| *other != id);
+                    }
                     self.end_unstarted(id, actions);
                 }
                 Phase::Dispatched(worker, ticket) => {

@@ -13,7 +13,7 @@
 
 use crate::action::Action;
 use crate::event::Held;
-use crate::id::{ClientId, ObjectId, TaskId};
+use crate::id::{ActorId, ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
 
@@ -27,6 +27,7 @@ impl Node {
             Held::Cursor(task, at) => self.streams.get(&task).is_some_and(|stream| {
                 stream.is_dynamic && stream.least_position().is_some_and(|least| least <= at)
             }),
+            Held::Actor(id) | Held::WeakActor(id) => self.actors.contains_key(&id),
             // Leases come from the store alone.
             Held::Lease(_) => false,
         }
@@ -38,6 +39,8 @@ impl Node {
             Held::Object(id) | Held::Pin(id) => self.keep_object(id),
             Held::Stream(task) => self.stream(task).handles += 1,
             Held::Cursor(task, at) => *self.stream(task).cursors.entry(at).or_default() += 1,
+            Held::Actor(id) => self.actor(id).handles += 1,
+            Held::WeakActor(id) => self.actor(id).weak_handles += 1,
             Held::Lease(_) => {}
         }
     }
@@ -62,6 +65,14 @@ impl Node {
                     cursors.remove(&at);
                     self.trim(task, actions);
                 }
+            }
+            Held::Actor(id) => {
+                self.actor(id).handles -= 1;
+                self.ending.push(id);
+            }
+            Held::WeakActor(id) => {
+                self.actor(id).weak_handles -= 1;
+                self.ending.push(id);
             }
             Held::Lease(start) => self.store.end_lease(start),
         }
@@ -137,6 +148,10 @@ impl Node {
 
     pub(crate) fn holds(&mut self, client: ClientId, held: Held) -> bool {
         self.ledger(client).contains_key(&held)
+    }
+
+    fn actor(&mut self, id: ActorId) -> &mut crate::actor::Actor {
+        self.actors.get_mut(&id).expect("an actor with a handle is in the table")
     }
 
     fn stream(&mut self, task: TaskId) -> &mut crate::stream::Stream {

@@ -63,6 +63,22 @@ impl Node {
             Request::Allocate(id, size) => {
                 self.allocate(client, id, size, actions);
             }
+            Request::Find(id, name) => self.find_actor(client, id, name, actions),
+            Request::Describe(id, actor) if self.actors.contains_key(&actor) => {
+                self.introduce(client, actor, id, actions);
+            }
+            Request::Describe(id, _) => {
+                actions.push(Action::Reply(client, id, Reply::Failed(Failure::Unknown)));
+            }
+            Request::Names(id) => {
+                let mut names: Vec<_> = self.names.keys().cloned().collect();
+                names.sort_unstable();
+                actions.push(Action::Reply(client, id, Reply::Names(names)));
+            }
+            Request::CallsUnderWay(id, actor) => {
+                let reply = Reply::Count(self.calls_under_way(client, actor));
+                actions.push(Action::Reply(client, id, reply));
+            }
             Request::Resources(id) => {
                 let reply = Reply::Resources(self.resources.table());
                 self.answer(client, id, reply, actions);

@@ -35,7 +35,7 @@ pub(crate) const RETIRE_AFTER_NS: u64 = 1_000_000_000;
 /// Tasks without CPU that may run at once, per CPU.
 const ZERO_CPU_PER_CPU: usize = 16;
 /// Failed starts in a row before a task is told.
-const MOST_START_FAILURES: u32 = 3;
+pub(crate) const MOST_START_FAILURES: u32 = 3;
 
 /// Index into the node's classes.
 pub(crate) type ClassId = u32;
@@ -81,6 +81,11 @@ impl Node {
     pub(crate) fn waiting_to_ready(&mut self, id: TaskId, place: Place, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
         task.phase = Phase::Ready;
+        match task.submit.actor {
+            Some(actor) if actor.0 == id => return self.constructor_to_ready(actor, actions),
+            Some(actor) => return self.call_to_ready(actor, id, place, actions),
+            None => {}
+        }
         let class = task.class;
         let row = &mut self.classes[class as usize];
         match place {
@@ -95,6 +100,9 @@ impl Node {
 
     /// Something has become free: all classes get their turn, that of the oldest head first.
     pub(crate) fn schedule(&mut self, actions: &mut Vec<Action>) {
+        if !self.unplaced.is_empty() {
+            self.place_actors(actions);
+        }
         self.queued_classes.retain(|class| {
             let row = &mut self.classes[*class as usize];
             row.is_listed = !row.queue.is_empty();
@@ -153,11 +161,12 @@ impl Node {
             self.worker(worker).idle_key = None;
             return Some(worker);
         }
-        let is_full = self.workers.len() >= self.max_workers as usize;
-        if is_full && self.workers.values().any(|worker| worker.blocked.is_none()) {
+        let is_full = self.pool_size() >= self.max_workers as usize;
+        let is_free = |worker: &Worker| worker.actor.is_none() && worker.blocked.is_none();
+        if is_full && self.workers.values().any(is_free) {
             return None;
         }
-        let worker = self.start_worker(actions);
+        let worker = self.start_worker(None, actions);
         self.take_from_idle(worker);
         Some(worker)
     }
@@ -188,7 +197,8 @@ impl Node {
         let Some(row) = self.workers.get_mut(&worker) else { return };
         let Some(class) = row.grant else { return };
         let has_enough = row.queued_ns <= AHEAD_NS / 2 || row.queue.len() < 2;
-        if !has_enough || !Self::has_room(row, class) {
+        // An actor that waits for what this worker holds gets it once the queue is empty.
+        if !has_enough || !Self::has_room(row, class) || !self.unplaced.is_empty() {
             return;
         }
         if !std::mem::replace(&mut row.is_roomy, true) {
@@ -197,8 +207,13 @@ impl Node {
         self.schedule_class(class, actions);
     }
 
-    /// Sends a task to a worker that has the grant of its class.
-    fn ready_to_dispatched(&mut self, id: TaskId, worker: ClientId, actions: &mut Vec<Action>) {
+    /// Sends a task to a worker that has the grant of its class, or is its actor's.
+    pub(crate) fn ready_to_dispatched(
+        &mut self,
+        id: TaskId,
+        worker: ClientId,
+        actions: &mut Vec<Action>,
+    ) {
         let task = self.tasks.get_mut(&id).expect("a queued task is in the table");
         // Not known: as long as all that may be ahead, so that nothing waits behind it but one.
         let estimate = self.templates.get(&task.submit.template).map_or(0, |row| row.estimate_ns);
@@ -245,15 +260,16 @@ impl Node {
         if row.queue.is_empty() {
             self.busy_to_idle(worker);
         }
+        self.call_off(task);
         Some(task)
     }
 
     /// After `take_off`, and after the task's end: the worker's room, or the worker, is used.
     pub(crate) fn use_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
-        if self.workers.get(&worker).is_some_and(|row| row.grant.is_none()) {
-            self.schedule(actions);
-        } else {
-            self.offer_room(worker, actions);
+        match self.workers.get(&worker) {
+            Some(Worker { actor: Some(actor), .. }) => self.serve_actor(*actor, actions),
+            Some(Worker { grant: None, .. }) => self.schedule(actions),
+            _ => self.offer_room(worker, actions),
         }
     }
 
@@ -264,6 +280,14 @@ impl Node {
         if blocked.is_none() {
             self.running -= 1;
         }
+        if row.actor.is_some() {
+            // It keeps its grant, less what it had lent.
+            let lent = row.grant.filter(|_| blocked.is_some_and(|blocked| blocked.is_lent));
+            if let Some(class) = lent {
+                self.resources.take_cpu(self.classes[class as usize].demand.cpu());
+            }
+            return;
+        }
         if let Some(class) = row.grant.take() {
             self.give_back_grant(class, blocked);
         }
@@ -272,11 +296,18 @@ impl Node {
 
     fn give_back_grant(&mut self, class: ClassId, blocked: Option<Blocked>) {
         let row = &mut self.classes[class as usize];
-        self.resources.give(&row.demand);
-        match blocked {
-            None => row.running -= 1,
-            Some(Blocked { is_lent: true, .. }) => self.resources.take_cpu(row.demand.cpu()),
-            Some(_) => {}
+        if blocked.is_none() {
+            row.running -= 1;
+        }
+        self.give_back(class, blocked);
+    }
+
+    /// Frees what a worker holds, less what it had lent.
+    fn give_back(&mut self, class: ClassId, blocked: Option<Blocked>) {
+        let demand = &self.classes[class as usize].demand;
+        self.resources.give(demand);
+        if let Some(Blocked { is_lent: true, .. }) = blocked {
+            self.resources.take_cpu(demand.cpu());
         }
     }
 
@@ -298,11 +329,22 @@ impl Node {
         }
     }
 
-    /// Asks for one more worker; it counts as idle from now on, and may be sent messages.
-    pub(crate) fn start_worker(&mut self, actions: &mut Vec<Action>) -> ClientId {
+    /// Workers that run tasks.
+    pub(crate) fn pool_size(&self) -> usize {
+        self.workers.len() - self.actor_workers
+    }
+
+    /// Asks for one more worker, for tasks or for an actor; it may be sent messages from now on, and
+    /// one for tasks counts as idle.
+    pub(crate) fn start_worker(
+        &mut self,
+        actor: Option<crate::id::ActorId>,
+        actions: &mut Vec<Action>,
+    ) -> ClientId {
         let worker = ClientId(self.next_worker);
         self.next_worker += 1;
-        self.workers.insert(worker, Worker::new());
+        self.workers.insert(worker, Worker::new(actor));
+        self.actor_workers += usize::from(actor.is_some());
         self.list_idle(worker);
         actions.push(Action::Spawn(worker));
         worker
@@ -316,7 +358,7 @@ impl Node {
         let longest = self
             .workers
             .iter()
-            .filter(|(_, row)| row.queue.len() > 1 && row.blocked.is_none())
+            .filter(|(_, row)| row.actor.is_none() && row.queue.len() > 1 && row.blocked.is_none())
             .max_by_key(|(_, row)| row.queue.len());
         let Some((worker, row)) = longest else { return };
         let class = row.grant.expect("a worker with a queue has a grant");
@@ -356,12 +398,14 @@ impl Node {
             return;
         }
         row.blocked = Some(Blocked { since_ns, is_lent: false });
-        for dispatch in row.queue.iter().skip(1).rev() {
-            actions.push(Action::Revoke(worker, dispatch.ticket));
-        }
         let class = row.grant.expect("a worker with a task has a grant");
+        if row.actor.is_none() {
+            for dispatch in row.queue.iter().skip(1).rev() {
+                actions.push(Action::Revoke(worker, dispatch.ticket));
+            }
+            self.classes[class as usize].running -= 1;
+        }
         self.running -= 1;
-        self.classes[class as usize].running -= 1;
         self.blocked.insert((since_ns + LEND_AFTER_NS, worker));
         if waits_in_vain {
             self.lend_cpu(worker, actions);
@@ -384,9 +428,10 @@ impl Node {
         let row = self.worker(worker);
         let Some(blocked) = row.blocked.take() else { return };
         let class = row.grant.expect("a worker with a task has a grant");
+        let is_pooled = row.actor.is_none();
         self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
         let class = &mut self.classes[class as usize];
-        class.running += 1;
+        class.running += usize::from(is_pooled);
         if blocked.is_lent {
             self.resources.take_cpu(class.demand.cpu());
         }
@@ -420,7 +465,7 @@ impl Node {
     /// The worker that has idled longest, if there are more than at first.
     pub(crate) fn surplus_worker(&self) -> Option<(u64, ClientId)> {
         let first = self.idle.first().copied()?;
-        let is_surplus = self.workers.len() > self.prestart as usize;
+        let is_surplus = self.pool_size() > self.prestart as usize;
         // One that is still starting has not idled.
         (is_surplus && self.workers[&first.1].life == Life::Up).then_some(first)
     }
@@ -446,13 +491,20 @@ impl Node {
         if row.is_running() {
             self.running -= 1;
         }
-        if let Some(class) = row.grant {
-            self.give_back_grant(class, row.blocked);
+        match (row.grant, row.actor) {
+            (Some(class), None) => self.give_back_grant(class, row.blocked),
+            (Some(class), Some(_)) => self.give_back(class, row.blocked),
+            (None, _) => {}
         }
+        self.actor_workers -= usize::from(row.actor.is_some());
         for (held, count) in row.ledger {
             for _ in 0..count {
                 self.let_go(held, actions);
             }
+        }
+        if let Some(actor) = row.actor {
+            self.actor_lost(actor, &Vec::from(row.queue), started, death, actions);
+            return self.schedule(actions);
         }
         let has_failed_to_start = row.life == Life::Starting;
         self.start_failures = if has_failed_to_start { self.start_failures + 1 } else { 0 };
@@ -493,8 +545,10 @@ impl Node {
             match task.phase {
                 Phase::Waiting(_) => self.fail_cancelled(id, actions),
                 Phase::Ready => {
-                    let class = task.class;
-                    self.classes[class as usize].queue.retain(|other| *other != id);
+                    if task.submit.actor.is_none() {
+                        let class = task.class;
+                        self.classes[class as usize].queue.retain(|other| *other != id);
+                    }
                     self.fail_cancelled(id, actions);
                 }
                 Phase::Dispatched(worker, ticket) => actions.push(Action::Revoke(worker, ticket)),
@@ -511,7 +565,9 @@ impl Node {
     ) {
         let id = self.workers.get(&worker).and_then(|row| row.find(ticket));
         let Some(how) = id.and_then(|id| self.tasks.get(&id)?.cancel) else { return };
-        if how.force {
+        if self.workers.get(&worker).is_some_and(|row| row.actor.is_some()) {
+            actions.push(Action::Notify(worker, ticket));
+        } else if how.force {
             self.kill(worker, Life::Killed, "its task was cancelled by force", actions);
         } else {
             actions.push(Action::Interrupt(worker, ticket));

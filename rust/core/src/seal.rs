@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::action::Action;
-use crate::event::{Args, End, Held, Outcome, Returns};
+use crate::event::{End, Held, Outcome, Returns};
 use crate::fate::Fate;
 use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
@@ -117,6 +117,10 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         self.learn(id, outcome.ran_ns);
+        if let Some(actor) = self.actor_made_by(id) {
+            self.constructor_ended(actor, outcome, actions);
+            return self.use_room(worker, actions);
+        }
         let task = self.tasks.get_mut(&id).expect("a dispatched task is in the table");
         let returns = task.template.returns;
         let published = task.published;
@@ -152,6 +156,11 @@ impl Node {
                 }
             }
             End::Cancelled => self.fail_cancelled(id, actions),
+            End::Left(leave) => {
+                let actor = task.submit.actor.expect("only a call ends so");
+                self.actor_left(actor, leave, actions);
+                self.fail_call(id, actions);
+            }
         }
         self.use_room(worker, actions);
     }
@@ -169,7 +178,7 @@ impl Node {
     }
 
     /// The same with an error that may be in other objects, too.
-    fn fail_with(
+    pub(crate) fn fail_with(
         &mut self,
         id: TaskId,
         error: Value,
@@ -177,6 +186,9 @@ impl Node {
         fate: Option<Arc<Fate>>,
         actions: &mut Vec<Action>,
     ) {
+        if let Some(actor) = self.actor_made_by(id) {
+            return self.constructor_failed(actor, error, contains, fate, actions);
+        }
         self.failing = fate;
         let task = &self.tasks[&id];
         let published = task.published;
@@ -235,6 +247,11 @@ impl Node {
         self.fail(id, Value::Failed(failure), &[], actions);
     }
 
+    /// The actor whose constructor that task is.
+    fn actor_made_by(&self, id: TaskId) -> Option<crate::id::ActorId> {
+        self.tasks[&id].submit.actor.filter(|actor| actor.0 == id)
+    }
+
     /// The task has ended: its arguments go, its stream ends.
     pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.remove(&id).expect("a task ends once");
@@ -250,15 +267,8 @@ impl Node {
         {
             parent.children -= 1;
         }
-        for argument in &task.submit.waits {
-            self.let_go_object(*argument);
-        }
-        if let Args::Stored(args) = task.submit.args {
-            self.let_go_object(args);
-        }
-        for held in &task.submit.holds {
-            self.let_go(*held, actions);
-        }
+        self.let_go_arguments(&task.submit, actions);
+        self.call_ended(id, &task, actions);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.has_ended = true;
             if stream.is_dynamic {

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use crate::call::Caller;
 use crate::event::{Cancel, Submit, Template};
 use crate::id::{ClientId, TaskId, Ticket};
 use crate::scheduler::ClassId;
@@ -32,6 +33,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) submit: Submit,
+    /// Whose calls it is in order with, if it is one.
+    pub(crate) caller: Caller,
     pub(crate) template: Arc<Template>,
     pub(crate) class: ClassId,
     pub(crate) phase: Phase,

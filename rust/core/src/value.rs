@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::TaskId;
+use crate::event::{ActorName, Leave};
+use crate::id::{ActorId, TaskId};
 
 /// Small immutable bytes, shared within a process without copying.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -180,6 +181,25 @@ pub enum Failure {
         /// Items published by the attempts before.
         published: u64,
     },
+    /// The actor is dead, and the call did not run to its end.
+    #[error("{task_name} did not run to its end: {actor}")]
+    ActorDied {
+        /// Name of the call.
+        task_name: Arc<str>,
+        /// Which actor, and why.
+        actor: Arc<ActorEnd>,
+    },
+    /// The actor's process died under the call; the actor starts again.
+    #[error("{task_name} did not run to its end: {actor}; it starts again")]
+    ActorUnavailable {
+        /// Name of the call.
+        task_name: Arc<str>,
+        /// Which actor, and why.
+        actor: Arc<ActorEnd>,
+    },
+    /// No living actor has that name.
+    #[error("no actor is called {:?} in the namespace {:?}", .0.name, .0.namespace)]
+    NoSuchActor(ActorName),
     /// The object was freed, or never existed in this session.
     #[error("the object is not (or no longer) known")]
     Unknown,
@@ -211,5 +231,44 @@ impl std::fmt::Display for Death {
             write!(f, ", {}", self.note)?;
         }
         Ok(())
+    }
+}
+
+/// An actor's end, or the end of its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorEnd {
+    /// Which one.
+    pub actor: ActorId,
+    /// Name of its class.
+    pub class_name: Arc<str>,
+    /// Its own name, if it has one.
+    pub name: Option<ActorName>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why an actor, or its process, ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Cause {
+    /// Its process died.
+    #[error("its process died: {0}")]
+    Crashed(Death),
+    /// No process could be started for it.
+    #[error("no process could be started for it: {0}")]
+    NotStarted(Death),
+    /// By `kill`.
+    #[error("it was killed")]
+    Killed,
+    /// Its own code ended it.
+    #[error("its own code ended it")]
+    Left(Leave),
+    /// Its last handle was dropped.
+    #[error("its last handle was dropped")]
+    OutOfScope,
+}
+
+impl std::fmt::Display for ActorEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "actor {} ended because {}", self.class_name, self.cause)
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariants: a worker with a queue holds the grant of one class, and all its dispatches are of that
-//! class; one without a queue holds none. Every live ticket's slot (`ticket % SLOTS`) is its own.
+//! class; one without a queue holds none. The worker of an actor has that actor's calls and no grant
+//! (actor.rs). Every live ticket's slot (`ticket % SLOTS`) is its own.
 //! The ledger has all that its process holds.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,12 +17,12 @@ use std::collections::{BTreeMap, VecDeque};
 use rustc_hash::FxHashMap;
 
 use crate::event::Held;
-use crate::id::{RequestId, TaskId, Ticket};
+use crate::id::{ActorId, RequestId, TaskId, Ticket};
 use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
 /// Claim slots of a worker.
-pub(crate) const SLOTS: u64 = 256;
+pub(crate) const SLOTS: u64 = 4096;
 
 /// Where a worker's process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +59,20 @@ pub(crate) struct Blocked {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) life: Life,
+    /// The actor whose process it is; no other task runs here.
+    pub(crate) actor: Option<ActorId>,
     pub(crate) queue: VecDeque<Dispatch>,
     /// Sum of the estimates in the queue.
     pub(crate) queued_ns: u64,
     pub(crate) grant: Option<ClassId>,
     pub(crate) blocked: Option<Blocked>,
     pub(crate) ledger: FxHashMap<Held, u32>,
-    next_ticket: u64,
+    /// Dispatches so far.
+    dispatches: u64,
+    /// Slots that have been used and are free; the warmest last.
+    free_slots: Vec<u64>,
+    /// Slots from here on have not been used.
+    fresh_slot: u64,
     /// Its key in the list of idle workers.
     pub(crate) idle_key: Option<u64>,
     pub(crate) idle_since_ns: u64,
@@ -78,15 +86,18 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(actor: Option<ActorId>) -> Self {
         Self {
             life: Life::Starting,
+            actor,
             queue: VecDeque::new(),
             queued_ns: 0,
             grant: None,
             blocked: None,
             ledger: FxHashMap::default(),
-            next_ticket: 0,
+            dispatches: 0,
+            free_slots: Vec::new(),
+            fresh_slot: 0,
             idle_key: None,
             idle_since_ns: 0,
             is_roomy: false,
@@ -97,17 +108,21 @@ impl Worker {
 
     /// Whether it may be given tasks.
     pub(crate) fn is_usable(&self) -> bool {
-        matches!(self.life, Life::Starting | Life::Up)
+        self.actor.is_none() && matches!(self.life, Life::Starting | Life::Up)
     }
 
-    /// Whether the slot of the next ticket is free.
+    /// Whether a slot is free.
     pub(crate) fn has_slot(&self) -> bool {
-        self.queue.front().is_none_or(|oldest| self.next_ticket - oldest.ticket.0 < SLOTS)
+        self.fresh_slot < SLOTS || !self.free_slots.is_empty()
     }
 
     pub(crate) fn push(&mut self, task: TaskId, estimate_ns: u64) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
+            self.fresh_slot += 1;
+            self.fresh_slot - 1
+        });
+        let ticket = Ticket(self.dispatches * SLOTS + slot);
+        self.dispatches += 1;
         self.queued_ns += estimate_ns;
         self.queue.push_back(Dispatch { ticket, task, estimate_ns });
         ticket
@@ -121,6 +136,7 @@ impl Worker {
         let place = self.queue.iter().position(|dispatch| dispatch.ticket == ticket)?;
         let dispatch = self.queue.remove(place)?;
         self.queued_ns -= dispatch.estimate_ns;
+        self.free_slots.push(ticket.0 % SLOTS);
         Some(dispatch.task)
     }
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
 use skate_core::event::{Cancel, OnDrop, Request, Returns, Template as Definition, Waitable};
-use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId};
+use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
 use skate_core::value::Bytes;
 
+use crate::actor_ref::actor_bytes;
 use crate::answer::Asker;
 use crate::error::{self, Error};
 use crate::fresh::Fresh;
@@ -18,12 +20,13 @@ use crate::host::Host;
 use crate::mailbox::Mailbox;
 use crate::object_ref::{ObjectRef, hex, task_bytes};
 use crate::pack;
+use crate::serving::Serving;
 use crate::session::Session;
 use crate::stream::Stream;
 use crate::template::Template;
 use crate::unpack;
 use crate::view::Pinned;
-use crate::wire::{self, RetryOn, TemplateBody};
+use crate::wire::{RetryOn, Serves, Target, TemplateBody};
 use crate::worker::Worker;
 
 /// `returns` of a template that stands for `"dynamic"`.
@@ -68,6 +71,31 @@ impl Client {
         }
     }
 
+    /// The actor whose process this is.
+    pub(crate) fn own_actor(&self) -> Option<ActorId> {
+        match &self.role {
+            Role::Worker(worker) => worker.actor(),
+            Role::Driver(_) | Role::Any => None,
+        }
+    }
+
+    /// Makes a function or class known by its content.
+    fn export(&self, bytes: &[u8]) -> FunctionId {
+        let mut hasher = SipHasher13::new();
+        std::hash::Hasher::write(&mut hasher, bytes);
+        let hash = FunctionId(hasher.finish128().as_u128());
+        self.session.transport.export(&self.session, hash, Bytes::from(bytes));
+        hash
+    }
+
+    fn define(&self, definition: Definition) -> Template {
+        let session = &self.session;
+        let id = session.next_template();
+        let (name, returns) = (Arc::clone(&definition.name), definition.returns);
+        session.send(Request::Define(id, Arc::new(definition)));
+        Template { session: Arc::clone(session), id, name, returns }
+    }
+
     fn values(&self, py: Python<'_>, ids: &[ObjectId], reply: Reply) -> PyResult<Vec<Py<PyAny>>> {
         // All pins are adopted before the first value is unpacked, which may raise.
         let session = &self.session;
@@ -91,6 +119,32 @@ impl Client {
             other => unreachable!("the node answers a get with {other:?}"),
         }
     }
+}
+
+fn retry_on(retry_exceptions: &Bound<'_, PyAny>) -> PyResult<RetryOn> {
+    Ok(if let Ok(classes) = retry_exceptions.extract::<Vec<u8>>() {
+        RetryOn::Classes(Bytes::from(&classes[..]))
+    } else if retry_exceptions.is_truthy()? {
+        RetryOn::Everything
+    } else {
+        RetryOn::Nothing
+    })
+}
+
+const fn on_drop(closes: bool) -> OnDrop {
+    if closes { OnDrop::Close } else { OnDrop::RunOn }
+}
+
+fn returns_of(returns: i64) -> PyResult<Returns> {
+    Ok(match returns {
+        DYNAMIC => Returns::Dynamic,
+        STREAMING => Returns::Streaming,
+        count => Returns::Static(u32::try_from(count)?),
+    })
+}
+
+fn amounts(resources: Vec<(String, u64)>) -> Box<[(Arc<str>, u64)]> {
+    resources.into_iter().map(|(name, amount)| (name.into(), amount)).collect()
 }
 
 /// The task behind something that can be cancelled.
@@ -158,39 +212,84 @@ impl Client {
     ) -> PyResult<Template> {
         let session = &self.session;
         session.check()?;
-        let mut hasher = SipHasher13::new();
-        std::hash::Hasher::write(&mut hasher, function);
-        let hash = FunctionId(hasher.finish128().as_u128());
-        session.transport.export(session, hash, Bytes::from(function));
-        let retry = if let Ok(classes) = retry_exceptions.extract::<Vec<u8>>() {
-            RetryOn::Classes(Bytes::from(&classes[..]))
-        } else if retry_exceptions.is_truthy()? {
-            RetryOn::Everything
-        } else {
-            RetryOn::Nothing
-        };
-        let mut body = Vec::new();
-        wire::encode(&TemplateBody { retry, is_strict }, &mut body);
-        let returns = match returns {
-            DYNAMIC => Returns::Dynamic,
-            STREAMING => Returns::Streaming,
-            count => Returns::Static(u32::try_from(count)?),
-        };
-        let id = session.next_template();
-        let name: Arc<str> = name.into();
-        let definition = Definition {
-            name: Arc::clone(&name),
-            function: hash,
-            resources: resources.into_iter().map(|(name, amount)| (name.into(), amount)).collect(),
-            returns,
+        let target = Target::Function;
+        let body = TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target };
+        Ok(self.define(Definition {
+            name: name.into(),
+            function: self.export(function),
+            lane: 0,
+            resources: amounts(resources),
+            returns: returns_of(returns)?,
             max_retries,
             window,
             window_bytes,
-            on_drop: if closes_on_drop { OnDrop::Close } else { OnDrop::RunOn },
-            body: Bytes::from(&body[..]),
+            on_drop: on_drop(closes_on_drop),
+            body: body.encode(),
+        }))
+    }
+
+    #[pyo3(signature = (name, cls, resources, serves, lanes, /))]
+    fn constructor(
+        &self,
+        name: &str,
+        cls: &[u8],
+        resources: Vec<(String, u64)>,
+        serves: &str,
+        lanes: Vec<u32>,
+    ) -> PyResult<Template> {
+        self.session.check()?;
+        let serves = match serves {
+            "threads" => Serves::Threads,
+            "loop" => Serves::Loop,
+            _ => Serves::InTurn,
         };
-        session.send(Request::Define(id, Arc::new(definition)));
-        Ok(Template { session: Arc::clone(session), id, name, returns })
+        let target = Target::Class(serves, lanes.into());
+        Ok(self.define(Definition {
+            name: name.into(),
+            function: self.export(cls),
+            lane: 0,
+            resources: amounts(resources),
+            returns: Returns::Static(0),
+            max_retries: 0,
+            window: None,
+            window_bytes: None,
+            on_drop: OnDrop::RunOn,
+            body: TemplateBody { retry: RetryOn::Nothing, is_strict: false, target }.encode(),
+        }))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call defines a whole template")]
+    #[pyo3(signature = (
+        name, method, returns, max_retries, retry_exceptions, window, window_bytes, closes_on_drop, is_strict,
+        lane, /
+    ))]
+    fn method(
+        &self,
+        name: &str,
+        method: &str,
+        returns: i64,
+        max_retries: i32,
+        retry_exceptions: &Bound<'_, PyAny>,
+        window: Option<u32>,
+        window_bytes: Option<u64>,
+        closes_on_drop: bool,
+        is_strict: bool,
+        lane: u32,
+    ) -> PyResult<Template> {
+        self.session.check()?;
+        let target = Target::Method(method.into());
+        Ok(self.define(Definition {
+            name: name.into(),
+            function: FunctionId(0),
+            lane,
+            resources: Box::default(),
+            returns: returns_of(returns)?,
+            max_retries,
+            window,
+            window_bytes,
+            on_drop: on_drop(closes_on_drop),
+            body: TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target }.encode(),
+        }))
     }
 
     #[pyo3(signature = (value, /))]
@@ -333,7 +432,11 @@ impl Client {
     #[pyo3(signature = (target, force, recursive, /))]
     fn cancel(&self, target: &Bound<'_, PyAny>, force: bool, recursive: bool) -> PyResult<()> {
         self.session.check()?;
-        self.session.send(Request::Cancel(task_of(target)?, Cancel { force, recursive }));
+        let task = task_of(target)?;
+        if force && task.is_call() {
+            return Err(PyValueError::new_err("force=True is not supported for actor tasks."));
+        }
+        self.session.send(Request::Cancel(task, Cancel { force, recursive }));
         Ok(())
     }
 
@@ -367,8 +470,9 @@ impl Client {
 
     fn current_task(&self) -> Option<(String, String, u32)> {
         match &self.role {
-            Role::Worker(worker) => worker.current().map(|(task, name, attempt)| {
-                (hex(&task_bytes(self.session.nonce, task)), name.to_string(), attempt)
+            Role::Worker(worker) => worker.current.get().map(|running| {
+                let id = hex(&task_bytes(self.session.nonce, running.task));
+                (id, running.name.to_string(), running.attempt)
             }),
             Role::Driver(_) | Role::Any => None,
         }
@@ -388,6 +492,17 @@ impl Client {
         };
         let resources = prepared.iter().flat_map(|prepared| &prepared.resources);
         resources.map(|(name, amount)| (name.to_string(), *amount)).collect()
+    }
+
+    fn own_actor_id(&self) -> Option<String> {
+        self.own_actor().map(|actor| hex(&actor_bytes(self.session.nonce, actor)))
+    }
+
+    fn was_restarted(&self) -> bool {
+        match &self.role {
+            Role::Worker(worker) => worker.was_restarted(),
+            Role::Driver(_) | Role::Any => false,
+        }
     }
 
     fn is_canceled(&self) -> bool {
@@ -413,11 +528,11 @@ impl Client {
         PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
     }
 
-    fn run(&self, py: Python<'_>) -> PyResult<()> {
-        match &self.role {
-            Role::Worker(worker) => worker.run(&self.session, py),
-            Role::Driver(_) | Role::Any => Ok(()),
-        }
+    fn run(&self, py: Python<'_>) -> PyResult<Option<Serving>> {
+        let Role::Worker(worker) = &self.role else { return Ok(None) };
+        let (worker, session) = (Arc::clone(worker), Arc::clone(&self.session));
+        let lanes = worker.run(&session, py)?;
+        Ok(lanes.map(|lanes| Serving { worker, session, lanes }))
     }
 
     fn close(&self, py: Python<'_>) {

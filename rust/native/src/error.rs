@@ -6,10 +6,14 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use skate_core::value::Failure;
+use skate_core::event::Leave;
+use skate_core::value::{ActorEnd, Cause, Failure};
 use skate_shm::segment::SegmentError;
 
+use crate::actor_ref::actor_bytes;
 use crate::modules;
+use crate::object_ref::hex;
+use crate::session::Session;
 
 /// What can go wrong here.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,21 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 fields.set_item("published", published)?;
                 "ReplayInconsistent"
             }
+            Failure::ActorDied { task_name, actor } => {
+                fields.set_item("task_name", &**task_name)?;
+                describe_end(actor, &fields)?;
+                "ActorDied"
+            }
+            Failure::ActorUnavailable { task_name, actor } => {
+                fields.set_item("task_name", &**task_name)?;
+                describe_end(actor, &fields)?;
+                "ActorUnavailable"
+            }
+            Failure::NoSuchActor(name) => {
+                fields.set_item("name", &*name.name)?;
+                fields.set_item("namespace", &*name.namespace)?;
+                "NoSuchActor"
+            }
             Failure::Unknown => "Unknown",
         };
         let from_failure = modules::exceptions(py)?.getattr(intern!(py, "from_failure"))?;
@@ -126,8 +145,32 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
     make().map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The exception to raise for an unpacked `RayTaskError`: of the cause's class, too.
+/// What is known of an actor's end.
+fn describe_end(end: &ActorEnd, fields: &Bound<'_, PyDict>) -> PyResult<()> {
+    let nonce = Session::current().map_or(0, |session| session.nonce);
+    fields.set_item("actor_id", hex(&actor_bytes(nonce, end.actor)))?;
+    fields.set_item("class_name", &*end.class_name)?;
+    fields.set_item("name", end.name.as_ref().map_or("", |name| &name.name))?;
+    fields.set_item("namespace", end.name.as_ref().map_or("", |name| &name.namespace))?;
+    let (cause, death) = match &end.cause {
+        Cause::Crashed(death) => ("Crashed", Some(death)),
+        Cause::NotStarted(death) => ("NotStarted", Some(death)),
+        Cause::Killed => ("Killed", None),
+        Cause::Left(Leave::ExitActor) => ("ExitActor", None),
+        Cause::Left(Leave::Terminate) => ("Terminate", None),
+        Cause::Left(Leave::ExitCodeZero) => ("ExitCodeZero", None),
+        Cause::OutOfScope => ("OutOfScope", None),
+    };
+    fields.set_item("cause", cause)?;
+    fields.set_item("pid", death.map_or(0, |death| death.pid))?;
+    fields.set_item("death", death.map_or_else(String::new, ToString::to_string))
+}
+
+/// The exception to raise for an unpacked error: a `RayTaskError` is of the cause's class, too.
 pub(crate) fn raised(error: Bound<'_, PyAny>) -> PyErr {
+    if !error.hasattr(intern!(error.py(), "as_instanceof_cause")).unwrap_or(false) {
+        return PyErr::from_value(error);
+    }
     error
         .call_method0(intern!(error.py(), "as_instanceof_cause"))
         .map_or_else(|error| error, PyErr::from_value)

@@ -20,49 +20,72 @@ use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 use skate_core::action::Run;
-use skate_core::event::{End, Held, Outcome, Request, Returns, Template};
+use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Template};
+use skate_core::id::ActorId;
 use skate_core::value::{Bytes, NONE, Payload, Value};
 
+use crate::actor_ref::actor_bytes;
 use crate::modules;
+use crate::object_ref::hex;
 use crate::pack::{self, Packed};
 use crate::session::{Owed, Session};
 use crate::unpack;
 use crate::view::Pinned;
-use crate::wire::{self, RetryOn, TemplateBody};
+use crate::wire::{self, RetryOn, Target, TemplateBody};
 use crate::worker::{Credit, Worker};
 
 /// A template as its worker uses it.
 pub(crate) struct Prepared {
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) function: Py<PyAny>,
     /// By name, in units of 1/10000.
     pub(crate) resources: Box<[(Arc<str>, u64)]>,
     returns: Returns,
-    limits: Limits,
-    retry: RetryOn,
+    pub(crate) limits: Limits,
+    pub(crate) retry: RetryOn,
+    /// Whether it is part of an actor.
+    is_of_actor: bool,
 }
 
 /// What a generator may not exceed.
 #[derive(Clone, Copy, Default)]
-struct Limits {
+pub(crate) struct Limits {
     /// Number of static returns.
-    items: Option<u64>,
+    pub(crate) items: Option<u64>,
     /// The last static return waits for the end, and gets the error of one item too many.
-    is_strict: bool,
+    pub(crate) is_strict: bool,
     /// Unread items.
-    window: Option<u32>,
+    pub(crate) window: Option<u32>,
     /// Bytes of unread items.
-    window_bytes: Option<u64>,
+    pub(crate) window_bytes: Option<u64>,
 }
 
 impl Prepared {
-    /// Unpickles the function.
-    pub(crate) fn load(py: Python<'_>, template: &Template, function: &Bytes) -> PyResult<Self> {
-        let load = modules::worker(py)?.getattr(intern!(py, "load_function"))?;
+    /// Unpickles the function, or finds the method.
+    pub(crate) fn load(
+        py: Python<'_>,
+        template: &Template,
+        function: Option<&Bytes>,
+    ) -> PyResult<Self> {
         let body: Option<TemplateBody> = wire::decode(&template.body);
+        let target = body.as_ref().map_or(Target::Function, |body| body.target.clone());
+        let bytes = || {
+            PyBytes::new(py, function.expect("the node sends a function before its first template"))
+        };
+        let function = match &target {
+            Target::Function => {
+                modules::worker(py)?.call_method1(intern!(py, "load_function"), (bytes(),))?
+            }
+            Target::Class(..) => {
+                modules::actor_worker(py)?.call_method1(intern!(py, "constructor"), (bytes(),))?
+            }
+            Target::Method(name) => {
+                modules::actor_worker(py)?.call_method1(intern!(py, "method"), (&**name,))?
+            }
+        };
         Ok(Self {
             name: Arc::clone(&template.name),
-            function: load.call1((PyBytes::new(py, function),))?.unbind(),
+            function: function.unbind(),
             resources: template.resources.clone(),
             returns: template.returns,
             limits: Limits {
@@ -75,16 +98,19 @@ impl Prepared {
                 window_bytes: template.window_bytes,
             },
             retry: body.map_or(RetryOn::Nothing, |body| body.retry),
+            is_of_actor: !matches!(target, Target::Function),
         })
     }
 }
 
 /// Why an attempt ended early.
-enum Stop {
+pub(crate) enum Stop {
     /// An exception of user code, or one that stands for a mistake of it.
     Raised(PyErr),
     /// All returns were made before this exception: nobody's `get` can raise it.
     Unhandled(PyErr),
+    /// It was cancelled, and has ended for that.
+    Cancelled,
 }
 
 impl From<PyErr> for Stop {
@@ -94,25 +120,25 @@ impl From<PyErr> for Stop {
 }
 
 /// How an attempt ended well.
-enum Success<'a> {
+pub(crate) enum Success<'a> {
     Returned(Vec<(Value, Box<[Held]>)>, Owed<'a>),
     Exhausted(Value, Box<[Held]>, Owed<'a>),
 }
 
-struct Task<'a, 'py> {
+pub(crate) struct Task<'a, 'py> {
     worker: &'a Worker,
     session: &'a Arc<Session>,
     py: Python<'py>,
     run: &'a Run,
     name: Arc<str>,
     /// Items yielded so far, those skipped in a replay included.
-    yielded: u64,
+    pub(crate) yielded: u64,
     /// Bytes of those that were stored, by earlier attempts too.
-    stored_bytes: u64,
+    pub(crate) stored_bytes: u64,
 }
 
 /// A packed value that lies where it stays, and what to give back once it is sent.
-type Placed<'a> = (Value, Box<[Held]>, Owed<'a>);
+pub(crate) type Placed<'a> = (Value, Box<[Held]>, Owed<'a>);
 
 /// Runs one claimed task and reports how it ended. An error here ends the worker.
 pub(crate) fn execute(
@@ -123,26 +149,34 @@ pub(crate) fn execute(
 ) -> PyResult<()> {
     let started = Instant::now();
     let prepared = worker.prepared(py, run.template);
-    let name = match (&run.name, &prepared) {
-        (Some(name), _) => Arc::clone(name),
-        (None, Ok(prepared)) => Arc::clone(&prepared.name),
-        (None, Err(_)) => "function".into(),
-    };
-    worker.begin(&run, &name, prepared.as_ref().ok());
-    let stored_bytes = run.skip_bytes;
-    let mut task = Task { worker, session, py, run: &run, name, yielded: 0, stored_bytes };
+    let running = worker.running(&run, prepared.as_ref().ok());
+    let name = Arc::clone(&running.name);
+    worker.current.set(Some(Arc::new(running)));
+    let mut task = Task::new(worker, session, py, &run, name);
     let retry = prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
     let result = match prepared {
         Ok(prepared) => task.perform(&prepared),
         Err(error) => Err(Stop::Raised(error)),
     };
+    conclude(&mut task, result, &retry, started)
+}
+
+/// Reports how an attempt ended. An error here ends the worker.
+pub(crate) fn conclude<'a>(
+    task: &mut Task<'a, '_>,
+    result: Result<Success<'a>, Stop>,
+    retry: &RetryOn,
+    started: Instant,
+) -> PyResult<()> {
+    let (worker, session, py) = (task.worker, task.session, task.py);
     let mut unhandled = None;
     let (end, owed) = match result {
         Ok(Success::Returned(values, owed)) => (End::Returned(values), owed),
         Ok(Success::Exhausted(value, holds, owed)) => {
             (End::Exhausted(task.yielded, value, holds), owed)
         }
-        Err(Stop::Raised(error)) => task.end_of(error, &retry)?,
+        Err(Stop::Raised(error)) => task.end_of(error, retry)?,
+        Err(Stop::Cancelled) => (End::Cancelled, session.owed()),
         Err(Stop::Unhandled(error)) => {
             let packed = task.packed_error(error, &mut session.owed())?;
             unhandled = Some(Bytes::from(&packed.to_vec()[..]));
@@ -151,19 +185,46 @@ pub(crate) fn execute(
         }
     };
     modules::worker(py)?.call_method0(intern!(py, "before_result"))?;
-    worker.end();
+    worker.current.set(None);
+    let is_last = matches!(end, End::Left(_));
     let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    session.send(Request::Finished(run.ticket, Outcome { end, ran_ns, unhandled }));
+    session.send(Request::Finished(task.run.ticket, Outcome { end, ran_ns, unhandled }));
     drop(owed);
+    if is_last {
+        worker.leave(0);
+    }
     Ok(())
 }
 
 impl<'a, 'py> Task<'a, 'py> {
+    pub(crate) const fn new(
+        worker: &'a Worker,
+        session: &'a Arc<Session>,
+        py: Python<'py>,
+        run: &'a Run,
+        name: Arc<str>,
+    ) -> Self {
+        Self { worker, session, py, run, name, yielded: 0, stored_bytes: run.skip_bytes }
+    }
+
     fn perform(&mut self, prepared: &Prepared) -> Result<Success<'a>, Stop> {
+        let result = self.invoke(prepared)?;
+        self.settle(prepared, result)
+    }
+
+    /// Calls the function.
+    pub(crate) fn invoke(&self, prepared: &Prepared) -> PyResult<Bound<'py, PyAny>> {
         let (args, kwargs) = self.arguments()?;
         let function = prepared.function.bind(self.py);
-        let result = function.call(args, kwargs.as_ref())?;
-        drop(kwargs);
+        function.call(args, kwargs.as_ref())
+    }
+
+    /// Does with its result what the caller asked for.
+    pub(crate) fn settle(
+        &mut self,
+        prepared: &Prepared,
+        result: Bound<'py, PyAny>,
+    ) -> Result<Success<'a>, Stop> {
         let is_generator = is_generator(&result);
         match prepared.returns {
             Returns::Static(_) if is_generator => self.drive_static(result, prepared.limits),
@@ -229,7 +290,7 @@ impl<'a, 'py> Task<'a, 'py> {
         Ok(Success::Returned(values, owed))
     }
 
-    fn wrong_count(&self, got: u64, asked: u64) -> PyErr {
+    pub(crate) fn wrong_count(&self, got: u64, asked: u64) -> PyErr {
         PyValueError::new_err(format!(
             "Task returned {got} objects, but num_returns={asked}. ({} gave {got} where {asked} were \
              asked for)",
@@ -348,6 +409,11 @@ impl<'a, 'py> Task<'a, 'py> {
         if let Err(error) = generator.call_method0(intern!(self.py, "close")) {
             return Stop::Raised(error);
         }
+        self.too_many(limit, is_strict)
+    }
+
+    /// It yielded more than was asked for.
+    pub(crate) fn too_many(&self, limit: u64, is_strict: bool) -> Stop {
         let error = PyValueError::new_err(format!(
             "Task returned more than num_returns={limit} objects. ({} yielded at least {} where \
              {limit} were asked for)",
@@ -357,7 +423,7 @@ impl<'a, 'py> Task<'a, 'py> {
         if is_strict { Stop::Raised(error) } else { Stop::Unhandled(error) }
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.worker.slot(self.run.ticket).is_stream_closed(self.run.ticket.0)
     }
 
@@ -381,13 +447,8 @@ impl<'a, 'py> Task<'a, 'py> {
         item: Bound<'py, PyAny>,
         window_bytes: Option<u64>,
     ) -> PyResult<Option<Placed<'a>>> {
+        let Some((packed, mut owed)) = self.packed_item(item)? else { return Ok(None) };
         let (slot, ticket) = (self.worker.slot(self.run.ticket), self.run.ticket);
-        if self.yielded < self.run.skip || slot.is_stream_dropped(ticket.0) {
-            return Ok(None);
-        }
-        let mut owed = self.session.owed();
-        let packed = self.packed(&item, &format!("item {}", self.yielded), &mut owed)?;
-        drop(item);
         let need = packed.len() as u64;
         if let Some(limit) = window_bytes {
             let until = Credit::Bytes { stored: self.stored_bytes, need, limit };
@@ -396,12 +457,37 @@ impl<'a, 'py> Task<'a, 'py> {
                 return Ok(None);
             }
         }
-        let payload = self.session.place(self.py, &packed, &mut owed)?;
-        self.stored_bytes += need;
-        Ok(Some((Value::Data(payload), packed.holds.into(), owed)))
+        let (payload, holds) = self.place_packed(packed, &mut owed)?;
+        Ok(Some((payload, holds, owed)))
     }
 
-    fn send_item(&self, index: u64, (value, holds, owed): Placed<'a>) {
+    /// The next item as bytes, and lets go of it. None if nobody needs it.
+    pub(crate) fn packed_item(
+        &self,
+        item: Bound<'py, PyAny>,
+    ) -> PyResult<Option<(Packed, Owed<'a>)>> {
+        let slot = self.worker.slot(self.run.ticket);
+        if self.yielded < self.run.skip || slot.is_stream_dropped(self.run.ticket.0) {
+            return Ok(None);
+        }
+        let mut owed = self.session.owed();
+        let packed = self.packed(&item, &format!("item {}", self.yielded), &mut owed)?;
+        drop(item);
+        Ok(Some((packed, owed)))
+    }
+
+    /// Puts the bytes of an item where they stay.
+    pub(crate) fn place_packed(
+        &mut self,
+        packed: Packed,
+        owed: &mut Owed<'a>,
+    ) -> PyResult<(Value, Box<[Held]>)> {
+        let payload = self.session.place(self.py, &packed, owed)?;
+        self.stored_bytes += packed.len() as u64;
+        Ok((Value::Data(payload), packed.holds.into()))
+    }
+
+    pub(crate) fn send_item(&self, index: u64, (value, holds, owed): Placed<'a>) {
         self.session.send(Request::Yielded(self.run.ticket, index, value, holds));
         drop(owed);
     }
@@ -412,6 +498,9 @@ impl<'a, 'py> Task<'a, 'py> {
         let mut owed = self.session.owed();
         if error.is_instance_of::<PyKeyboardInterrupt>(py) && self.worker.is_cancelled() {
             return Ok((End::Cancelled, owed));
+        }
+        if let Some(leave) = self.leaves(&error)? {
+            return Ok((End::Left(leave), owed));
         }
         if error.is_instance_of::<PySystemExit>(py) {
             return Err(error);
@@ -445,11 +534,42 @@ impl<'a, 'py> Task<'a, 'py> {
         Ok((End::Raised { error, holds, retry, yielded }, owed))
     }
 
+    /// Whether the exception is the way in which an actor's code ends the actor.
+    fn leaves(&self, error: &PyErr) -> PyResult<Option<Leave>> {
+        if !self.is_of_actor() {
+            return Ok(None);
+        }
+        let way = modules::actor_worker(self.py)?
+            .call_method1(intern!(self.py, "way_out"), (error.value(self.py),))?;
+        Ok(match way.extract::<Option<u8>>()? {
+            None => None,
+            Some(0) => Some(Leave::ExitActor),
+            Some(1) => Some(Leave::Terminate),
+            Some(_) => Some(Leave::ExitCodeZero),
+        })
+    }
+
+    fn is_of_actor(&self) -> bool {
+        let running = self.worker.current.get();
+        running.is_some_and(|running| {
+            running.prepared.as_ref().is_some_and(|prepared| prepared.is_of_actor)
+        })
+    }
+
     fn packed_error(&self, error: PyErr, owed: &mut Owed<'_>) -> PyResult<Packed> {
         let py = self.py;
+        let is_constructor = self.worker.actor() == Some(ActorId(self.run.task));
+        let name =
+            if is_constructor { format!("{}.__init__", self.name) } else { self.name.to_string() };
         // `into_value`, because only it hands over the traceback, too.
         let error = modules::worker(py)?
-            .call_method1(intern!(py, "task_error"), (error.into_value(py), &*self.name))?;
+            .call_method1(intern!(py, "task_error"), (error.into_value(py), name))?;
+        let error = if is_constructor {
+            let actor = hex(&actor_bytes(self.session.nonce, ActorId(self.run.task)));
+            modules::actor_worker(py)?.call_method1(intern!(py, "init_error"), (error, actor))?
+        } else {
+            error
+        };
         let packed = pack::pickle(&error)?;
         owed.keep(&packed.holds);
         Ok(packed)

@@ -253,6 +253,12 @@ impl Host {
                     let _ = link.process.as_ref().map(|process| process.signal(Signal::INT));
                 }
             }
+            Action::Notify(worker, ticket) => {
+                state.tell(worker, |link, scratch| {
+                    link.cancel(ticket);
+                    link.send(&ToWorker::Cancelled(ticket), scratch);
+                });
+            }
             Action::Kill(worker, _reason) => {
                 if let Some(link) = state.links.get_mut(&worker) {
                     link.doom = Doom::Kill;

@@ -7,21 +7,26 @@
 //!   waiting     pump, answer, background, mailbox         whoever waits, drives
 //!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
 //!   executing   worker ─▶ execute                         a task, in its worker
+//!   actors      actor_ref ┊ serving, lanes, call           a handle ┊ what an actor's process does
 //! ```
 #![deny(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 #![allow(clippy::unused_self, reason = "methods of Python classes have a self")]
 #![allow(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
 
+mod actor_ref;
 mod answer;
 mod background;
 mod buffer;
+mod call;
 mod client;
+mod current;
 mod error;
 mod execute;
 mod fresh;
 mod handles;
 mod host;
+mod lanes;
 mod lease;
 mod link;
 mod mailbox;
@@ -33,6 +38,7 @@ mod pack;
 mod problem;
 mod pump;
 mod sentinel;
+mod serving;
 mod session;
 mod start;
 mod statistics;
@@ -85,11 +91,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<template::Template>()?;
     module.add_class::<object_ref::ObjectRef>()?;
+    module.add_class::<actor_ref::ActorRef>()?;
+    module.add_class::<serving::Serving>()?;
+    module.add_class::<call::Call>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<mailbox::Mailbox>()?;
     module.add_class::<view::View>()?;
     module.add_class::<fresh::Fresh>()?;
     module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
+    module.add_function(wrap_pyfunction!(actor_ref::rebuild_actor, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_dynamic, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_streaming, module)?)?;
     module.add_function(wrap_pyfunction!(start::start, module)?)?;

@@ -35,8 +35,8 @@ pub(crate) struct Link {
     backlog: VecDeque<Vec<u8>>,
     functions: FxHashSet<FunctionId>,
     templates: FxHashSet<TemplateId>,
-    /// The latest dispatches: all whose slots can still be theirs.
-    tickets: VecDeque<Ticket>,
+    /// The latest dispatch in each slot that was used.
+    tickets: Vec<Ticket>,
     /// None until the zygote has forked it.
     pub(crate) process: Option<Process>,
     pub(crate) doom: Doom,
@@ -56,7 +56,7 @@ impl Link {
             backlog: VecDeque::new(),
             functions: HashSet::default(),
             templates: HashSet::default(),
-            tickets: VecDeque::new(),
+            tickets: Vec::new(),
             process: None,
             doom: Doom::None,
             is_rung: true,
@@ -91,10 +91,12 @@ impl Link {
     /// Offers the slot, then sends the task. The caller has sent what it needs.
     pub(crate) fn run(&mut self, run: Run, scratch: &mut Vec<u8>) {
         self.control.slot(run.ticket.0 as usize).offer(run.ticket.0);
-        self.tickets.push_back(run.ticket);
-        if self.tickets.len() > SLOTS {
-            self.tickets.pop_front();
+        let slot = run.ticket.0 as usize % SLOTS;
+        if slot >= self.tickets.len() {
+            // Slots are used from the first one on, so this is the next one.
+            self.tickets.resize(slot + 1, run.ticket);
         }
+        self.tickets[slot] = run.ticket;
         self.send(&ToWorker::Run(Box::new(run)), scratch);
     }
 

@@ -8,6 +8,7 @@ use pyo3::types::{PyModule, PyType};
 static SERIALIZATION: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static WORKER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+static ACTOR: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static ASYNC: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static GENERATORS: PyOnceLock<(Py<PyType>, Py<PyType>)> = PyOnceLock::new();
@@ -30,6 +31,11 @@ pub(crate) fn exceptions(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
 
 pub(crate) fn worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     import(py, &WORKER, "skate._worker")
+}
+
+/// What a process needs to be an actor's.
+pub(crate) fn actor_worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    import(py, &ACTOR, "skate._actor_worker")
 }
 
 pub(crate) fn asynchronous(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {

@@ -206,6 +206,10 @@ impl Session {
         TaskId::new(self.client, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
+    pub(crate) fn next_call(&self) -> TaskId {
+        TaskId::new_call(self.client, self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
     pub(crate) fn next_request(&self) -> RequestId {
         RequestId(self.counter.fetch_add(1, Ordering::Relaxed))
     }
@@ -221,13 +225,13 @@ impl Session {
         }
     }
 
-    /// One handle less. Streams at once, since much may hang on them; the rest within a few ms.
+    /// One handle less. Streams and actors at once, since much may hang on them; the rest within a few ms.
     pub(crate) fn release(&self, held: Held) {
         if self.is_silent() {
             return;
         }
         self.handles.release(held);
-        if matches!(held, Held::Stream(_) | Held::Cursor(..) | Held::Pin(_)) {
+        if !matches!(held, Held::Object(_) | Held::Lease(_)) {
             self.transport.try_flush(self);
         }
         if self.handles.is_dirty() {
@@ -366,12 +370,17 @@ impl Session {
                     self.release(Held::Pin(object));
                 }
             }
+            Reply::Actor { actor, is_new, .. } => {
+                self.release(if is_new { Held::Actor(actor) } else { Held::WeakActor(actor) });
+            }
             Reply::Ready(_)
             | Reply::Forgotten
             | Reply::Progress { .. }
             | Reply::End
             | Reply::Returned
             | Reply::Resources(_)
+            | Reply::Names(_)
+            | Reply::Count(_)
             | Reply::Failed(_) => {}
         }
     }

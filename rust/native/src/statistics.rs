@@ -4,7 +4,7 @@ use skate_core::node::Statistics;
 use skate_shm::segment::{Pages, Segment};
 
 /// Name and value of each; a field without a name here does not compile.
-pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 19] {
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 21] {
     let Statistics {
         tasks,
         tasks_waiting,
@@ -13,6 +13,8 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 19] 
         objects,
         objects_pending,
         streams,
+        actors,
+        actors_living,
         requests,
         requests_for_room,
         driver_handles,
@@ -34,6 +36,8 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 19] 
         ("objects", objects),
         ("objects_pending", objects_pending),
         ("streams", streams),
+        ("actors", actors),
+        ("actors_living", actors_living),
         ("requests", requests),
         ("requests_for_room", requests_for_room),
         ("driver_handles", driver_handles),

@@ -11,11 +11,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use skate_core::event::{Args, Held, Request, Returns, Submit};
-use skate_core::id::TemplateId;
+use skate_core::id::{ActorId, ObjectId, TaskId, TemplateId};
 use skate_core::value::{Payload, Value};
 
 use crate::pack;
-use crate::session::Session;
+use crate::session::{Owed, Session};
 use crate::stream;
 
 /// A function with its options, registered with the node once.
@@ -27,52 +27,25 @@ pub(crate) struct Template {
     pub(crate) returns: Returns,
 }
 
-#[pymethods]
 impl Template {
-    #[pyo3(signature = (args, kwargs, name=None, /))]
-    fn submit(
+    /// Calls it: a function, or a method of that actor.
+    pub(crate) fn submit_to(
         &self,
         py: Python<'_>,
+        actor: Option<ActorId>,
         args: &Bound<'_, PyTuple>,
         kwargs: &Bound<'_, PyDict>,
         name: Option<&str>,
     ) -> PyResult<Py<PyAny>> {
         let session = &self.session;
         session.check()?;
-        let function = name.unwrap_or(&self.name);
-        let call = pack::args(args, kwargs, |error, argument| {
-            if !error.is_instance_of::<PyTypeError>(py) {
-                return error;
-            }
-            let text = format!(
-                "Could not serialize the argument {argument} of {function}: {}",
-                error.value(py)
-            );
-            let explained = PyTypeError::new_err(text);
-            explained.set_cause(py, Some(error));
-            explained
-        })?;
-        let task = session.next_task();
-        let mut owed = session.owed();
-        let payload = session.place(py, &call.packed, &mut owed)?;
-        let holds = call.packed.holds.into_boxed_slice();
-        let (args, holds, stored) = match payload {
-            Payload::Inline(bytes) => (Args::Inline(bytes), holds, None),
-            Payload::Block(_) => {
-                let stored = session.next_task().item(0);
-                session.send(Request::Put(stored, Value::Data(payload), holds));
-                (Args::Stored(stored), Box::default(), Some(stored))
-            }
-        };
-        session.send(Request::Submit(Submit {
-            task,
-            template: self.id,
-            parent: session.current_task(),
-            name: name.map(Arc::from),
-            args,
-            waits: call.waits.into(),
-            holds,
-        }));
+        let task = if actor.is_some() { session.next_call() } else { session.next_task() };
+        let called = name.unwrap_or(&self.name);
+        let (mut submit, owed, stored) =
+            pack_call(py, session, task, self.id, called, args, kwargs)?;
+        submit.actor = actor;
+        submit.name = name.map(Arc::from);
+        session.send(Request::Submit(submit));
         if let Some(stored) = stored {
             // From here on the task keeps it.
             session.release(Held::Object(stored));
@@ -88,5 +61,64 @@ impl Template {
             Returns::Dynamic => session.own(py, task.whole())?.into_any(),
             Returns::Streaming => stream::streaming(py, session, task)?.unbind(),
         })
+    }
+}
+
+/// A submission of a task with packed arguments; what to give back when it has been sent; and the
+/// object of the arguments, if they went to the store: this client has a handle on it.
+pub(crate) fn pack_call<'a>(
+    py: Python<'_>,
+    session: &'a Arc<Session>,
+    task: TaskId,
+    template: TemplateId,
+    name: &str,
+    args: &Bound<'_, PyTuple>,
+    kwargs: &Bound<'_, PyDict>,
+) -> PyResult<(Submit, Owed<'a>, Option<ObjectId>)> {
+    let call = pack::args(args, kwargs, |error, argument| {
+        if !error.is_instance_of::<PyTypeError>(py) {
+            return error;
+        }
+        let text =
+            format!("Could not serialize the argument {argument} of {name}: {}", error.value(py));
+        let explained = PyTypeError::new_err(text);
+        explained.set_cause(py, Some(error));
+        explained
+    })?;
+    let mut owed = session.owed();
+    let payload = session.place(py, &call.packed, &mut owed)?;
+    let holds = call.packed.holds.into_boxed_slice();
+    let (args, holds, stored) = match payload {
+        Payload::Inline(bytes) => (Args::Inline(bytes), holds, None),
+        Payload::Block(_) => {
+            let stored = session.next_task().item(0);
+            session.send(Request::Put(stored, Value::Data(payload), holds));
+            (Args::Stored(stored), Box::default(), Some(stored))
+        }
+    };
+    let submit = Submit {
+        task,
+        template,
+        actor: None,
+        parent: session.current_task(),
+        name: None,
+        args,
+        waits: call.waits.into(),
+        holds,
+    };
+    Ok((submit, owed, stored))
+}
+
+#[pymethods]
+impl Template {
+    #[pyo3(signature = (args, kwargs, name=None, /))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+        name: Option<&str>,
+    ) -> PyResult<Py<PyAny>> {
+        self.submit_to(py, None, args, kwargs, name)
     }
 }

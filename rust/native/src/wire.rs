@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template};
-use skate_core::id::{FunctionId, RequestId, TemplateId};
+use skate_core::id::{FunctionId, RequestId, TemplateId, Ticket};
 use skate_core::value::Bytes;
 
 /// From the node to a worker.
@@ -20,6 +20,8 @@ pub(crate) enum ToWorker {
     Define(TemplateId, Arc<Template>),
     /// Execute this, if its slot can be claimed.
     Run(Box<Run>),
+    /// That call of an actor, which runs, was cancelled; its slot says so, too.
+    Cancelled(Ticket),
     /// An answer.
     Reply(RequestId, Reply),
     /// Leave when idle.
@@ -42,6 +44,40 @@ pub(crate) struct TemplateBody {
     pub(crate) retry: RetryOn,
     /// A wrong number of yields is the error of the last static return.
     pub(crate) is_strict: bool,
+    /// What is called.
+    pub(crate) target: Target,
+}
+
+impl TemplateBody {
+    /// As it travels.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut body = Vec::new();
+        encode(self, &mut body);
+        Bytes::from(&body[..])
+    }
+}
+
+/// What a template calls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Target {
+    /// An exported function.
+    Function,
+    /// An exported class: makes the actor of this process, which serves its calls so, with so many
+    /// at once in each concurrency group.
+    Class(Serves, Box<[u32]>),
+    /// A method of the actor of this process.
+    Method(Box<str>),
+}
+
+/// How an actor's calls are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Serves {
+    /// One at a time, by the main thread.
+    InTurn,
+    /// By threads.
+    Threads,
+    /// By an event loop on the main thread.
+    Loop,
 }
 
 /// Which exceptions `retry_exceptions` covers.

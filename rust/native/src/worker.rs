@@ -11,8 +11,8 @@
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template, Waitable};
-use skate_core::id::{FunctionId, ObjectId, TaskId, TemplateId, Ticket};
+use skate_core::id::{ActorId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Bytes, Value};
 use skate_shm::claim::Slot;
 use skate_shm::control::Control;
@@ -30,13 +30,15 @@ use skate_shm::ring::{Push, RingReader, RingWriter};
 
 use crate::answer::{Answers, Seat};
 use crate::background;
+use crate::current::{Current, Running};
 use crate::error::{Error, Result};
 use crate::execute::{self, Prepared};
 use crate::handles::Handles;
+use crate::lanes::{Lanes, Turn};
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
-use crate::wire::{self, ToNode, ToWorker};
+use crate::wire::{self, Serves, Target, TemplateBody, ToNode, ToWorker};
 
 /// How long to leave the node alone when the ring to it is full.
 const FULL_RING_NAP: Duration = Duration::from_micros(50);
@@ -49,19 +51,6 @@ struct Outbox {
 struct Inbox {
     reader: RingReader,
     scratch: Vec<u8>,
-}
-
-/// The task that the main thread runs.
-#[derive(Clone)]
-struct Current {
-    ticket: Ticket,
-    task: TaskId,
-    name: Arc<str>,
-    attempt: u32,
-    /// None if its function could not be unpickled.
-    prepared: Option<Arc<Prepared>>,
-    /// Items that it took from streams that were passed on to it.
-    consumed: Vec<(TaskId, u64)>,
 }
 
 /// What a producer waits for.
@@ -90,8 +79,13 @@ pub(crate) struct Worker {
     /// Where the main thread waits for a run.
     seat: Arc<Seat>,
     leaving: AtomicBool,
-    current: Mutex<Option<Current>>,
-    pause: Mutex<Option<Pause>>,
+    exit_code: AtomicU8,
+    pub(crate) current: Current,
+    pauses: Mutex<Vec<Pause>>,
+    /// The actor whose process this is, and whether it was started before.
+    actor: OnceLock<(ActorId, bool)>,
+    /// Its calls, if it runs several at once.
+    lanes: OnceLock<Arc<Lanes>>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
     functions: Mutex<FxHashMap<FunctionId, Bytes>>,
     prepared: Mutex<FxHashMap<TemplateId, Arc<Prepared>>>,
@@ -125,8 +119,11 @@ impl Worker {
             runs: Mutex::default(),
             seat: Arc::default(),
             leaving: AtomicBool::new(false),
-            current: Mutex::default(),
-            pause: Mutex::default(),
+            exit_code: AtomicU8::new(0),
+            current: Current::new(),
+            pauses: Mutex::default(),
+            actor: OnceLock::new(),
+            lanes: OnceLock::new(),
             definitions: Mutex::default(),
             functions: Mutex::default(),
             prepared: Mutex::default(),
@@ -139,12 +136,132 @@ impl Worker {
         }))
     }
 
-    /// Executes tasks until the node says leave.
-    pub(crate) fn run(self: &Arc<Self>, session: &Arc<Session>, py: Python<'_>) -> PyResult<()> {
+    /// Executes tasks until the node says leave, or the process becomes that of an actor which runs
+    /// several calls at once: these lanes.
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        py: Python<'_>,
+    ) -> PyResult<Option<Arc<Lanes>>> {
         while let Some(run) = self.next_run(session, py)? {
-            execute::execute(self, session, py, *run)?;
+            let (serves, limits) = self.enter_actor(&run);
+            if serves == Serves::InTurn {
+                execute::execute(self, session, py, *run)?;
+                continue;
+            }
+            let lanes = Arc::new(Lanes::new(serves, &limits)?);
+            if serves == Serves::Threads {
+                execute::execute(self, session, py, *run)?;
+            } else {
+                // The constructor runs on the loop, too. It was claimed here.
+                lanes.push(0, run);
+            }
+            let lanes = self.lanes.get_or_init(|| lanes);
+            for run in std::mem::take(&mut *self.runs.lock()) {
+                lanes.push(self.lane_of(run.template), run);
+            }
+            return Ok(Some(Arc::clone(lanes)));
+        }
+        Ok(None)
+    }
+
+    /// If the run is an actor's constructor, this is its process from now on: how it serves.
+    fn enter_actor(&self, run: &Run) -> (Serves, Box<[u32]>) {
+        if self.actor.get().is_none()
+            && let Some(definition) = self.definitions.lock().get(&run.template)
+            && let Some(body) = wire::decode::<TemplateBody>(&definition.body)
+            && let Target::Class(serves, limits) = body.target
+        {
+            let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
+            return (serves, limits);
+        }
+        (Serves::InTurn, Box::default())
+    }
+
+    /// The actor whose process this is.
+    pub(crate) fn actor(&self) -> Option<ActorId> {
+        self.actor.get().map(|(actor, _)| *actor)
+    }
+
+    /// Whether that actor had a process before this one.
+    pub(crate) fn was_restarted(&self) -> bool {
+        self.actor.get().is_some_and(|(_, was_restarted)| *was_restarted)
+    }
+
+    fn lane_of(&self, template: TemplateId) -> usize {
+        self.definitions.lock().get(&template).map_or(0, |definition| definition.lane as usize)
+    }
+
+    /// Executes calls of a lane, in a thread of its own, until the process leaves. `spawn` is called
+    /// to start another thread for the lane.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        py: Python<'_>,
+        lanes: &Lanes,
+        lane: usize,
+        spawn: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let seat = Arc::<Seat>::default();
+        while !self.is_leaving() {
+            match lanes.turn(lane, &seat) {
+                Turn::Run(run, alone) => {
+                    if alone && spawn.call0().is_err() {
+                        lanes.lost_thread(lane);
+                    }
+                    if self.slot(run.ticket).claim(run.ticket.0) {
+                        execute::execute(self, session, py, *run)?;
+                    }
+                }
+                Turn::Wait => {
+                    self.poll();
+                    self.try_flush(session);
+                    // However it ends, the lane is looked at again.
+                    let _ = py.detach(|| session.pump.wait(&**self, &seat, None));
+                }
+            }
         }
         Ok(())
+    }
+
+    /// A generator on the loop is about to see whether it must wait.
+    pub(crate) fn note_paused(&self) {
+        if let Some(lanes) = self.lanes.get() {
+            lanes.note_paused();
+        }
+    }
+
+    /// A call on the loop has ended.
+    pub(crate) fn loop_call_ended(&self, lane: usize) {
+        if let Some(lanes) = self.lanes.get() {
+            lanes.ended(lane);
+        }
+    }
+
+    /// The process is to end with that code.
+    pub(crate) fn leave(&self, exit_code: u8) {
+        self.exit_code.store(exit_code, Ordering::Release);
+        self.runs.lock().clear();
+        self.leaving.store(true, Ordering::Release);
+        self.seat.nudge();
+        if let Some(lanes) = self.lanes.get() {
+            lanes.wake_all();
+        }
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until the process is to end: with which code.
+    pub(crate) fn wait_until_leaving(&self) -> u8 {
+        while !self.is_leaving() {
+            self.seat.reset();
+            if !self.is_leaving() {
+                self.seat.sleep(Duration::MAX);
+            }
+        }
+        self.exit_code.load(Ordering::Acquire)
     }
 
     fn next_run(&self, session: &Session, py: Python<'_>) -> PyResult<Option<Box<Run>>> {
@@ -176,38 +293,32 @@ impl Worker {
         self.control.slot(ticket.0 as usize)
     }
 
-    /// The main thread runs this task from now on.
-    pub(crate) fn begin(&self, run: &Run, name: &Arc<str>, prepared: Option<&Arc<Prepared>>) {
-        *self.current.lock() = Some(Current {
+    /// What is known of a run by the code that it runs.
+    pub(crate) fn running(&self, run: &Run, prepared: Option<&Arc<Prepared>>) -> Running {
+        let name = match (&run.name, prepared) {
+            (Some(name), _) => Arc::clone(name),
+            (None, Some(prepared)) => Arc::clone(&prepared.name),
+            (None, None) => "function".into(),
+        };
+        Running {
             ticket: run.ticket,
             task: run.task,
-            name: Arc::clone(name),
+            name,
             attempt: run.attempt,
             prepared: prepared.cloned(),
-            consumed: Vec::new(),
-        });
+            consumed: Mutex::default(),
+        }
     }
 
-    /// The main thread runs no task any more.
-    pub(crate) fn end(&self) {
-        *self.current.lock() = None;
-    }
-
-    /// The task that the main thread runs: id, name and attempt.
-    pub(crate) fn current(&self) -> Option<(TaskId, Arc<str>, u32)> {
-        let current = self.current.lock();
-        current.as_ref().map(|current| (current.task, Arc::clone(&current.name), current.attempt))
-    }
-
-    /// The function and options of that task.
+    /// The function and options of the task that the caller belongs to.
     pub(crate) fn current_prepared(&self) -> Option<Arc<Prepared>> {
-        self.current.lock().as_ref()?.prepared.clone()
+        self.current.get()?.prepared.clone()
     }
 
     /// Whether that task has been cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
-        let ticket = self.current.lock().as_ref().map(|current| current.ticket);
-        ticket.is_some_and(|ticket| self.slot(ticket).is_cancelled(ticket.0))
+        let running = self.current.get();
+        running.is_some_and(|running| self.slot(running.ticket).is_cancelled(running.ticket.0))
     }
 
     /// The function and options of a template, unpickled once.
@@ -218,17 +329,16 @@ impl Worker {
         let definition = self.definitions.lock().get(&id).cloned();
         let definition = definition.expect("the node defines a template before its first run");
         let function = self.functions.lock().get(&definition.function).cloned();
-        let function = function.expect("the node sends a function before its first template");
         // Unpickling runs user code: no lock is held.
-        let prepared = Arc::new(Prepared::load(py, &definition, &function)?);
+        let prepared = Arc::new(Prepared::load(py, &definition, function.as_ref())?);
         self.prepared.lock().insert(id, Arc::clone(&prepared));
         Ok(prepared)
     }
 
     /// Why the running task is not run again although it could be: "had consumed 3 items of …".
     pub(crate) fn consumed_note(&self) -> Option<String> {
-        let current = self.current.lock();
-        let consumed = &current.as_ref()?.consumed;
+        let running = self.current.get()?;
+        let consumed = running.consumed.lock();
         let parts: Vec<String> = consumed
             .iter()
             .map(|(stream, count)| format!("had consumed {count} items of stream {stream}"))
@@ -248,14 +358,15 @@ impl Worker {
             return Ok(());
         }
         let seat = Arc::new(Seat::default());
-        *self.pause.lock() = Some(Pause { ticket, until, seat: Arc::clone(&seat) });
-        self.nudge_pause();
+        self.pauses.lock().push(Pause { ticket, until, seat: Arc::clone(&seat) });
+        self.nudge_pauses();
         let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None) };
-        *self.pause.lock() = None;
+        self.pauses.lock().retain(|pause| pause.ticket != ticket);
         waited.map(drop)
     }
 
-    fn may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
+    /// Whether that task's stream has been read so far, or nobody reads it.
+    pub(crate) fn may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
         let slot = self.slot(ticket);
         let has_credit = match until {
             Credit::Items(until) => slot.credit() >= until,
@@ -267,11 +378,11 @@ impl Worker {
         has_credit || slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0)
     }
 
-    fn nudge_pause(&self) {
-        if let Some(pause) = &*self.pause.lock()
-            && self.may_go_on(pause.ticket, pause.until)
-        {
-            pause.seat.nudge();
+    fn nudge_pauses(&self) {
+        for pause in &*self.pauses.lock() {
+            if self.may_go_on(pause.ticket, pause.until) {
+                pause.seat.nudge();
+            }
         }
     }
 
@@ -285,8 +396,7 @@ impl Worker {
                 self.definitions.lock().insert(id, template);
             }
             ToWorker::Run(run) => {
-                self.runs.lock().push_back(run);
-                self.seat.nudge();
+                self.enqueue(run);
             }
             ToWorker::Reply(request, reply) => {
                 if let Some(reply) = self.answers.deliver(request, reply)
@@ -295,11 +405,35 @@ impl Worker {
                     session.give_back(reply);
                 }
             }
+            ToWorker::Cancelled(ticket) => {
+                if let Some(lanes) = self.lanes.get() {
+                    lanes.cancel(ticket);
+                }
+            }
             ToWorker::Leave => {
                 self.leaving.store(true, Ordering::Release);
                 self.seat.nudge();
+                if let Some(lanes) = self.lanes.get() {
+                    lanes.wake_all();
+                }
             }
         }
+    }
+
+    fn enqueue(&self, run: Box<Run>) {
+        if let Some(lanes) = self.lanes.get() {
+            return lanes.push(self.lane_of(run.template), run);
+        }
+        let mut runs = self.runs.lock();
+        match self.lanes.get() {
+            // They came up meanwhile, and may have been filled already.
+            Some(lanes) => {
+                drop(runs);
+                lanes.push(self.lane_of(run.template), run);
+            }
+            None => runs.push_back(run),
+        }
+        self.seat.nudge();
     }
 
     fn write(&self, outbox: &mut Outbox, message: &ToNode) {
@@ -351,18 +485,17 @@ impl Engine for Worker {
         if is_stalled {
             self.hub.bell().ring(Urgency::Urgent);
         }
-        self.nudge_pause();
+        self.nudge_pauses();
+        if let Some(lanes) = self.lanes.get() {
+            lanes.nudge_paused();
+        }
     }
 
     fn has_work(&self) -> bool {
         // Who holds the inbox is about to empty it, and rings nobody: look again.
         let is_waiting = self.inbox.try_lock().is_none_or(|inbox| !inbox.reader.is_empty());
-        is_waiting
-            || self
-                .pause
-                .lock()
-                .as_ref()
-                .is_some_and(|pause| self.may_go_on(pause.ticket, pause.until))
+        let may_go_on = |pause: &Pause| self.may_go_on(pause.ticket, pause.until);
+        is_waiting || self.pauses.lock().iter().any(may_go_on)
     }
 
     fn bell(&self) -> &Doorbell {
@@ -418,12 +551,13 @@ impl Transport for Worker {
     fn consume(&self, _session: &Session, taken: &Consumed) {
         let mut by = None;
         if taken.is_passed_on
-            && let Some(current) = &mut *self.current.lock()
+            && let Some(running) = self.current.get()
         {
-            by = Some(current.ticket);
-            match current.consumed.iter_mut().find(|(stream, _)| *stream == taken.stream) {
+            by = Some(running.ticket);
+            let mut consumed = running.consumed.lock();
+            match consumed.iter_mut().find(|(stream, _)| *stream == taken.stream) {
                 Some((_, count)) => *count += taken.count,
-                None => current.consumed.push((taken.stream, taken.count)),
+                None => consumed.push((taken.stream, taken.count)),
             }
         }
         // Read with the next message, or when this process is gone: nobody is woken for it.
@@ -451,17 +585,17 @@ impl Transport for Worker {
     }
 
     fn current_task(&self) -> Option<TaskId> {
-        self.current.lock().as_ref().map(|current| current.task)
+        self.current.get().map(|running| running.task)
     }
 
     fn holds_resources(&self) -> bool {
         // What other threads of the user do is theirs: only the task's own holds its CPU.
-        crate::is_main_thread() && self.current.lock().is_some()
+        crate::is_main_thread() && self.lanes.get().is_none() && self.current.get().is_some()
     }
 
     fn blocked(&self, session: &Session, is_blocked: bool) {
-        let ticket = self.current.lock().as_ref().map(|current| current.ticket);
-        if let Some(ticket) = ticket {
+        if let Some(Running { ticket, .. }) = self.current.get().as_deref() {
+            let ticket = *ticket;
             let request =
                 if is_blocked { Request::Blocked(ticket) } else { Request::Resumed(ticket) };
             self.send(session, request);

@@ -1,7 +1,7 @@
 //! What node and one worker share besides payloads.
 //!
 //! ```text
-//!   node ──▶ to_worker ring ────▶ worker        stamp │ bell │ ring words │ 256 slots │ two bodies
+//!   node ──▶ to_worker ring ────▶ worker        stamp │ bell │ ring words │ slots │ two bodies
 //!   node ◀── from_worker ring ◀── worker
 //!   node ──rings──▶ bell ──wakes──▶ worker      (the node's own bell is in the hub)
 //!   node ──offers, revokes, grants──▶ slots ◀──claims── worker
@@ -24,7 +24,7 @@ use crate::ring::{RING_CAPACITY, RingReader, RingWriter};
 use crate::sync::{Apart, AtomicU64, Ordering};
 
 /// Tasks in flight to one worker.
-pub const SLOTS: usize = 256;
+pub const SLOTS: usize = 4096;
 
 #[derive(Debug)]
 #[repr(C, align(4096))]

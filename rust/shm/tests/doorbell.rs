@@ -188,7 +188,7 @@ fn control_and_hub_refuse_each_others_descriptors_and_second_owners() {
 fn words_of_a_slot_are_for_one_ticket() {
     let (node, fd) = Control::create().unwrap();
     let worker = Control::open(fd.as_fd()).unwrap();
-    let (node, worker) = (node.slot(5), worker.slot(5 + 256));
+    let (node, worker) = (node.slot(5), worker.slot(5 + skate_shm::control::SLOTS));
     node.offer(41);
     node.grant(9);
     node.cancel(40);

@@ -53,6 +53,7 @@ impl Bench {
             let template = Template {
                 name: Arc::from("no_op"),
                 function: FunctionId(7),
+                lane: 0,
                 resources: Box::new([(Arc::from("CPU"), 10_000)]),
                 returns,
                 max_retries: 3,
@@ -108,6 +109,7 @@ impl Bench {
         self.driver(Request::Submit(Submit {
             task,
             template,
+            actor: None,
             parent: None,
             name: None,
             args: Args::Inline(self.none.clone()),

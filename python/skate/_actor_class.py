@@ -1,0 +1,248 @@
+"""`ActorClass`: a class whose instances live in processes of their own.
+
+    class ─ remote ─▶ ActorClass ─ .options ─▶ another one, same ActorDefinition
+                          │ .remote(args)
+                          └─ Template of the current session ─▶ create ─▶ ActorHandle
+
+Invariant: a call waits for nothing, unless the actor has a name: then the node is asked whether it
+is free. Class and options travel when it is pickled, templates never.
+"""
+
+from __future__ import annotations
+
+from skate import _actor_options, _session
+from skate._actor_handle import ActorHandle, ActorSpec, spec_of
+from skate._actor_options import ActorOptions
+from skate._method import constructor_of, methods_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, NoReturn, TypeVar
+
+    from skate._native import Client, Template
+
+    T = TypeVar("T")
+
+    class _Typed(Generic[T]):
+        """At run time a plain class: `typing` takes 10 ms to import."""
+
+else:
+
+    class _Typed:
+        """Takes type arguments and ignores them."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _item: object) -> type:
+            return cls
+
+
+class ActorClassInheritanceException(TypeError):  # noqa: N818 - Ray's name
+    """A class was derived from an actor class."""
+
+
+class ActorDefinition:
+    """A class and what is worked out of it once, shared by all `.options(...)` of it.
+
+    Attributes:
+        cls: The plain class.
+        name: `module.name`.
+        methods: By name.
+        constructor: For its arguments.
+        is_async: Whether a method is an `async def`.
+    """
+
+    __slots__ = ("_client", "_pickled", "_templates", "cls", "constructor", "is_async", "methods",
+                 "name")  # fmt: skip
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.name = f"{cls.__module__}.{cls.__qualname__}"
+        self.methods = methods_of(cls)
+        self.constructor = constructor_of(cls)
+        self.is_async = any(spec.is_async for spec in self.methods.values())
+        self._pickled: bytes | None = None
+        self._client: Client | None = None
+        self._templates: dict[tuple[object, ...], Template] = {}
+
+    def template(self, client: Client, resolved: ActorOptions) -> Template:
+        """The node's handle on this class with these options."""
+        if self._client is not client:
+            self._client, self._templates = client, {}
+        key = (resolved.resources, resolved.serves, tuple(resolved.lanes))
+        template = self._templates.get(key)
+        if template is None:
+            if self._pickled is None:
+                from skate._serialization import dumps_function
+
+                self._pickled = dumps_function(self.cls, self.name)
+            template = client.constructor(
+                self.cls.__name__,
+                self._pickled,
+                resolved.resources,
+                resolved.serves,
+                resolved.lanes,
+            )
+            self._templates[key] = template
+        return template
+
+    def spec(self, resolved: ActorOptions) -> ActorSpec:
+        """What callers must know of an actor with these options."""
+        from cloudpickle import dumps
+
+        fields = (
+            self.cls.__name__,
+            self.methods,
+            resolved.groups,
+            resolved.max_task_retries,
+            resolved.retry_exceptions,
+            resolved.max_pending_calls,
+        )
+        return spec_of(dumps(fields, protocol=5))
+
+
+class ActorClass(_Typed["T"]):
+    """A class whose instances are actors. Made by `remote`."""
+
+    def __init__(self, definition: ActorDefinition, options: dict[str, Any]) -> None:
+        self._pickled_state: tuple[type, dict[str, Any]] | None = None
+        self._define(definition, options)
+
+    def _define(self, definition: ActorDefinition, options: dict[str, Any]) -> None:
+        self._known_definition = definition
+        self._options = options
+        self._resolved = ActorOptions(options, is_async=definition.is_async)
+        self._known_spec: ActorSpec | None = None
+        self.__name__: str = definition.cls.__name__
+        self.__qualname__: str = definition.cls.__qualname__
+        self.__module__: str = definition.cls.__module__
+        self.__doc__ = definition.cls.__doc__
+
+    @property
+    def _definition(self) -> ActorDefinition:
+        """The definition; made at first use of an unpickled one: only then is it complete."""
+        if self._pickled_state is not None:
+            cls, options = self._pickled_state
+            self._define(ActorDefinition(cls), options)
+            self._pickled_state = None
+        return self._known_definition
+
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuses: an actor is made by `.remote()`."""
+        name = self._definition.cls.__qualname__
+        msg = (
+            f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
+        )
+        raise TypeError(msg)
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+        """Makes an actor: a process of its own with an instance of the class.
+
+        Args:
+            args: For the constructor. A ref that is an argument by itself is replaced by its value
+                first; refs inside other values are passed as refs.
+            kwargs: Likewise.
+
+        Returns:
+            A handle, at once; the constructor may still run, or wait for resources. If it raises,
+            every call does.
+
+        Raises:
+            TypeError: the arguments do not fit the constructor, or one cannot be pickled.
+            ValueError: another actor has the name (`ActorAlreadyExistsError`).
+        """
+        definition = self._definition
+        constructor = definition.constructor
+        if kwargs or not constructor.least <= len(args) <= constructor.most:
+            constructor.check_arguments(args, kwargs)
+        client = _session.connect()
+        _session.start_helper(client)
+        resolved = self._resolved
+        spec = self._known_spec
+        if spec is None:
+            spec = self._known_spec = definition.spec(resolved)
+        name = None
+        if resolved.name is not None:
+            name = (resolved.namespace or _session.current_namespace, resolved.name)
+        from skate._native import ActorRef
+
+        ref, packed, _ = ActorRef.create(
+            definition.template(client, resolved),
+            args,
+            kwargs,
+            name,
+            resolved.placing,
+            resolved.max_restarts,
+            resolved.is_detached,
+            resolved.in_order,
+            resolved.lanes,
+            spec.packed,
+        )
+        if packed is not None:  # somebody else has the name
+            if not resolved.get_if_exists:
+                _refuse_name(resolved.name, resolved.namespace)
+            spec = spec_of(packed)
+        return ActorHandle(ref, spec)
+
+    def options(self, **options: Any) -> ActorClass[T]:
+        """The same class with other options; those not named stay.
+
+        Raises:
+            TypeError: an option has the wrong type.
+            ValueError: an option is unknown or out of range.
+
+        Rule: semantics.md 4.3 to 4.13; the options are the rows of `_actor_options.TABLE`.
+        """
+        definition = self._definition
+        return ActorClass(definition, {**self._options, **_actor_options.check(options)})
+
+    def __mro_entries__(self, _bases: tuple[object, ...]) -> tuple[type, ...]:
+        # Raises from inside of the `class` statement, where the name of the class is known.
+        base_name = self._definition.cls.__name__
+
+        def refuse(cls: type) -> None:
+            msg = (
+                f"Attempted to define subclass '{cls.__name__}' of actor class '{base_name}'. "
+                "Inheriting from actor classes is not currently supported. You can instead inherit "
+                "from a non-actor base class and make the derived class an actor class (with "
+                "@ray.remote)."
+            )
+            raise ActorClassInheritanceException(msg)
+
+        return (type(base_name, (), {"__init_subclass__": classmethod(refuse)}),)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the plain class has: constants, static methods."""
+        if name.startswith("_") or "_known_definition" not in self.__dict__:
+            msg = f"'ActorClass' object has no attribute '{name}'"
+            raise AttributeError(msg)
+        return getattr(self._definition.cls, name)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self._definition.cls.__name__})"
+
+    # The object is made before its state, so that a class may refer to itself in its globals.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _blank, (), (self._definition.cls, self._options)
+
+    def __setstate__(self, state: tuple[type, dict[str, Any]]) -> None:
+        self._pickled_state = state
+
+
+def _blank() -> ActorClass[Any]:
+    return ActorClass.__new__(ActorClass)
+
+
+def _refuse_name(name: str | None, namespace: str | None) -> NoReturn:
+    from skate.exceptions import ActorAlreadyExistsError
+
+    msg = (
+        f"The name {name} (namespace={namespace}) is already taken. Please use a different name or "
+        f"get the existing actor using ray.get_actor('{name}', namespace='{namespace}')"
+    )
+    raise ActorAlreadyExistsError(msg)
+
+
+def make(cls: type, options: dict[str, Any]) -> ActorClass[Any]:
+    """Makes an actor class of a class."""
+    return ActorClass(ActorDefinition(cls), _actor_options.check(options))

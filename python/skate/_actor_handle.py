@@ -1,0 +1,289 @@
+"""`ActorHandle`: an actor, seen by those who call it; `ActorMethod`: one of its methods.
+
+    handle.method ─▶ ActorMethod ─ .options ─▶ another one
+                        │ .remote(args)
+                        └─ Template of the current session, made at the first call ─▶ submit
+
+Invariant: a handle keeps what the node must hear of in an `ActorRef`, which methods share: there is
+no cycle, so the last `del` ends the actor at once. A handle that travels carries its `ActorSpec`,
+so whoever gets it needs neither the class nor a question.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from skate import _options, _session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, NoReturn, TypeVar
+
+    from skate._method import MethodSpec
+    from skate._native import ActorRef, Client, Template
+
+    T = TypeVar("T")
+
+    class _Typed(Generic[T]):
+        """At run time a plain class: `typing` takes 10 ms to import."""
+
+else:
+
+    class _Typed:
+        """Takes type arguments and ignores them."""
+
+        def __class_getitem__(cls, _item: object) -> type:
+            return cls
+
+
+class ActorSpec:
+    """What a caller must know of an actor.
+
+    Attributes:
+        class_name: Of its class.
+        methods: By name.
+        groups: Names of the concurrency groups, the default one ("") first.
+        max_task_retries, retry_exceptions: Defaults of its methods.
+        max_pending_calls: 0 for no limit.
+        packed: The rest, pickled.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+        self.class_name: str
+        self.methods: dict[str, MethodSpec]
+        self.groups: list[str]
+        (
+            self.class_name,
+            self.methods,
+            self.groups,
+            self.max_task_retries,
+            self.retry_exceptions,
+            self.max_pending_calls,
+        ) = pickle.loads(packed)
+        self._client: Client | None = None
+        self._templates: dict[tuple[object, ...], Template] = {}
+
+    def template(self, client: Client, method: MethodSpec, options: dict[str, Any]) -> Template:
+        """The node's handle on a method with these options, which count more than the method's."""
+        if self._client is not client:
+            self._client, self._templates = client, {}
+        merged = {**method.options, **options}
+        returns = _options.returns_of(merged.get("num_returns"), is_generator=method.is_generator)
+        retries = merged.get("max_task_retries")
+        retries = self.max_task_retries if retries is None else min(retries, 2**31 - 1)
+        retry_exceptions = merged.get("retry_exceptions", self.retry_exceptions)
+        key = (
+            method.name,
+            returns,
+            retries,
+            _options.retry_exceptions_of(retry_exceptions),
+            _options.window_of(_options.WINDOW, merged.get(_options.WINDOW), returns),
+            _options.window_of(_options.WINDOW_BYTES, merged.get(_options.WINDOW_BYTES), returns),
+            _options.closes_on_drop_of(merged.get(_options.ON_DROP), returns),
+            _options.is_strict_of(merged.get(_options.STRICT), returns),
+            self._lane(method, merged.get("concurrency_group")),
+        )
+        template = self._templates.get(key)
+        if template is None:
+            template = client.method(method.full_name, *key)
+            self._templates[key] = template
+        return template
+
+    def _lane(self, method: MethodSpec, group: str | None) -> int:
+        try:
+            return self.groups.index(group or "")
+        except ValueError:
+            msg = (
+                f"The concurrency group {group!r} of {method.full_name} is not one of the actor's: "
+                f"{self.groups[1:]}"
+            )
+            raise ValueError(msg) from None
+
+
+_specs: dict[bytes, ActorSpec] = {}
+
+
+def spec_of(packed: bytes) -> ActorSpec:
+    """The spec of these bytes, unpickled once."""
+    spec = _specs.get(packed)
+    if spec is None:
+        spec = _specs[packed] = ActorSpec(packed)
+    return spec
+
+
+class ActorMethod:
+    """A method of an actor, to be called with `.remote()`."""
+
+    __slots__ = ("_client", "_least", "_most", "_name", "_options", "_ref", "_spec", "_template",
+                 "_whole")  # fmt: skip
+
+    def __init__(
+        self, ref: ActorRef, whole: ActorSpec, spec: MethodSpec, options: dict[str, Any]
+    ) -> None:
+        self._ref = ref
+        self._whole = whole
+        self._spec = spec
+        self._options = options
+        self._least, self._most = spec.least, spec.most
+        self._name: str | None = options.get("name", spec.options.get("name"))
+        self._client: Client | None = None
+        self._template: Template | None = None
+
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuses: a method of an actor is called by `.remote()`."""
+        name = self._spec.name
+        msg = (
+            f"Actor methods cannot be called directly. Instead of running 'object.{name}()', try "
+            f"'object.{name}.remote()'."
+        )
+        raise TypeError(msg)
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the method in the actor's process.
+
+        Args:
+            args: For the method. A ref that is an argument by itself is replaced by its value
+                before the call starts; refs inside other values are passed as refs.
+            kwargs: Likewise.
+
+        Returns:
+            At once: None (`num_returns=0`), a ref (1, `"dynamic"`), a list of refs (more), or an
+            `ObjectRefGenerator` (`"streaming"`, the default for a method with `yield`).
+
+        Raises:
+            TypeError: the arguments do not fit the method, or one cannot be pickled.
+            PendingCallsLimitExceeded: the actor has `max_pending_calls` calls of this process.
+            RaySystemError: the actor belongs to a session that has ended.
+        """
+        template = self._template
+        if template is None or self._client is not _session.client:
+            template = self._bind()
+        if kwargs or not self._least <= len(args) <= self._most:
+            self._spec.check_arguments(args, kwargs)
+        if self._whole.max_pending_calls:
+            self._check_pending()
+        return self._ref.submit(template, args, kwargs, self._name)
+
+    def _bind(self) -> Template:
+        client = _session.connect()
+        template = self._whole.template(client, self._spec, self._options)
+        # In this order: a thread that sees the new client must find its template.
+        self._template = template
+        self._client = client
+        return template
+
+    def _check_pending(self) -> None:
+        most = self._whole.max_pending_calls
+        if self._ref.calls_under_way() >= most:
+            from skate.exceptions import PendingCallsLimitExceeded
+
+            msg = (
+                f"The task {self._spec.name} could not be submitted to "
+                f"{_describe(self._ref, self._whole)} because more than {most} tasks are queued on "
+                "the actor. This limit can be adjusted with the `max_pending_calls` actor option."
+            )
+            raise PendingCallsLimitExceeded(msg)
+
+    def options(self, **options: Any) -> ActorMethod:
+        """The same method with other options; those not named stay.
+
+        Raises:
+            TypeError: an option has the wrong type.
+            ValueError: an option is unknown or out of range.
+
+        Rule: semantics.md 4.9, 4.13, 4.16.
+        """
+        checked = _options.check(options, _options.METHOD_TABLE, "actor methods")
+        return ActorMethod(self._ref, self._whole, self._spec, {**self._options, **checked})
+
+    def __repr__(self) -> str:
+        return f"<remote method {self._spec.full_name} of actor {self._ref.hex()}>"
+
+
+class ActorHandle(_Typed["T"]):
+    """An actor. Its methods are attributes with `.remote()`.
+
+    Equal and of the same hash for the same actor. It can be passed, returned, put and captured;
+    while anybody holds one, the actor lives.
+    """
+
+    _ref: ActorRef
+    _spec: ActorSpec
+
+    def __init__(self, ref: ActorRef, spec: ActorSpec) -> None:
+        self._ref = ref
+        self._spec = spec
+
+    # Called for what is not in `__dict__`: the first use of each method.
+    def __getattr__(self, name: str) -> ActorMethod:
+        spec = self.__dict__.get("_spec")
+        method = spec.methods.get(name) if spec is not None else None
+        if spec is None or method is None:
+            msg = f"'{type(self).__name__}' object has no attribute '{name}'"
+            raise AttributeError(msg)
+        made = ActorMethod(self._ref, spec, method, {})
+        self.__dict__[name] = made
+        return made
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *self._spec.methods]
+
+    @property
+    def _actor_id(self) -> ActorID:
+        return ActorID(self._ref.binary())
+
+    @property
+    def _ray_actor_id(self) -> ActorID:
+        return ActorID(self._ref.binary())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and self._ref == other._ref
+
+    def __hash__(self) -> int:
+        return hash(self._ref)
+
+    def __repr__(self) -> str:
+        return _describe(self._ref, self._spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore, (self._ref, self._spec.packed)
+
+
+def restore(ref: ActorRef, packed: bytes) -> ActorHandle[Any]:
+    """The handle that `ActorHandle.__reduce__` wrote."""
+    return ActorHandle(ref, spec_of(packed))
+
+
+def _describe(ref: ActorRef, spec: ActorSpec) -> str:
+    return f"Actor({spec.class_name}, {ref.hex()})"
+
+
+class ActorID:
+    """The id of an actor."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, binary: bytes) -> None:
+        self._bytes = bytes(binary)
+
+    def hex(self) -> str:
+        """32 hex digits."""
+        return self._bytes.hex()
+
+    def binary(self) -> bytes:
+        """16 bytes."""
+        return self._bytes
+
+    def is_nil(self) -> bool:
+        """False: every handle is of an actor."""
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorID) and self._bytes == other._bytes
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __repr__(self) -> str:
+        return f"ActorID({self.hex()})"

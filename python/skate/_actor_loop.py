@@ -1,0 +1,158 @@
+"""An async actor's process: one event loop on the main thread, each call an asyncio task.
+
+    node ─▶ Rust thread ─ event ─▶ look: start calls ┊ cancel tasks ┊ wake paused generators ┊ leave
+
+Invariant: every call that was taken ends by exactly one of `finish`, `fail` and `exhausted` of its
+`Call`. What user code starts on the loop belongs to the call that started it: a context variable
+says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+import time
+from contextvars import ContextVar, copy_context
+
+from skate import _actor_worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine
+    from typing import Any
+
+    from skate._native import Call, Serving
+
+_current: ContextVar[Call | None] = ContextVar("skate_call", default=None)
+
+_GO_ON, _WAIT = 0, 1
+"""What an async generator does next, as `Call` says; otherwise it is to end."""
+
+BLOCKED_S = 1.0
+"""A loop that does not look for so long is reported."""
+
+
+def serve_loop(serving: Serving) -> int:
+    """Runs the loop until the actor ends. Returns the exit code."""
+    selector = _Selector()
+    loop = asyncio.SelectorEventLoop(selector)
+    asyncio.set_event_loop(loop)
+    serving.use_loop(_current)
+    runner = _Runner(serving, loop, selector)
+    loop.add_reader(serving.fileno(), runner.look)
+    loop.call_soon(runner.look)
+    loop.run_forever()
+    return runner.exit_code
+
+
+class _Selector(selectors.EpollSelector):
+    """Sees how long the loop was busy between two looks for events, and reports it once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_started = ""
+        self._since = time.monotonic()
+        self._is_reported = False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        busy_s = time.monotonic() - self._since
+        if busy_s > BLOCKED_S and not self._is_reported:
+            self._is_reported = True
+            print(  # noqa: T201 - the way to the driver
+                f"The event loop of this async actor was blocked for {busy_s:.1f} s by synchronous "
+                f"code; no other call could go on meanwhile. The call started last was "
+                f"{self.last_started or 'none'}. Await instead, or use asyncio.to_thread.",
+                file=sys.stderr,
+                flush=True,
+            )
+        ready = super().select(timeout)
+        self._since = time.monotonic()
+        return ready
+
+
+class _Runner:
+    """The calls on the loop."""
+
+    def __init__(
+        self, serving: Serving, loop: asyncio.AbstractEventLoop, selector: _Selector
+    ) -> None:
+        self._serving = serving
+        self._loop = loop
+        self._selector = selector
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._paused: dict[Call, asyncio.Future[None]] = {}
+        self.exit_code = 0
+
+    def look(self) -> None:
+        """Does what there is to do."""
+        calls, cancelled, is_leaving = self._serving.take()
+        for call in calls:
+            copy_context().run(self._start, call)
+        for ticket in cancelled:
+            if task := self._tasks.get(ticket):
+                task.cancel()
+        for call in [call for call in self._paused if call.may_go_on()]:
+            future = self._paused.pop(call)
+            if not future.done():
+                future.set_result(None)
+        if is_leaving:
+            self.exit_code = self._serving.wait()
+            self._loop.stop()
+
+    def _start(self, call: Call) -> None:
+        _current.set(call)
+        self._selector.last_started = call.name
+        try:
+            begun = call.start()
+        except SystemExit as exit_:
+            self._serving.leave(_actor_worker.exit_code(exit_))
+            return
+        if begun is None:
+            return
+        run = self._await if asyncio.iscoroutine(begun) else self._iterate
+        task = self._loop.create_task(run(call, begun))
+        self._tasks[call.ticket] = task
+        task.add_done_callback(lambda _: self._tasks.pop(call.ticket, None))
+
+    async def _await(self, call: Call, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            value = await coroutine
+        except BaseException as error:
+            self._fail(call, error)
+        else:
+            call.finish(value)
+
+    async def _iterate(self, call: Call, generator: AsyncGenerator[Any, None]) -> None:
+        try:
+            try:
+                async for item in generator:
+                    state = call.publish(item)
+                    del item  # before the next one is made
+                    while state == _WAIT:
+                        await self._pause(call)
+                        state = call.proceed()
+                    if state != _GO_ON:
+                        break
+            finally:
+                await generator.aclose()
+        except BaseException as error:
+            self._fail(call, error)
+        else:
+            call.exhausted()  # nothing, if the call is over
+
+    async def _pause(self, call: Call) -> None:
+        future = self._loop.create_future()
+        self._paused[call] = future
+        try:
+            while not call.may_go_on():
+                await future
+                self._paused[call] = future = self._loop.create_future()
+        finally:
+            self._paused.pop(call, None)
+
+    def _fail(self, call: Call, error: BaseException) -> None:
+        try:
+            call.fail(error)
+        except SystemExit as exit_:
+            self._serving.leave(_actor_worker.exit_code(exit_))

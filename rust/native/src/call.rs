@@ -1,0 +1,317 @@
+//! `Call`: one call of an actor with an event loop, from its start on the loop to its end.
+//!
+//! ```text
+//!   start ─▶ coroutine ─ awaited in Python ─▶ finish(value) ─┐
+//!         ├▶ async generator ─ publish(item) … ─▶ exhausted ─┼▶ Finished
+//!         ├▶ anything else: finished at once ────────────────┤
+//!         └▶ an exception ───────────────────── fail(error) ─┘
+//! ```
+//!
+//! Invariant: each call ends in exactly one `Finished`; a second end is ignored.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use skate_core::action::Run;
+use skate_core::value::{NONE, Payload, Value};
+
+use crate::current::Running;
+use crate::execute::{Limits, Prepared, Stop, Success, Task, conclude};
+use crate::pack::Packed;
+use crate::session::{Owed, Session};
+use crate::wire::RetryOn;
+use crate::worker::{Credit, Worker};
+
+/// One call on the loop.
+#[pyclass(frozen, module = "skate._native")]
+pub(crate) struct Call {
+    worker: Arc<Worker>,
+    session: Arc<Session>,
+    run: Box<Run>,
+    lane: usize,
+    prepared: Option<Arc<Prepared>>,
+    running: Arc<Running>,
+    started: Instant,
+    yielded: AtomicU64,
+    stored_bytes: AtomicU64,
+    /// An item that is not sent yet.
+    kept: Mutex<Option<(Kept, Packed)>>,
+    has_ended: AtomicBool,
+}
+
+/// Why an item is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It does not fit beside the unread ones.
+    Waiting,
+    /// It is the last return of a strict generator, which must end first.
+    Last,
+}
+
+/// What an async generator does next.
+const GO_ON: u8 = 0;
+const WAIT: u8 = 1;
+const CLOSED: u8 = 2;
+const OVER: u8 = 3;
+
+impl Call {
+    pub(crate) fn new(
+        worker: &Arc<Worker>,
+        session: &Arc<Session>,
+        py: Python<'_>,
+        run: Box<Run>,
+        lane: usize,
+    ) -> (Self, Option<PyErr>) {
+        let (prepared, error) = match worker.prepared(py, run.template) {
+            Ok(prepared) => (Some(prepared), None),
+            Err(error) => (None, Some(error)),
+        };
+        let running = worker.running(&run, prepared.as_ref());
+        let stored_bytes = run.skip_bytes;
+        let call = Self {
+            worker: Arc::clone(worker),
+            session: Arc::clone(session),
+            run,
+            lane,
+            prepared,
+            running: Arc::new(running),
+            started: Instant::now(),
+            yielded: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(stored_bytes),
+            kept: Mutex::new(None),
+            has_ended: AtomicBool::new(false),
+        };
+        (call, error)
+    }
+
+    pub(crate) const fn running(&self) -> &Arc<Running> {
+        &self.running
+    }
+
+    fn task<'a, 'py>(&'a self, py: Python<'py>) -> Task<'a, 'py> {
+        let name = Arc::clone(&self.running.name);
+        let mut task = Task::new(&self.worker, &self.session, py, &self.run, name);
+        task.yielded = self.yielded.load(Ordering::Relaxed);
+        task.stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
+        task
+    }
+
+    /// Reports how it ended.
+    fn end<'a, 'py>(
+        &'a self,
+        py: Python<'py>,
+        end: impl FnOnce(&mut Task<'a, 'py>) -> Result<Success<'a>, Stop>,
+    ) -> PyResult<()> {
+        if self.has_ended.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let mut task = self.task(py);
+        let result = end(&mut task);
+        let retry =
+            self.prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
+        let concluded = conclude(&mut task, result, &retry, self.started);
+        self.worker.loop_call_ended(self.lane);
+        concluded
+    }
+}
+
+#[pymethods]
+impl Call {
+    /// Name of the call.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.running.name
+    }
+
+    #[getter]
+    fn ticket(&self) -> u64 {
+        self.run.ticket.0
+    }
+
+    /// Calls the method: what is to be awaited or iterated, or None if it has ended.
+    fn start<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(prepared) = &self.prepared else { return Ok(None) };
+        let result = match self.task(py).invoke(prepared) {
+            Ok(result) => result,
+            Err(error) => {
+                self.end(py, |_| Err(Stop::from(error)))?;
+                return Ok(None);
+            }
+        };
+        let kind = result.get_type();
+        let is_kind = |name| kind.name().is_ok_and(|kind| kind == name);
+        if is_kind("coroutine") || is_kind("async_generator") {
+            return Ok(Some(result));
+        }
+        self.end(py, |task| task.settle(prepared, result))?;
+        Ok(None)
+    }
+
+    #[pyo3(signature = (value, /))]
+    fn finish(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        let Some(prepared) = &self.prepared else { return Ok(()) };
+        self.end(py, |task| task.settle(prepared, value.into_bound(py)))
+    }
+
+    #[pyo3(signature = (error, /))]
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) -> PyResult<()> {
+        let error = PyErr::from_value(error);
+        let kind = error.get_type(py).name();
+        let is_cancelled = kind.is_ok_and(|name| name == "CancelledError")
+            && self.worker.slot(self.run.ticket).is_cancelled(self.run.ticket.0);
+        // What a closed generator raises has no reader left.
+        let stop = if is_cancelled {
+            Stop::Cancelled
+        } else if self.task(py).is_closed() {
+            Stop::Unhandled(error)
+        } else {
+            Stop::from(error)
+        };
+        self.end(py, |_| Err(stop))
+    }
+
+    /// Publishes an item of an async generator, or begins to.
+    #[pyo3(signature = (item, /))]
+    fn publish(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<u8> {
+        let Some(prepared) = &self.prepared else { return Ok(OVER) };
+        let mut task = self.task(py);
+        let limits = prepared.limits;
+        if let Some(limit) = limits.items.filter(|limit| task.yielded >= *limit) {
+            let stop = task.too_many(limit, limits.is_strict);
+            self.end(py, |_| Err(stop))?;
+            return Ok(OVER);
+        }
+        if let Some((packed, owed)) = task.packed_item(item.into_bound(py))? {
+            if limits.is_strict && limits.items == Some(task.yielded + 1) {
+                self.keep(Kept::Last, packed);
+            } else if self.has_room(&task, packed.len() as u64, limits) {
+                self.store(&mut task, packed, owed)?;
+            } else {
+                self.keep(Kept::Waiting, packed);
+                return Ok(WAIT);
+            }
+        }
+        Ok(self.advance(&task))
+    }
+
+    /// Whether what a wait waits for is there.
+    fn may_go_on(&self) -> bool {
+        let Some(prepared) = &self.prepared else { return true };
+        // Before looking: a stream that is read from now on nudges the loop.
+        self.worker.note_paused();
+        let ticket = self.run.ticket;
+        match &*self.kept.lock() {
+            Some((Kept::Waiting, packed)) => {
+                let need = packed.len() as u64;
+                self.worker.may_go_on(ticket, self.room(need, prepared.limits))
+            }
+            _ => prepared.limits.window.is_none_or(|window| {
+                let yielded = self.yielded.load(Ordering::Relaxed);
+                let until = (yielded + 1).saturating_sub(u64::from(window));
+                self.worker.may_go_on(ticket, Credit::Items(until))
+            }),
+        }
+    }
+
+    /// Goes on after a wait: as `publish`.
+    fn proceed(&self, py: Python<'_>) -> PyResult<u8> {
+        let mut task = self.task(py);
+        if let Some((packed, owed)) = self.unkeep(Kept::Waiting) {
+            if !task.is_closed() {
+                self.store(&mut task, packed, owed)?;
+            }
+            return Ok(self.advance(&task));
+        }
+        Ok(self.state())
+    }
+
+    /// An async generator has ended, or was closed.
+    fn exhausted(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(prepared) = &self.prepared else { return Ok(()) };
+        let last = self.unkeep(Kept::Last);
+        self.end(py, |task| {
+            if let Some((packed, mut owed)) = last {
+                let (value, holds) = task.place_packed(packed, &mut owed)?;
+                task.send_item(task.yielded - 1, (value, holds, owed));
+            }
+            let count = prepared.limits.items.unwrap_or_default();
+            if task.yielded < count && task.yielded >= self.run.skip {
+                return Err(task.wrong_count(task.yielded, count).into());
+            }
+            let none = Value::Data(Payload::Inline(NONE.into()));
+            Ok(Success::Exhausted(none, Box::default(), self.session.owed()))
+        })
+    }
+}
+
+impl Call {
+    /// How much room an item needs beside the unread ones.
+    fn room(&self, need: u64, limits: Limits) -> Credit {
+        let stored = self.stored_bytes.load(Ordering::Relaxed);
+        Credit::Bytes { stored, need, limit: limits.window_bytes.unwrap_or(u64::MAX) }
+    }
+
+    fn has_room(&self, task: &Task<'_, '_>, need: u64, limits: Limits) -> bool {
+        self.worker.note_paused();
+        task.is_closed() || self.worker.may_go_on(self.run.ticket, self.room(need, limits))
+    }
+
+    fn store<'a>(
+        &'a self,
+        task: &mut Task<'a, '_>,
+        packed: Packed,
+        mut owed: Owed<'a>,
+    ) -> PyResult<()> {
+        let (value, holds) = task.place_packed(packed, &mut owed)?;
+        task.send_item(task.yielded, (value, holds, owed));
+        self.stored_bytes.store(task.stored_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// One item more: what the generator does next.
+    fn advance(&self, task: &Task<'_, '_>) -> u8 {
+        self.yielded.store(task.yielded + 1, Ordering::Relaxed);
+        self.state()
+    }
+
+    fn state(&self) -> u8 {
+        if self.worker.slot(self.run.ticket).is_stream_closed(self.run.ticket.0) {
+            CLOSED
+        } else if self.may_go_on() {
+            GO_ON
+        } else {
+            WAIT
+        }
+    }
+
+    /// Keeps an item that is packed, with what it contains.
+    fn keep(&self, why: Kept, packed: Packed) {
+        for held in &packed.holds {
+            self.session.hold(*held);
+        }
+        *self.kept.lock() = Some((why, packed));
+    }
+
+    fn unkeep(&self, why: Kept) -> Option<(Packed, Owed<'_>)> {
+        let (_, packed) = self.kept.lock().take_if(|kept| kept.0 == why)?;
+        let mut owed = self.session.owed();
+        owed.keep(&packed.holds);
+        for held in &packed.holds {
+            self.session.release(*held);
+        }
+        Some((packed, owed))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some((_, packed)) = self.kept.get_mut().take() {
+            for held in &packed.holds {
+                self.session.release(*held);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Which task a piece of code in a worker belongs to.
+//!
+//! ```text
+//!   tasks, and actors that take turns   the process runs one: every thread belongs to it
+//!   actors with threads                 each of these threads has its own
+//!   actors with an event loop           a context variable has it, so that what a call awaits or
+//!                                       starts on the loop belongs to it, too
+//! ```
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use skate_core::id::{TaskId, Ticket};
+
+use crate::call::Call;
+use crate::execute::Prepared;
+
+/// A task that runs.
+pub(crate) struct Running {
+    pub(crate) ticket: Ticket,
+    pub(crate) task: TaskId,
+    pub(crate) name: Arc<str>,
+    pub(crate) attempt: u32,
+    /// None if its function could not be unpickled.
+    pub(crate) prepared: Option<Arc<Prepared>>,
+    /// Items that it took from streams that were passed on to it.
+    pub(crate) consumed: Mutex<Vec<(TaskId, u64)>>,
+}
+
+/// Whose is the thread.
+#[derive(Default)]
+enum Owner {
+    /// The process's.
+    #[default]
+    Shared,
+    /// It executes calls of an actor beside others.
+    Own(Option<Arc<Running>>),
+}
+
+thread_local! {
+    static OWNER: RefCell<Owner> = const { RefCell::new(Owner::Shared) };
+}
+
+/// The running tasks of a process.
+pub(crate) struct Current {
+    shared: Mutex<Option<Arc<Running>>>,
+    /// The loop's context variable, once it serves.
+    variable: PyOnceLock<Py<PyAny>>,
+}
+
+impl Current {
+    pub(crate) const fn new() -> Self {
+        Self { shared: Mutex::new(None), variable: PyOnceLock::new() }
+    }
+
+    /// This thread has tasks of its own from now on.
+    pub(crate) fn own_thread() {
+        OWNER.set(Owner::Own(None));
+    }
+
+    /// The context variable that has the call, from now on.
+    pub(crate) fn use_variable(&self, py: Python<'_>, variable: Py<PyAny>) {
+        // It is set once, when the loop begins to serve.
+        let _ = self.variable.set(py, variable);
+    }
+
+    /// This thread runs that task, or none any more.
+    pub(crate) fn set(&self, running: Option<Arc<Running>>) {
+        OWNER.with_borrow_mut(|owner| match owner {
+            Owner::Shared => *self.shared.lock() = running,
+            Owner::Own(own) => *own = running,
+        });
+    }
+
+    /// The task that the calling code belongs to.
+    pub(crate) fn get(&self) -> Option<Arc<Running>> {
+        if let Some(own) = OWNER.with_borrow(|owner| match owner {
+            Owner::Shared => None,
+            Owner::Own(own) => Some(own.clone()),
+        }) {
+            return own;
+        }
+        let running = self.shared.lock().clone();
+        if running.is_some() {
+            return running;
+        }
+        Python::try_attach(|py| {
+            let variable = self.variable.get(py)?.bind(py);
+            let call = variable.call_method1(intern!(py, "get"), (py.None(),)).ok()?;
+            Some(Arc::clone(call.cast::<Call>().ok()?.get().running()))
+        })?
+    }
+}

@@ -1,0 +1,85 @@
+//! `Serving`: what an actor's process does after its constructor, seen from Python.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::call::Call;
+use crate::current::Current;
+use crate::lanes::Lanes;
+use crate::session::Session;
+use crate::wire::Serves;
+use crate::worker::Worker;
+
+/// The calls of an actor that runs several at once.
+#[pyclass(frozen, module = "skate._native")]
+pub(crate) struct Serving {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) lanes: Arc<Lanes>,
+}
+
+#[pymethods]
+impl Serving {
+    #[getter]
+    fn is_loop(&self) -> bool {
+        self.lanes.serves() == Serves::Loop
+    }
+
+    #[getter]
+    fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    #[pyo3(signature = (lane, spawn, /))]
+    fn serve(&self, py: Python<'_>, lane: usize, spawn: &Bound<'_, PyAny>) -> PyResult<()> {
+        Current::own_thread();
+        self.worker.serve(&self.session, py, &self.lanes, lane, spawn)
+    }
+
+    fn wait(&self, py: Python<'_>) -> u8 {
+        py.detach(|| self.worker.wait_until_leaving())
+    }
+
+    #[pyo3(signature = (exit_code, /))]
+    fn leave(&self, exit_code: u8) {
+        self.worker.leave(exit_code);
+    }
+
+    #[pyo3(signature = (variable, /))]
+    fn use_loop(&self, py: Python<'_>, variable: Py<PyAny>) {
+        self.worker.current.use_variable(py, variable);
+        self.session.listen();
+    }
+
+    fn fileno(&self) -> i32 {
+        self.lanes.event().as_fd().as_raw_fd()
+    }
+
+    /// Calls to start now, running calls to cancel (by ticket), and whether to leave.
+    fn take(&self, py: Python<'_>) -> PyResult<(Vec<Py<Call>>, Vec<u64>, bool)> {
+        self.lanes.loop_looks();
+        let mut calls = Vec::new();
+        for lane in 0..self.lanes.len() {
+            while let Some(run) = self.lanes.next_for_loop(lane) {
+                // The constructor was claimed before the loop began.
+                let is_claimed = self.worker.actor().is_some_and(|actor| actor.0 == run.task);
+                if !is_claimed && !self.worker.slot(run.ticket).claim(run.ticket.0) {
+                    self.lanes.ended(lane);
+                    continue;
+                }
+                let (call, error) = Call::new(&self.worker, &self.session, py, run, lane);
+                let call = Bound::new(py, call)?;
+                match error {
+                    Some(error) => {
+                        call.call_method1("fail", (error.into_value(py),))?;
+                    }
+                    None => calls.push(call.unbind()),
+                }
+            }
+        }
+        let cancelled = self.lanes.take_cancelled().into_iter().map(|ticket| ticket.0).collect();
+        Ok((calls, cancelled, self.worker.is_leaving()))
+    }
+}
