@@ -19,7 +19,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Ca
 SEEDS ?= 10000
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest bench loom sim wheel clean
+.PHONY: help setup demo test check cargo-test pytest bench loom sim soak wheel clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -56,6 +56,10 @@ loom: ## Model-check the shared-memory protocols
 
 sim: ## Simulate the node from SEEDS=10000 seeds
 	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
+
+soak: setup ## Long runs: 10 GB through a store of 200 MB, 300 random programs of generators
+	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900
+	SKATE_STATEFUL_EXAMPLES=300 $(PY) -m pytest -q tests/generators/test_stateful.py --timeout 1800
 
 wheel: .make/venv ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist

@@ -45,3 +45,8 @@ def leaves_nothing(request, skate):
 @pytest.fixture(name="eventually")
 def eventually_fixture():
     return eventually
+
+
+@pytest.fixture(name="is_clean")
+def is_clean_fixture():
+    return is_clean
