@@ -5,6 +5,7 @@ Invariant: every number shown is the median of measurements of this run, and the
 """
 
 import json
+import os
 import platform
 import statistics
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def lines(rows, engines):
     head += [f"vs {SHOWN[each]}" for each in others] + ["goal"]
     body = []
     for row in rows:
-        spread = f"{100 * row.spread('skate'):.0f}" if row.samples.get("skate") else ""
+        spread = f"{100 * row.spread('skate'):.0f}" if len(row.samples.get("skate", [])) > 1 else ""
         cells = [row.name, row.unit, number(row.median("skate")), spread]
         cells += [number(row.median(each)) for each in others]
         cells += [_times(row.ratio(each)) for each in others]
@@ -148,6 +149,7 @@ def conditions():
         "cpus": len(models),
         "cpu": models[0] if models else platform.machine(),
         "is_virtual": any("hypervisor" in line for line in cpuinfo if line.startswith("flags")),
+        "load": round(os.getloadavg()[2], 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": versions,

@@ -29,7 +29,16 @@ COUNT = 20_000
 def build(folder, options):
     """Builds a wheel and unpacks it into the folder."""
     wheels = folder / "wheels"
-    maturin = [sys.executable, "-m", "maturin", "build", "--release", "--quiet"]
+    maturin = [
+        sys.executable,
+        "-m",
+        "maturin",
+        "build",
+        "--release",
+        "--quiet",
+        "--interpreter",
+        sys.executable,
+    ]
     subprocess.run([*maturin, "--out", str(wheels), *options], cwd=ROOT, check=True)
     (wheel,) = wheels.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]

@@ -19,7 +19,8 @@ def _counter(ray):
             return self.count
 
         def numbers(self, count):
-            yield from range(count)
+            for number in range(count):  # noqa: UP028 - Ray cannot send to a range
+                yield number
 
     return Counter
 
