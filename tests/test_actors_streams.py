@@ -82,3 +82,10 @@ def test_cancelled_stream_keeps_what_was_stored(skate, maker):
             if items == 1000:  # a sync method only sees a flag
                 raise skate.exceptions.TaskCancelledError
     assert skate.get(first) == bytes(10)
+
+
+def test_window_of_one_never_stalls(skate, maker):
+    """A credit that came while a worker's background thread went to sleep was lost."""
+    call = maker.blobs.options(generator_backpressure_num_objects=1)
+    for _ in range(100):
+        assert sum(len(skate.get(ref)) for ref in call.remote(30, 10)) == 300

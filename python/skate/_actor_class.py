@@ -158,6 +158,12 @@ class ActorClass(_Typed["T"]):
         client = _session.connect()
         _session.start_helper(client)
         resolved = self._resolved
+        if not client.is_driver:
+            from skate._group import capturing
+
+            options = capturing(client, self._options)
+            if options != self._options:
+                resolved = ActorOptions(options, is_async=definition.is_async)
         spec = self._known_spec
         if spec is None:
             spec = self._known_spec = definition.spec(resolved)

@@ -131,7 +131,8 @@ class ActorOptions:
 
     def __init__(self, options: Mapping[str, Any], *, is_async: bool) -> None:
         self.resources = _options.resources_of(options, 0)
-        is_given = options.get("num_cpus") is not None
+        strategy = options.get("scheduling_strategy")
+        is_given = options.get("num_cpus") is not None or hasattr(strategy, "placement_group")
         self.placing: tuple[tuple[str, int], ...] = () if is_given else (("CPU", UNITS),)
         concurrency = options.get("max_concurrency") or (_ASYNC_CONCURRENCY if is_async else 1)
         groups = options.get("concurrency_groups") or {}

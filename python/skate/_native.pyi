@@ -343,12 +343,22 @@ class Client:
         Task id, name, number of static returns if all were made before the error, the error, and
         seconds since 1970.
         """
+    def reserve(
+        self, key: str, name: str, strategy: str, bundles: Sequence[Sequence[tuple[str, int]]], /
+    ) -> ObjectRef[None]:
+        """Set resources aside as `<resource>_group_<index>_<key>` and `<resource>_group_<key>`.
+
+        The ref is ready when they are.
+        """
+    def remove_group(self, key: str, /) -> None: ...
+    def groups(self) -> list[tuple[str, str, str, str, list[list[tuple[str, int]]]]]:
+        """Key, name, strategy, state and bundles of each placement group."""
     def current_task(self) -> tuple[str, str, int] | None:
         """Id, name and attempt of the task that the calling worker's main thread runs."""
     def current_function(self) -> Callable[..., Any] | None:
         """The function that the calling worker's main thread runs."""
     def current_resources(self) -> list[tuple[str, int]]:
-        """What its task holds, in units of 1/10000; empty on the driver."""
+        """What its task, or actor, holds, in units of 1/10000; empty on the driver."""
     def is_canceled(self) -> bool: ...
     def notices(self) -> Mailbox:
         """What people should see, as `(kind, data)` (driver only).

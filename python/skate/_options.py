@@ -30,6 +30,7 @@ _WINDOW_ALIAS = "_" + WINDOW
 _NONE = type(None)
 _WINDOW_MAX = 2**32 - 1
 _BYTES_MAX = 2**63 - 1
+_STRATEGIES = ("PlacementGroupSchedulingStrategy", "NodeAffinitySchedulingStrategy")
 _RETURNS_MAX = 2**32 - 1
 
 
@@ -186,11 +187,11 @@ def _check_runtime_env(_name: str, value: Mapping[str, Any] | None) -> None:
 
 
 def _check_strategy(_name: str, value: object) -> None:
-    if value not in (None, "DEFAULT", "SPREAD"):
+    kind = type(value).__name__
+    if value not in (None, "DEFAULT", "SPREAD") and kind not in _STRATEGIES:
         msg = (
-            f"scheduling_strategy must be None, 'DEFAULT' or 'SPREAD', but received {value!r}: "
-            f"there "
-            "is one machine"
+            f"scheduling_strategy must be None, 'DEFAULT', 'SPREAD' or one of {_STRATEGIES}, but "
+            f"received {value!r}"
         )
         raise ValueError(msg)
 
@@ -314,7 +315,13 @@ def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, in
     }
     if accelerator := options.get("accelerator_type"):
         amounts[f"accelerator_type:{accelerator}"] = 0.001
-    return tuple((name, units(amount)) for name, amount in sorted(amounts.items()) if units(amount))
+    asked = tuple((name, units(amount)) for name, amount in sorted(amounts.items()) if amount)
+    strategy = options.get("scheduling_strategy")
+    if not hasattr(strategy, "placement_group"):
+        return asked
+    from skate._group import in_group
+
+    return in_group(asked, strategy)
 
 
 def returns_of(num_returns: int | str | None, *, is_generator: bool) -> int:

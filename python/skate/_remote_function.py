@@ -213,6 +213,13 @@ class RemoteFunction(_Typed["P", "R_co"]):
         client = _session.connect()
         _session.start_helper(client)
         definition = self._definition
+        if not client.is_driver:
+            from skate._group import capturing
+
+            options = capturing(client, self._options)
+            if options != self._options:  # only for this task, so it is not remembered
+                resolved = _options.Resolved(options, is_generator=definition.is_generator())
+                return definition.template(client, resolved)
         template = definition.template(client, self._resolved)
         # In this order: a thread that sees the new client must find its template.
         self._template = template

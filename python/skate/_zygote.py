@@ -3,7 +3,8 @@
     driver ── SEQPACKET, JSON, descriptors ──▶ zygote ── fork ──▶ worker, worker, ...
 
     driver → zygote   {"op": "hello", ...} [pidfd of the driver, hub, data]      once, first
-                      {"op": "spawn", "client": n, "preload": [...]} [control, stdout, stderr]
+                      {"op": "preload", "module": name}
+                      {"op": "spawn", "client": n} [control, stdout, stderr]
                       {"op": "exit"}
     zygote → driver   {"op": "ready"}                                            imports are done
                       {"op": "spawned", "client": n, "pid": p} [pidfd]
@@ -19,6 +20,7 @@ the zygote leaves. A crash of the zygote itself leaves its workers to their own 
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import os
@@ -174,7 +176,10 @@ class Zygote:
                 return False
             if received is None or received[0]["op"] == "exit":
                 return False
-            self._spawn(*received)
+            if received[0]["op"] == "preload":
+                _preload(received[0]["module"])
+            else:
+                self._spawn(*received)
 
     def _send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         """Sends when there is room; the descriptor is copied if it must wait."""
@@ -211,7 +216,6 @@ class Zygote:
     def _spawn(self, message: dict[str, Any], descriptors: list[int]) -> None:
         client: int = message["client"]
         try:
-            _preload(message.get("preload", ()))
             pid = os.fork()
             if pid == 0:
                 self._become_worker(client, *descriptors)
@@ -284,12 +288,9 @@ def _watch(pid: int) -> int:
         raise
 
 
-def _preload(names: list[str]) -> None:
-    """Imports modules that the children will share. One that fails will fail where it is used."""
-    for name in names:
-        if name not in sys.modules:
-            try:
-                __import__(name)
-            except Exception:  # noqa: S112 - the import of a third party
-                continue
-            gc.freeze()
+def _preload(name: str) -> None:
+    """Imports a module that the children will share. One that fails will fail where it is used."""
+    if name not in sys.modules:
+        with contextlib.suppress(Exception):
+            __import__(name)
+        gc.freeze()

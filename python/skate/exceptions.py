@@ -381,7 +381,7 @@ class RpcError(RayError):
         return self.message
 
 
-def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911 - one per kind
+def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, C901 - one per kind
     """The exception for a failure that the node itself saw. Called by the Rust side.
 
     Args:
@@ -423,6 +423,8 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911 - on
                 "executed on the actor.",
                 str(fields["actor_id"]),
             )
+        case "GroupRemoved":
+            return TaskPlacementGroupRemoved(f"The placement group of {task} was removed.")
         case "NoSuchActor":
             return ActorHandleNotFoundError(
                 f"Failed to look up actor with name '{fields['name']}'. This could because 1. You "
@@ -457,6 +459,7 @@ _WHY_DEAD = {
         "INTENDED_USER_EXIT Worker exit detail: Worker exits by an user request. Worker exits with "
         "an exit code 0."
     ),
+    "GroupRemoved": "The actor is dead because its placement group was removed.",
     "OutOfScope": "The actor is dead because all references to the actor were removed.",
 }
 

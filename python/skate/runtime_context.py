@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from skate import _ids, _native, _session
 from skate._actor_handle import ActorHandle, spec_of
+from skate._group import current_key
 from skate._options import UNITS
 
 TYPE_CHECKING = False
@@ -102,8 +103,9 @@ class RuntimeContext:
         assert packed is not None  # noqa: S101 - only a new one comes without
         return ActorHandle(ref, spec_of(packed))
 
-    def get_placement_group_id(self) -> None:
-        """None: there are no placement groups in this version."""
+    def get_placement_group_id(self) -> str | None:
+        """Hex id of the placement group that this code runs in; None outside of groups."""
+        return current_key(self._client)
 
     def get_runtime_env_string(self) -> str:
         """`{}`: every worker has the driver's environment."""

@@ -3,6 +3,12 @@
 import pytest
 
 KINDS = ("sync", "threaded", "async", "sync in async")
+# Ray has only streams of async generators.
+with_async_generators = pytest.mark.parametrize(
+    "counting",
+    [pytest.param(kind, marks=[pytest.mark.engine("skate")] * (kind == "async")) for kind in KINDS],
+    indirect=True,
+)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -44,10 +50,12 @@ def test_streaming_is_the_default(ray, counting):
     assert [ray.get(ref) for ref in counting.count.remote(5)] == list(range(5))
 
 
+@with_async_generators
 def test_static(ray, counting):
     assert ray.get(counting.count.options(num_returns=3).remote(3)) == [0, 1, 2]
 
 
+@with_async_generators
 def test_too_few_yields(ray, counting):
     refs = counting.count.options(num_returns=3).remote(2)
     assert ray.get(refs[:2]) == [0, 1]
@@ -55,6 +63,7 @@ def test_too_few_yields(ray, counting):
         ray.get(refs[2])
 
 
+@with_async_generators
 def test_dynamic(ray, counting):
     dynamic = ray.get(counting.count.options(num_returns="dynamic").remote(4))
     assert [ray.get(ref) for ref in dynamic] == [0, 1, 2, 3]

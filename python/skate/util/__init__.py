@@ -6,13 +6,33 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from skate.actor import list_named_actors as list_named_actors
     from skate.util.actor_pool import ActorPool as ActorPool
+    from skate.util.placement_group import (
+        get_current_placement_group as get_current_placement_group,
+    )
+    from skate.util.placement_group import get_placement_group as get_placement_group
+    from skate.util.placement_group import placement_group as placement_group
+    from skate.util.placement_group import placement_group_table as placement_group_table
+    from skate.util.placement_group import remove_placement_group as remove_placement_group
 
 _WHERE = {
     "ActorPool": "skate.util.actor_pool",
+    "get_current_placement_group": "skate.util.placement_group",
+    "get_placement_group": "skate.util.placement_group",
     "list_named_actors": "skate.actor",
+    "placement_group": "skate.util.placement_group",
+    "placement_group_table": "skate.util.placement_group",
+    "remove_placement_group": "skate.util.placement_group",
 }
 
-__all__ = ["ActorPool", "list_named_actors"]
+__all__ = [
+    "ActorPool",
+    "get_current_placement_group",
+    "get_placement_group",
+    "list_named_actors",
+    "placement_group",
+    "placement_group_table",
+    "remove_placement_group",
+]
 
 
 def __getattr__(name: str) -> object:

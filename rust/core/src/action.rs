@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{ActorName, Template};
+use crate::group::{GroupSpec, GroupState};
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::value::{Bytes, Failure, Span, Value};
 
@@ -139,6 +140,8 @@ pub enum Reply {
     },
     /// To `Names`.
     Names(Vec<ActorName>),
+    /// To `Groups`.
+    Groups(Vec<(GroupSpec, GroupState)>),
     /// To `CallsUnderWay`.
     Count(u64),
     /// To `Resources`: name, total and available, in units of 1/10000 (available may be negative).

@@ -65,7 +65,7 @@ pub(crate) struct Actor {
     /// How to make it. Its arguments are kept until it is dead.
     pub(crate) creation: Creation,
     template: Arc<Template>,
-    class: ClassId,
+    pub(crate) class: ClassId,
     placing: Demand,
     is_warned: bool,
     /// Starts after a crash so far.
@@ -198,6 +198,9 @@ impl Node {
         if self.actors[&id].stage == Stage::Dead {
             return self.remove_task(id.0, actions);
         }
+        if self.classes[self.actors[&id].class as usize].is_removed {
+            return self.end_actor(id, Cause::GroupRemoved, actions);
+        }
         self.unplaced.push_back(id);
         self.place_actors(actions);
     }
@@ -220,8 +223,9 @@ impl Node {
                 self.unplaced.remove(place);
                 self.unplaceable.push(id);
                 let task_name = self.tasks[&id.0].name();
+                let is_promised = missing.iter().any(|(name, ..)| self.is_of_waiting_group(name));
                 let row = self.actors.get_mut(&id).expect("looked up just now");
-                if !std::mem::replace(&mut row.is_warned, true) {
+                if !is_promised && !std::mem::replace(&mut row.is_warned, true) {
                     actions.push(Action::Infeasible { task_name, missing });
                 }
             } else if self.resources.fits(demand) {
@@ -304,12 +308,25 @@ impl Node {
 
     /// By hand.
     pub(crate) fn kill_actor(&mut self, id: ActorId, after: AfterKill, actions: &mut Vec<Action>) {
-        let Some(row) = self.actors.get(&id) else { return };
-        let worker = row.worker;
-        if after == AfterKill::Dead && row.stage != Stage::Dead {
-            let end = row.end(id, Cause::Killed);
+        match after {
+            AfterKill::Dead => self.end_actor(id, Cause::Killed, actions),
+            AfterKill::MayRestart => self.kill_process(id, actions),
+        }
+    }
+
+    /// Makes it dead now, for that reason.
+    pub(crate) fn end_actor(&mut self, id: ActorId, cause: Cause, actions: &mut Vec<Action>) {
+        if let Some(row) = self.actors.get(&id)
+            && row.stage != Stage::Dead
+        {
+            let end = row.end(id, cause);
             self.die(id, Epitaph::Ended(end), actions);
         }
+        self.kill_process(id, actions);
+    }
+
+    fn kill_process(&mut self, id: ActorId, actions: &mut Vec<Action>) {
+        let worker = self.actors.get(&id).and_then(|row| row.worker);
         if let Some(worker) = worker {
             self.kill(worker, Life::Killed, "its actor was killed", actions);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::actor::{Epitaph, Stage};
 use crate::event::{Args, Held, Waitable};
+use crate::group::GroupState;
 use crate::id::{ActorId, ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
@@ -169,6 +170,9 @@ impl Node {
             for held in &submit.holds {
                 keep(*held, 1);
             }
+        }
+        for group in self.groups.values().filter(|group| group.state != GroupState::Removed) {
+            keep(Held::Object(group.spec.ready), 1);
         }
         for row in living.filter(|row| row.creation.is_detached) {
             keep(Held::Actor(ActorId(row.creation.submit.task)), 1);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::group::GroupSpec;
 use crate::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::value::{Bytes, Death, Value};
 
@@ -50,6 +51,12 @@ pub enum Request {
     CallsUnderWay(RequestId, ActorId),
     /// Ends an actor's process at once.
     Kill(ActorId, AfterKill),
+    /// Sets resources aside; gives the client one handle on `GroupSpec::ready`.
+    Reserve(Box<GroupSpec>),
+    /// Undoes that, by the group's key; ends what runs there.
+    RemoveGroup(Arc<str>),
+    /// Answered by [`crate::action::Reply::Groups`].
+    Groups(RequestId),
     /// Seals a value under a fresh id and gives the client one handle on it.
     Put(ObjectId, Value, Box<[Held]>),
     /// Answered by [`crate::action::Reply::Values`] when all are ready, or as soon as one is an error.

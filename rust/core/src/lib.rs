@@ -10,6 +10,7 @@
 //!   task, resources      what was asked for, what it may use
 //!   scheduler, worker    where it runs
 //!   actor, call          processes with state, and who calls them
+//!   group                resources set aside
 //!   seal                 its values arrive
 //!   object, refs         what lives on, and for whom
 //!   store, space         where it lies
@@ -28,6 +29,7 @@ mod audit;
 mod call;
 pub mod event;
 mod fate;
+pub mod group;
 pub mod id;
 pub mod node;
 mod object;

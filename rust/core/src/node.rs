@@ -17,6 +17,7 @@ use crate::action::Action;
 use crate::actor::{Actor, Stage};
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
+use crate::group::Group;
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::object::{Object, Waiter};
 use crate::request::Open;
@@ -54,6 +55,10 @@ pub struct Node {
     pub(crate) actors: FxHashMap<ActorId, Actor>,
     /// Of those that are not dead.
     pub(crate) names: FxHashMap<ActorName, ActorId>,
+    /// By key.
+    pub(crate) groups: FxHashMap<Arc<str>, Group>,
+    /// Keys of those that wait for resources, oldest first.
+    pub(crate) waiting_groups: Vec<Arc<str>>,
     /// Actors that wait for resources, oldest first.
     pub(crate) unplaced: VecDeque<ActorId>,
     /// Actors that wait for resources which this machine does not have.
@@ -105,6 +110,8 @@ impl Node {
             streams: FxHashMap::default(),
             actors: FxHashMap::default(),
             names: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            waiting_groups: Vec::new(),
             unplaced: VecDeque::new(),
             unplaceable: Vec::new(),
             ending: Vec::new(),
@@ -207,6 +214,8 @@ impl Node {
             Request::Submit(submit) => self.submit(client, submit, actions),
             Request::Create(creation) => self.create_actor(client, *creation, actions),
             Request::Kill(actor, after) => self.kill_actor(actor, after, actions),
+            Request::Reserve(spec) => self.reserve(client, *spec, actions),
+            Request::RemoveGroup(key) => self.remove_group(&key, actions),
             Request::Put(id, value, contains) => self.put(client, id, value, &contains, actions),
             Request::Hold(held) => {
                 if self.is_known(held) {

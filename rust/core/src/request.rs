@@ -70,6 +70,7 @@ impl Node {
             Request::Describe(id, _) => {
                 actions.push(Action::Reply(client, id, Reply::Failed(Failure::Unknown)));
             }
+            Request::Groups(id) => self.list_groups(client, id, actions),
             Request::Names(id) => {
                 let mut names: Vec<_> = self.names.keys().cloned().collect();
                 names.sort_unstable();

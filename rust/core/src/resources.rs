@@ -38,6 +38,8 @@ struct Resource {
     name: Arc<str>,
     total: i64,
     available: i64,
+    /// Set aside for placement groups, which have rows of their own.
+    reserved: i64,
 }
 
 /// All resources of the machine.
@@ -70,7 +72,7 @@ impl Resources {
             return *id;
         }
         let id = self.rows.len() as ResourceId;
-        self.rows.push(Resource { name: Arc::clone(name), total: 0, available: 0 });
+        self.rows.push(Resource { name: Arc::clone(name), total: 0, available: 0, reserved: 0 });
         self.ids.insert(Arc::clone(name), id);
         id
     }
@@ -125,6 +127,43 @@ impl Resources {
         }
     }
 
+    /// Sets it aside.
+    pub(crate) fn reserve(&mut self, demand: &Demand) {
+        for (id, amount) in &demand.0 {
+            let row = &mut self.rows[*id as usize];
+            row.available -= amount;
+            row.reserved += amount;
+        }
+    }
+
+    /// Undoes `reserve`.
+    pub(crate) fn unreserve(&mut self, demand: &Demand) {
+        for (id, amount) in &demand.0 {
+            let row = &mut self.rows[*id as usize];
+            row.available += amount;
+            row.reserved -= amount;
+        }
+    }
+
+    /// There is so much more of it.
+    pub(crate) fn add(&mut self, name: &Arc<str>, amount: u64) {
+        let id = self.intern(name) as usize;
+        self.rows[id].total += Self::amount(amount);
+        self.rows[id].available += Self::amount(amount);
+    }
+
+    /// There is so much less of it; less than nothing is available while it is granted.
+    pub(crate) fn withdraw(&mut self, name: &Arc<str>, amount: u64) {
+        let id = self.intern(name) as usize;
+        self.rows[id].total -= Self::amount(amount);
+        self.rows[id].available -= Self::amount(amount);
+    }
+
+    /// Whether it needs one of these.
+    pub(crate) fn asks_for_any(&self, demand: &Demand, names: &[Arc<str>]) -> bool {
+        demand.0.iter().any(|(id, _)| names.contains(&self.rows[*id as usize].name))
+    }
+
     /// Takes CPU even if there is none left: the one who goes on comes before those who wait.
     pub(crate) fn take_cpu(&mut self, amount: i64) {
         self.rows[Self::CPU as usize].available -= amount;
@@ -136,13 +175,17 @@ impl Resources {
 
     /// Name, total and available of what this machine has.
     pub(crate) fn table(&self) -> Vec<(Arc<str>, i64, i64)> {
-        let rows = self.rows.iter().filter(|row| row.total > 0 || row.available != 0);
+        // Passes of groups are no resources of anybody.
+        let is_there = |row: &&Resource| {
+            (row.total > 0 || row.available != 0) && !row.name.starts_with("bundle_group_")
+        };
+        let rows = self.rows.iter().filter(is_there);
         rows.map(|row| (Arc::clone(&row.name), row.total, row.available)).collect()
     }
 
     /// Panics unless all but `granted` (and `lent`, CPU given back) is there.
     pub(crate) fn check<'a>(&self, granted: impl Iterator<Item = &'a Demand>, lent: i64) {
-        let mut expected: Vec<i64> = self.rows.iter().map(|row| row.total).collect();
+        let mut expected: Vec<i64> = self.rows.iter().map(|row| row.total - row.reserved).collect();
         for (id, amount) in granted.flat_map(|demand| &demand.0) {
             expected[*id as usize] -= amount;
         }

@@ -52,6 +52,8 @@ pub(crate) struct Class {
     /// Its grants that are not blocked.
     pub(crate) running: usize,
     pub(crate) is_warned: bool,
+    /// It asks for a placement group that was removed.
+    pub(crate) is_removed: bool,
 }
 
 impl Class {
@@ -63,6 +65,7 @@ impl Class {
             roomy: Vec::new(),
             running: 0,
             is_warned: false,
+            is_removed: false,
         }
     }
 }
@@ -88,6 +91,9 @@ impl Node {
         }
         let class = task.class;
         let row = &mut self.classes[class as usize];
+        if row.is_removed {
+            return self.fail_group_removed(id, actions);
+        }
         match place {
             Place::Front => row.queue.push_front(id),
             Place::Back => row.queue.push_back(id),
@@ -100,6 +106,9 @@ impl Node {
 
     /// Something has become free: all classes get their turn, that of the oldest head first.
     pub(crate) fn schedule(&mut self, actions: &mut Vec<Action>) {
+        if !self.waiting_groups.is_empty() {
+            self.place_groups(actions);
+        }
         if !self.unplaced.is_empty() {
             self.place_actors(actions);
         }
@@ -145,7 +154,8 @@ impl Node {
         }
         if !row.is_warned {
             let missing = self.resources.missing(&row.demand);
-            if !missing.is_empty() {
+            let is_promised = missing.iter().any(|(name, ..)| self.is_of_waiting_group(name));
+            if !missing.is_empty() && !is_promised {
                 let task_name =
                     row.queue.front().map_or_else(|| "".into(), |id| self.tasks[id].name());
                 self.classes[class as usize].is_warned = true;
@@ -194,11 +204,12 @@ impl Node {
 
     /// Has the class use the worker's room, if it has enough to be worth a turn.
     fn offer_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+        let is_anybody_waiting = self.is_anybody_waiting();
         let Some(row) = self.workers.get_mut(&worker) else { return };
         let Some(class) = row.grant else { return };
         let has_enough = row.queued_ns <= AHEAD_NS / 2 || row.queue.len() < 2;
-        // An actor that waits for what this worker holds gets it once the queue is empty.
-        if !has_enough || !Self::has_room(row, class) || !self.unplaced.is_empty() {
+        // An actor or group that waits for what this worker holds gets it once its queue is empty.
+        if !has_enough || !Self::has_room(row, class) || is_anybody_waiting {
             return;
         }
         if !std::mem::replace(&mut row.is_roomy, true) {
@@ -327,6 +338,12 @@ impl Node {
         if let Some(key) = key {
             self.idle.remove(&(key, worker));
         }
+    }
+
+    /// Whether actors or groups wait for resources.
+    fn is_anybody_waiting(&self) -> bool {
+        let may_fit = |key: &Arc<str>| self.groups.get(key).is_some_and(|row| !row.is_warned);
+        !self.unplaced.is_empty() || self.waiting_groups.iter().any(may_fit)
     }
 
     /// Workers that run tasks.

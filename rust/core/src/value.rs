@@ -197,6 +197,12 @@ pub enum Failure {
         /// Which actor, and why.
         actor: Arc<ActorEnd>,
     },
+    /// The placement group that the task was to run in was removed.
+    #[error("the placement group of {task_name} was removed")]
+    GroupRemoved {
+        /// Name of the task, or of the group.
+        task_name: Arc<str>,
+    },
     /// No living actor has that name.
     #[error("no actor is called {:?} in the namespace {:?}", .0.name, .0.namespace)]
     NoSuchActor(ActorName),
@@ -262,6 +268,9 @@ pub enum Cause {
     /// Its own code ended it.
     #[error("its own code ended it")]
     Left(Leave),
+    /// Its placement group was removed.
+    #[error("its placement group was removed")]
+    GroupRemoved,
     /// Its last handle was dropped.
     #[error("its last handle was dropped")]
     OutOfScope,

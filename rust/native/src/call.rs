@@ -112,6 +112,7 @@ impl Call {
         let result = end(&mut task);
         let retry =
             self.prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
+        self.worker.unpause(self.run.ticket);
         let concluded = conclude(&mut task, result, &retry, self.started);
         self.worker.loop_call_ended(self.lane);
         concluded
@@ -200,18 +201,16 @@ impl Call {
     /// Whether what a wait waits for is there.
     fn may_go_on(&self) -> bool {
         let Some(prepared) = &self.prepared else { return true };
-        // Before looking: a stream that is read from now on nudges the loop.
-        self.worker.note_paused();
         let ticket = self.run.ticket;
         match &*self.kept.lock() {
             Some((Kept::Waiting, packed)) => {
                 let need = packed.len() as u64;
-                self.worker.may_go_on(ticket, self.room(need, prepared.limits))
+                self.worker.loop_may_go_on(ticket, self.room(need, prepared.limits))
             }
             _ => prepared.limits.window.is_none_or(|window| {
                 let yielded = self.yielded.load(Ordering::Relaxed);
                 let until = (yielded + 1).saturating_sub(u64::from(window));
-                self.worker.may_go_on(ticket, Credit::Items(until))
+                self.worker.loop_may_go_on(ticket, Credit::Items(until))
             }),
         }
     }
@@ -255,7 +254,6 @@ impl Call {
     }
 
     fn has_room(&self, task: &Task<'_, '_>, need: u64, limits: Limits) -> bool {
-        self.worker.note_paused();
         task.is_closed() || self.worker.may_go_on(self.run.ticket, self.room(need, limits))
     }
 

@@ -9,6 +9,7 @@ use rustc_hash::{FxBuildHasher, FxHashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
 use skate_core::event::{Cancel, OnDrop, Request, Returns, Template as Definition, Waitable};
+use skate_core::group::{GroupSpec, GroupState};
 use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
 use skate_core::value::Bytes;
 
@@ -120,6 +121,9 @@ impl Client {
         }
     }
 }
+
+/// Key, name, strategy, state, bundles.
+type GroupRow = (String, String, String, &'static str, Vec<Vec<(String, u64)>>);
 
 fn retry_on(retry_exceptions: &Bound<'_, PyAny>) -> PyResult<RetryOn> {
     Ok(if let Ok(classes) = retry_exceptions.extract::<Vec<u8>>() {
@@ -468,6 +472,55 @@ impl Client {
         problems.iter().map(|problem| problem.to_python(py)).collect()
     }
 
+    #[pyo3(signature = (key, name, strategy, bundles, /))]
+    fn reserve(
+        &self,
+        py: Python<'_>,
+        key: &str,
+        name: &str,
+        strategy: &str,
+        bundles: Vec<Vec<(String, u64)>>,
+    ) -> PyResult<Py<ObjectRef>> {
+        let session = &self.session;
+        session.check()?;
+        let ready = session.next_task().item(0);
+        session.send(Request::Reserve(Box::new(GroupSpec {
+            ready,
+            key: key.into(),
+            name: name.into(),
+            strategy: strategy.into(),
+            bundles: bundles.into_iter().map(amounts).collect(),
+        })));
+        session.own(py, ready)
+    }
+
+    #[pyo3(signature = (key, /))]
+    fn remove_group(&self, key: &str) -> PyResult<()> {
+        self.session.check()?;
+        self.session.send(Request::RemoveGroup(key.into()));
+        Ok(())
+    }
+
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<GroupRow>> {
+        self.session.check()?;
+        let Reply::Groups(rows) = self.session.ask(py, None, Request::Groups)? else {
+            unreachable!("the node answers a question for groups with them")
+        };
+        let row = |(spec, state): (GroupSpec, GroupState)| {
+            let bundle = |bundle: &[(Arc<str>, u64)]| {
+                bundle.iter().map(|(name, amount)| (name.to_string(), *amount)).collect()
+            };
+            let state = match state {
+                GroupState::Waiting => "PENDING",
+                GroupState::Placed => "CREATED",
+                GroupState::Removed => "REMOVED",
+            };
+            let bundles = spec.bundles.iter().map(|each| bundle(each)).collect();
+            (spec.key.to_string(), spec.name.to_string(), spec.strategy.to_string(), state, bundles)
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     fn current_task(&self) -> Option<(String, String, u32)> {
         match &self.role {
             Role::Worker(worker) => worker.current.get().map(|running| {
@@ -487,7 +540,7 @@ impl Client {
 
     fn current_resources(&self) -> Vec<(String, u64)> {
         let prepared = match &self.role {
-            Role::Worker(worker) => worker.current_prepared(),
+            Role::Worker(worker) => worker.actor_class().or_else(|| worker.current_prepared()),
             Role::Driver(_) | Role::Any => None,
         };
         let resources = prepared.iter().flat_map(|prepared| &prepared.resources);

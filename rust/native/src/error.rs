@@ -132,6 +132,10 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 describe_end(actor, &fields)?;
                 "ActorUnavailable"
             }
+            Failure::GroupRemoved { task_name } => {
+                fields.set_item("task_name", &**task_name)?;
+                "GroupRemoved"
+            }
             Failure::NoSuchActor(name) => {
                 fields.set_item("name", &*name.name)?;
                 fields.set_item("namespace", &*name.namespace)?;
@@ -159,6 +163,7 @@ fn describe_end(end: &ActorEnd, fields: &Bound<'_, PyDict>) -> PyResult<()> {
         Cause::Left(Leave::ExitActor) => ("ExitActor", None),
         Cause::Left(Leave::Terminate) => ("Terminate", None),
         Cause::Left(Leave::ExitCodeZero) => ("ExitCodeZero", None),
+        Cause::GroupRemoved => ("GroupRemoved", None),
         Cause::OutOfScope => ("OutOfScope", None),
     };
     fields.set_item("cause", cause)?;

@@ -38,7 +38,7 @@ use crate::problem::{Problem, Problems};
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::watcher::{Order, Watcher};
-use crate::wire::{ToNode, ToWorker};
+use crate::wire::{self, Serves, Target, TemplateBody, ToNode, ToWorker};
 
 /// Messages taken from one worker before the next one's turn.
 const BATCH: usize = 256;
@@ -65,6 +65,14 @@ struct State {
     /// Workers to be rung at the end of the turn.
     to_ring: Vec<ClientId>,
     submits: u32,
+    /// The zygote knows what actors with a loop need.
+    has_preloaded: bool,
+}
+
+/// Whether it makes actors with an event loop.
+fn is_for_loop(template: &Template) -> bool {
+    wire::decode::<TemplateBody>(&template.body)
+        .is_some_and(|body| matches!(body.target, Target::Class(Serves::Loop, _)))
 }
 
 impl State {
@@ -117,6 +125,7 @@ impl Host {
                 scratch: Vec::new(),
                 to_ring: Vec::new(),
                 submits: 0,
+                has_preloaded: false,
             }),
             hub,
             segment: Arc::downgrade(segment),
@@ -167,6 +176,14 @@ impl Host {
     }
 
     fn request(&self, state: &mut State, client: ClientId, request: Request) {
+        if let Request::Create(creation) = &request
+            && let Some(template) = state.templates.get(&creation.submit.template)
+            && is_for_loop(template)
+            && !std::mem::replace(&mut state.has_preloaded, true)
+        {
+            // Every process with a loop needs it: imported once, before they are forked.
+            self.watcher.order(Order::Preload("skate._actor_loop"));
+        }
         if let Request::Define(id, template) = &request {
             state.templates.insert(*id, Arc::clone(template));
         }

@@ -39,8 +39,6 @@ pub(crate) struct Lanes {
     event: Event,
     is_set: AtomicBool,
     cancelled: Mutex<Vec<Ticket>>,
-    /// A generator on the loop may wait for its stream to be read.
-    has_paused: AtomicBool,
 }
 
 /// What a thread does next.
@@ -62,7 +60,6 @@ impl Lanes {
             event: Event::new().map_err(|errno| Error::System("eventfd", errno))?,
             is_set: AtomicBool::new(false),
             cancelled: Mutex::default(),
-            has_paused: AtomicBool::new(false),
         })
     }
 
@@ -106,18 +103,6 @@ impl Lanes {
                     seat.nudge();
                 }
             }
-        }
-    }
-
-    /// A generator on the loop is about to see whether it must wait.
-    pub(crate) fn note_paused(&self) {
-        self.has_paused.store(true, Ordering::SeqCst);
-    }
-
-    /// Streams may have been read.
-    pub(crate) fn nudge_paused(&self) {
-        if self.has_paused.swap(false, Ordering::SeqCst) {
-            self.nudge_loop();
         }
     }
 

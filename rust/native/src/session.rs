@@ -380,6 +380,7 @@ impl Session {
             | Reply::Returned
             | Reply::Resources(_)
             | Reply::Names(_)
+            | Reply::Groups(_)
             | Reply::Count(_)
             | Reply::Failed(_) => {}
         }

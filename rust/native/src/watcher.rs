@@ -32,6 +32,8 @@ use crate::zygote::{FromZygote, Recipe, Word, Zygote};
 pub(crate) enum Order {
     /// Have a worker forked.
     Spawn { worker: ClientId, control: OwnedFd },
+    /// Have the zygote import a module that coming workers need.
+    Preload(&'static str),
     /// Report a worker that could not even be prepared.
     Failed { worker: ClientId, note: String },
     /// End all processes, then the thread.
@@ -182,6 +184,11 @@ impl Watch {
             for order in orders {
                 match order {
                     Order::Spawn { worker, control } => self.spawn(worker, control),
+                    Order::Preload(module) => {
+                        if let Some(zygote) = &mut self.zygote {
+                            zygote.preload(module);
+                        }
+                    }
                     Order::Failed { worker, note } => self.died(worker, None, None, &note),
                     Order::ShutDown => return self.end_all(),
                 }

@@ -66,7 +66,8 @@ pub(crate) enum Credit {
 struct Pause {
     ticket: Ticket,
     until: Credit,
-    seat: Arc<Seat>,
+    /// Where it sleeps; None on the loop.
+    seat: Option<Arc<Seat>>,
 }
 
 /// One worker process.
@@ -84,6 +85,7 @@ pub(crate) struct Worker {
     pauses: Mutex<Vec<Pause>>,
     /// The actor whose process this is, and whether it was started before.
     actor: OnceLock<(ActorId, bool)>,
+    actor_template: OnceLock<TemplateId>,
     /// Its calls, if it runs several at once.
     lanes: OnceLock<Arc<Lanes>>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
@@ -123,6 +125,7 @@ impl Worker {
             current: Current::new(),
             pauses: Mutex::default(),
             actor: OnceLock::new(),
+            actor_template: OnceLock::new(),
             lanes: OnceLock::new(),
             definitions: Mutex::default(),
             functions: Mutex::default(),
@@ -173,6 +176,7 @@ impl Worker {
             && let Target::Class(serves, limits) = body.target
         {
             let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
+            let _ = self.actor_template.set(run.template);
             return (serves, limits);
         }
         (Serves::InTurn, Box::default())
@@ -186,6 +190,12 @@ impl Worker {
     /// Whether that actor had a process before this one.
     pub(crate) fn was_restarted(&self) -> bool {
         self.actor.get().is_some_and(|(_, was_restarted)| *was_restarted)
+    }
+
+    /// Its class and options: what it holds.
+    pub(crate) fn actor_class(&self) -> Option<Arc<Prepared>> {
+        let template = self.actor_template.get()?;
+        self.prepared.lock().get(template).cloned()
     }
 
     fn lane_of(&self, template: TemplateId) -> usize {
@@ -224,11 +234,21 @@ impl Worker {
         Ok(())
     }
 
-    /// A generator on the loop is about to see whether it must wait.
-    pub(crate) fn note_paused(&self) {
-        if let Some(lanes) = self.lanes.get() {
-            lanes.note_paused();
+    /// Whether a generator on the loop may go on. If not, the loop is nudged, once, when it may.
+    pub(crate) fn loop_may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
+        if self.may_go_on(ticket, until) {
+            return true;
         }
+        self.unpause(ticket);
+        self.pauses.lock().push(Pause { ticket, until, seat: None });
+        // It may have come before the pause was listed.
+        self.nudge_pauses();
+        false
+    }
+
+    /// That task waits for its stream no more.
+    pub(crate) fn unpause(&self, ticket: Ticket) {
+        self.pauses.lock().retain(|pause| pause.ticket != ticket);
     }
 
     /// A call on the loop has ended.
@@ -358,10 +378,10 @@ impl Worker {
             return Ok(());
         }
         let seat = Arc::new(Seat::default());
-        self.pauses.lock().push(Pause { ticket, until, seat: Arc::clone(&seat) });
+        self.pauses.lock().push(Pause { ticket, until, seat: Some(Arc::clone(&seat)) });
         self.nudge_pauses();
         let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None) };
-        self.pauses.lock().retain(|pause| pause.ticket != ticket);
+        self.unpause(ticket);
         waited.map(drop)
     }
 
@@ -379,11 +399,18 @@ impl Worker {
     }
 
     fn nudge_pauses(&self) {
-        for pause in &*self.pauses.lock() {
-            if self.may_go_on(pause.ticket, pause.until) {
-                pause.seat.nudge();
+        self.pauses.lock().retain(|pause| {
+            if !self.may_go_on(pause.ticket, pause.until) {
+                return true;
             }
-        }
+            match (&pause.seat, self.lanes.get()) {
+                (Some(seat), _) => seat.nudge(),
+                (None, Some(lanes)) => lanes.nudge_loop(),
+                (None, None) => {}
+            }
+            // Who sleeps takes it off; the loop, which may be busy for long, looks again.
+            pause.seat.is_some()
+        });
     }
 
     /// Takes one message.
@@ -486,9 +513,6 @@ impl Engine for Worker {
             self.hub.bell().ring(Urgency::Urgent);
         }
         self.nudge_pauses();
-        if let Some(lanes) = self.lanes.get() {
-            lanes.nudge_paused();
-        }
     }
 
     fn has_work(&self) -> bool {

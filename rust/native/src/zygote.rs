@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   driver ── hello [driver's pidfd, hub, data] ──▶ zygote          JSON, one message a packet
+//!          ── preload module ──▶
 //!          ── spawn n [control, stdout, stderr] ──▶   │ fork ──▶ worker n
 //!          ◀── ready ┊ spawned n, pid [pidfd] ┊ failed n, error ┊ exited n, pid, status ──
 //! ```
@@ -35,6 +36,7 @@ pub(crate) struct Recipe {
 #[serde(tag = "op", rename_all = "lowercase")]
 enum ToZygote {
     Spawn { client: u32 },
+    Preload { module: &'static str },
     Exit,
 }
 
@@ -100,6 +102,13 @@ impl Zygote {
     pub(crate) fn spawn(&mut self, client: u32, fds: Vec<OwnedFd>) {
         let message = serde_json::to_vec(&ToZygote::Spawn { client }).expect("plain JSON");
         self.outbox.push_back((message, fds));
+        self.send_outbox();
+    }
+
+    /// Has it import a module, for workers that are forked later.
+    pub(crate) fn preload(&mut self, module: &'static str) {
+        let message = serde_json::to_vec(&ToZygote::Preload { module }).expect("plain JSON");
+        self.outbox.push_back((message, Vec::new()));
         self.send_outbox();
     }
 

@@ -1,0 +1,91 @@
+"""How a task or actor asks for resources of a placement group: by the names of the group's rows.
+
+    {"CPU": 1} in bundle 0 of group k ─▶ CPU_group_0_k, CPU_group_k, bundle_group_k (a pass)
+
+Invariant: the pass is asked for by everybody in a group, so who asks for nothing else waits for the
+group, too, and a worker sees in its resources in which group it runs.
+"""
+
+from __future__ import annotations
+
+from skate._options import check_resources, units
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from skate._native import Client
+
+    Amounts = tuple[tuple[str, int], ...]
+
+_ENTRY = "bundle_group_"
+_CAPTURE_UNITS = 2
+_ENTRY_UNITS = 1
+
+
+def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
+    """Name and amount in units of 1/10000, checked."""
+    if not isinstance(bundle, dict) or not any(bundle.values()):
+        msg = f"Bundles must be a non-empty list of resource dictionaries, got {bundle!r}"
+        raise ValueError(msg)
+    check_resources(
+        "bundles", {name: n for name, n in bundle.items() if name not in {"CPU", "GPU"}}
+    )
+    return [(name, units(amount)) for name, amount in sorted(bundle.items()) if amount]
+
+
+def in_group(amounts: Amounts, strategy: Any) -> Amounts:
+    """What is to be asked for in place of `amounts`.
+
+    Raises:
+        ValueError: there is no such bundle, or it is too small for ever.
+    """
+    group = strategy.placement_group
+    if group is None:
+        return amounts
+    index = strategy.placement_group_bundle_index
+    bundles = [dict(bundle_rows(bundle)) for bundle in group.bundle_specs]
+    if not -1 <= index < len(bundles):
+        msg = (
+            f"placement group bundle index {index} is invalid. Valid placement group indexes: "
+            f"0-{len(bundles) - 1}"
+        )
+        raise ValueError(msg)
+    candidates = bundles if index == -1 else [bundles[index]]
+    if not any(all(b.get(name, 0) >= n for name, n in amounts) for b in candidates):
+        msg = (
+            "Cannot schedule it with the placement group because the resource request "
+            f"{dict(amounts)} cannot fit into any bundles for the placement group, "
+            f"{group.bundle_specs}."
+        )
+        raise ValueError(msg)
+    key = group.id.hex()
+    captures = strategy.placement_group_capture_child_tasks
+    rows = [(f"{_ENTRY}{key}", _CAPTURE_UNITS if captures else _ENTRY_UNITS)]
+    for name, amount in amounts:
+        rows.append((f"{name}_group_{key}", amount))
+        if index >= 0:
+            rows.append((f"{name}_group_{index}_{key}", amount))
+    return tuple(sorted(rows))
+
+
+def current_key(client: Client, *, captured: bool = False) -> str | None:
+    """Key of the group in which the calling code runs; with `captured`, if that captures."""
+    for name, amount in client.current_resources():
+        if name.startswith(_ENTRY) and (not captured or amount >= _CAPTURE_UNITS):
+            return name.removeprefix(_ENTRY)
+    return None
+
+
+def capturing(client: Client, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with the group of the calling code if it captures what names no strategy."""
+    if client.is_driver or options.get("scheduling_strategy") is not None:
+        return dict(options)
+    if current_key(client, captured=True) is None:
+        return dict(options)
+    from skate.util.placement_group import get_current_placement_group
+    from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    strategy = PlacementGroupSchedulingStrategy(get_current_placement_group(), -1, True)  # noqa: FBT003
+    return {**options, "scheduling_strategy": strategy}

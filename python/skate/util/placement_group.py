@@ -1,0 +1,181 @@
+"""Placement groups: resources set aside, bundle by bundle, for those who are told to use them.
+
+    placement_group([{"CPU": 1}, {"CPU": 2}]) ─ reserved as soon as it fits ─▶ ready
+    f.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1)) ─▶ runs in bundle 1
+
+Invariant: a group lives until `remove_placement_group`, or the end of the session. On one machine
+all strategies are the same: everything is close together, and nothing can be spread.
+"""
+
+from __future__ import annotations
+
+import os
+
+import skate
+from skate import _session
+from skate._group import bundle_rows, current_key
+from skate._options import UNITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+
+
+class PlacementGroupID:
+    """The id of a placement group."""
+
+    __slots__ = ("_hex",)
+
+    def __init__(self, hex_: str) -> None:
+        self._hex = hex_
+
+    def hex(self) -> str:
+        """Hex digits."""
+        return self._hex
+
+    def binary(self) -> bytes:
+        """The same as bytes."""
+        return bytes.fromhex(self._hex)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroupID) and self._hex == other._hex
+
+    def __hash__(self) -> int:
+        return hash(self._hex)
+
+    def __repr__(self) -> str:
+        return f"PlacementGroupID({self._hex})"
+
+
+class PlacementGroup:
+    """A handle on a placement group. It can be passed on; dropping it does not remove the group."""
+
+    def __init__(
+        self, key: str, bundles: list[dict[str, float]], placed: skate.ObjectRef[None] | None
+    ) -> None:
+        self.id = PlacementGroupID(key)
+        self.bundle_specs = bundles
+        self._placed = placed
+
+    @property
+    def bundle_count(self) -> int:
+        """Number of bundles."""
+        return len(self.bundle_specs)
+
+    def ready(self) -> skate.ObjectRef[PlacementGroup]:
+        """A ref that is ready when the resources are; its value is the group."""
+        return _after.options(name="placement_group.ready").remote(self, self._placed)
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        """Whether the resources are there within that time."""
+        if self._placed is None:
+            return True
+        return bool(skate.wait([self._placed], timeout=timeout_seconds)[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroup) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"PlacementGroup({self.id.hex()}, {self.bundle_specs})"
+
+
+@skate.remote(num_cpus=0)
+def _after(group: PlacementGroup, _placed: None) -> PlacementGroup:
+    return group
+
+
+def placement_group(
+    bundles: list[dict[str, float]],
+    strategy: str = "PACK",
+    name: str = "",
+    lifetime: str | None = None,
+    **_others: Any,
+) -> PlacementGroup:
+    """Sets resources aside.
+
+    Args:
+        bundles: Amounts by name for each bundle: `"CPU"`, `"GPU"`, `"memory"` or a custom resource.
+        strategy: Accepted: `"PACK"`, `"SPREAD"`, `"STRICT_PACK"` or `"STRICT_SPREAD"`.
+        name: For people.
+        lifetime: None or `"detached"`; every group lives as long as the session.
+
+    Returns:
+        A handle at once; `ready` and `wait` tell when the resources are there.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Rule: semantics.md 5.12; wording of Ray 2.60.
+    """
+    given: object = bundles
+    if not isinstance(given, list) or not given:
+        msg = f"The type of bundles must be a nonempty list, got {bundles!r}"
+        raise ValueError(msg)
+    if strategy not in _STRATEGIES:
+        msg = (
+            f"Invalid placement group strategy {strategy}. Supported strategies are: {_STRATEGIES}."
+        )
+        raise ValueError(msg)
+    if lifetime not in (None, "detached"):
+        msg = "placement group `lifetime` argument must be either `None` or 'detached'"
+        raise ValueError(msg)
+    rows = [bundle_rows(bundle) for bundle in bundles]
+    client = _session.connect()
+    key = os.urandom(14).hex()
+    return PlacementGroup(key, bundles, client.reserve(key, name, strategy, rows))
+
+
+def remove_placement_group(placement_group: PlacementGroup) -> None:
+    """Gives the resources back. Tasks and actors in the group end with an error."""
+    _session.connect().remove_group(placement_group.id.hex())
+
+
+def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
+    """What is known of a group, or (None) of each by its id."""
+    rows = {
+        key: {
+            "placement_group_id": key,
+            "name": name,
+            "bundles": {
+                index: {each: amount / UNITS for each, amount in bundle}
+                for index, bundle in enumerate(bundles)
+            },
+            "strategy": strategy,
+            "state": state,
+        }
+        for key, name, strategy, state, bundles in _session.connect().groups()
+    }
+    return rows if placement_group is None else rows[placement_group.id.hex()]
+
+
+def get_placement_group(placement_group_name: str) -> PlacementGroup:
+    """The group of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for key, name, _, state, bundles in _session.connect().groups():
+        if name == placement_group_name and name and state != "REMOVED":
+            return _found(key, bundles)
+    msg = f"Failed to look up placement group with name: {placement_group_name}"
+    raise ValueError(msg)
+
+
+def get_current_placement_group() -> PlacementGroup | None:
+    """The group in which the calling task or actor runs; None outside of groups."""
+    client = _session.connect()
+    key = current_key(client)
+    for other, _, _, _, bundles in client.groups() if key else ():
+        if other == key:
+            return _found(other, bundles)
+    return None
+
+
+def _found(key: str, bundles: list[list[tuple[str, int]]]) -> PlacementGroup:
+    amounts = [{name: amount / UNITS for name, amount in bundle} for bundle in bundles]
+    return PlacementGroup(key, amounts, None)

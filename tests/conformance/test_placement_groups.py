@@ -1,0 +1,112 @@
+"""Placement groups on one machine."""
+
+import importlib
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def util(ray):
+    module = importlib.import_module(f"{ray.__name__}.util")
+    importlib.import_module(f"{ray.__name__}.util.scheduling_strategies")
+    return module
+
+
+@pytest.fixture
+def group(ray, util):
+    made = util.placement_group([{"CPU": 1}, {"CPU": 1, "spot": 1}])
+    assert made.wait(30)
+    yield made
+    util.remove_placement_group(made)
+
+
+def inside(util, group, index=-1, *, capture=None):
+    return util.scheduling_strategies.PlacementGroupSchedulingStrategy(
+        placement_group=group,
+        placement_group_bundle_index=index,
+        placement_group_capture_child_tasks=capture,
+    )
+
+
+def test_group_is_ready_and_tasks_run_in_it(ray, util, group):
+    @ray.remote(num_cpus=1)
+    def where():
+        return ray.get_runtime_context().get_placement_group_id()
+
+    assert ray.get(group.ready()) == group
+    found = ray.get(where.options(scheduling_strategy=inside(util, group)).remote())
+    assert found == group.id.hex()
+    assert ray.get_runtime_context().get_placement_group_id() is None
+
+
+def test_actor_runs_in_its_bundle(ray, util, group):
+    @ray.remote(num_cpus=1, resources={"spot": 1})
+    class Inside:
+        def where(self):
+            current = ray.util.get_current_placement_group()
+            return None if current is None else current.id.hex()
+
+    actor = Inside.options(scheduling_strategy=inside(util, group, 1)).remote()
+    assert ray.get(actor.where.remote()) == group.id.hex()
+
+
+def test_children_are_captured_when_asked(ray, util, group):
+    @ray.remote(num_cpus=0)
+    def child():
+        return ray.get_runtime_context().get_placement_group_id()
+
+    @ray.remote(num_cpus=1)
+    def parent():
+        return ray.get(child.remote())
+
+    captured = parent.options(scheduling_strategy=inside(util, group, capture=True))
+    free = parent.options(scheduling_strategy=inside(util, group, capture=False))
+    assert ray.get(captured.remote()) == group.id.hex()
+    assert ray.get(free.remote()) is None
+
+
+def test_wrong_bundle_is_refused(ray, util, group):
+    @ray.remote
+    def nothing():
+        pass
+
+    with pytest.raises(ValueError, match="bundle index"):
+        nothing.options(scheduling_strategy=inside(util, group, 5)).remote()
+
+
+def test_wrong_arguments_are_refused(util):
+    with pytest.raises(ValueError, match="strategy"):
+        util.placement_group([{"CPU": 1}], strategy="NEAR")
+    with pytest.raises(ValueError, match="undles"):
+        util.placement_group([])
+
+
+def test_second_group_waits_for_the_first(ray, util):
+    first = util.placement_group([{"CPU": 2}])
+    assert first.wait(30)
+    second = util.placement_group([{"CPU": 2}])
+    assert not second.wait(0.1)
+    util.remove_placement_group(first)
+    assert second.wait(30)
+    util.remove_placement_group(second)
+
+
+def test_table_tells_the_state(ray, util, group):
+    row = util.placement_group_table(group)
+    assert (row["state"], row["strategy"]) == ("CREATED", "PACK")
+    assert row["bundles"][1] == {"CPU": 1.0, "spot": 1.0}
+
+
+def test_actor_ends_with_its_group(ray, util):
+    @ray.remote(num_cpus=1)
+    class Inside:
+        def hello(self):
+            return "hello"
+
+    group = util.placement_group([{"CPU": 1}])
+    actor = Inside.options(scheduling_strategy=inside(util, group)).remote()
+    assert ray.get(actor.hello.remote()) == "hello"
+    util.remove_placement_group(group)
+    with pytest.raises(ray.exceptions.RayActorError):
+        while True:
+            ray.get(actor.hello.remote())
