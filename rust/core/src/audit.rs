@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use crate::actor::{Epitaph, Stage};
+use crate::blocked::LEND_AFTER_NS;
 use crate::event::{Args, Held, Waitable};
 use crate::group::GroupState;
-use crate::id::{ActorId, ClientId, ObjectId, TaskId};
+use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId};
+use crate::ledger::Ledger;
 use crate::node::Node;
 use crate::object::Waiter;
 use crate::request::Open;
@@ -77,7 +81,7 @@ impl Node {
             actors: self.actors.len() as u64,
             actors_living: self.actors.values().filter(|row| row.stage != Stage::Dead).count()
                 as u64,
-            requests: self.requests.len() as u64,
+            requests: self.open_requests().count() as u64,
             requests_for_room: self.room.len() as u64,
             used_bytes: self.store.used(),
             capacity_bytes: self.store.capacity(),
@@ -102,15 +106,24 @@ impl Node {
 
     /// Whether nothing runs, waits or is on its way.
     pub fn is_idle(&self) -> bool {
-        self.tasks.is_empty() && self.requests.is_empty()
+        self.tasks.is_empty() && self.open_requests().next().is_none()
     }
 
     fn ledgers(&self) -> impl Iterator<Item = (ClientId, Held, u32)> {
-        let driver = self.driver.iter().map(|(held, count)| (ClientId::DRIVER, *held, *count));
-        let workers = self.workers.iter().flat_map(|(client, row)| {
-            row.ledger.iter().map(|(held, count)| (*client, *held, *count))
-        });
-        driver.chain(workers)
+        self.clients().flat_map(|(client, ledger)| {
+            ledger.handles.iter().map(move |(held, count)| (client, *held, *count))
+        })
+    }
+
+    fn clients(&self) -> impl Iterator<Item = (ClientId, &Ledger)> {
+        let workers = self.workers.iter().map(|(client, row)| (*client, &row.ledger));
+        std::iter::once((ClientId::DRIVER, &self.driver)).chain(workers)
+    }
+
+    fn open_requests(&self) -> impl Iterator<Item = (ClientId, RequestId, &Open)> {
+        self.clients().flat_map(|(client, ledger)| {
+            ledger.requests.iter().map(move |(request, open)| (client, *request, open))
+        })
     }
 
     /// Panics, with what does not fit, if an invariant of a header is broken.
@@ -134,11 +147,11 @@ impl Node {
 
     /// Counts the keepers of everything anew.
     fn check_counts(&self) {
-        let mut objects: BTreeMap<ObjectId, u32> = BTreeMap::new();
-        let mut handles: BTreeMap<TaskId, u32> = BTreeMap::new();
-        let mut cursors: BTreeMap<(TaskId, u64), u32> = BTreeMap::new();
-        let mut actors: BTreeMap<ActorId, u32> = BTreeMap::new();
-        let mut weak_actors: BTreeMap<ActorId, u32> = BTreeMap::new();
+        let mut objects: FxHashMap<ObjectId, u32> = FxHashMap::default();
+        let mut handles: FxHashMap<TaskId, u32> = FxHashMap::default();
+        let mut cursors: FxHashMap<(TaskId, u64), u32> = FxHashMap::default();
+        let mut actors: FxHashMap<ActorId, u32> = FxHashMap::default();
+        let mut weak_actors: FxHashMap<ActorId, u32> = FxHashMap::default();
         let mut keep = |held: Held, count: u32| match held {
             Held::Object(id) | Held::Pin(id) => *objects.entry(id).or_default() += count,
             Held::Stream(task) => *handles.entry(task).or_default() += count,
@@ -177,7 +190,7 @@ impl Node {
         for row in living.filter(|row| row.creation.is_detached) {
             keep(Held::Actor(ActorId(row.creation.submit.task)), 1);
         }
-        for open in self.requests.values() {
+        for (_, _, open) in self.open_requests() {
             match open {
                 Open::Get { ids, .. } => ids.iter().for_each(|id| keep(Held::Object(*id), 1)),
                 Open::Wait { on, .. } => {
@@ -236,10 +249,9 @@ impl Node {
     }
 
     fn check_tasks(&self) {
-        let mut children: BTreeMap<TaskId, u32> = BTreeMap::new();
         for (id, task) in &self.tasks {
-            if let Some(parent) = task.submit.parent {
-                *children.entry(parent).or_default() += 1;
+            for child in &task.children {
+                assert_eq!(self.tasks[child].submit.parent, Some(*id), "child {child:?} of {id:?}");
             }
             let pending = |id: &&ObjectId| self.objects[*id].value.is_none();
             let missing = task.submit.waits.iter().filter(pending).count();
@@ -252,7 +264,7 @@ impl Node {
                     assert_eq!(missing, 0, "arguments of {id:?}");
                     let queue = &self.classes[task.class as usize].queue;
                     assert_eq!(
-                        queue.iter().filter(|other| *other == id).count(),
+                        queue.iter().filter(|other| other == id).count(),
                         1,
                         "{id:?} queued"
                     );
@@ -261,9 +273,6 @@ impl Node {
                     assert_eq!(self.workers[&worker].find(ticket), Some(*id), "{id:?} dispatched");
                 }
             }
-        }
-        for (id, task) in &self.tasks {
-            assert!(task.children <= children.get(id).copied().unwrap_or(0), "children of {id:?}");
         }
         let queued: usize = self.classes.iter().map(|class| class.queue.len()).sum();
         let is_queued =
@@ -278,19 +287,26 @@ impl Node {
 
     fn check_workers(&self) {
         let mut running = 0;
+        let mut running_without_cpu = 0;
+        let mut blocked = 0;
         let mut lent = 0;
         for (id, row) in &self.workers {
             let needs_grant = row.actor.is_some() || !row.queue.is_empty();
             assert_eq!(row.grant.is_some(), needs_grant, "grant of {id:?}");
+            let cpu = row.grant.map(|class| self.classes[class as usize].demand.cpu());
             running += u32::from(row.is_running());
+            running_without_cpu += u32::from(row.is_running() && cpu == Some(0));
+            blocked += u32::from(row.blocked.is_some());
             let is_idle = row.queue.is_empty() && row.is_usable();
             assert_eq!(row.idle_key.is_some(), is_idle, "{id:?} is listed as idle");
             if let Some(key) = row.idle_key {
                 assert!(self.idle.contains(&(key, *id)), "{id:?} is in the list");
             }
             if let Some(blocked) = row.blocked {
-                let class = row.grant.expect("a blocked worker has a task");
-                lent += if blocked.is_lent { self.classes[class as usize].demand.cpu() } else { 0 };
+                let cpu = cpu.expect("a blocked worker has a task");
+                lent += if blocked.is_lent { cpu } else { 0 };
+                let due = (blocked.since_ns + LEND_AFTER_NS, *id);
+                assert_ne!(self.blocked.contains(&due), blocked.is_lent, "CPU of {id:?} is lent");
             }
             let sum: u64 = row.queue.iter().map(|dispatch| dispatch.estimate_ns).sum();
             assert_eq!(row.queued_ns, sum, "estimates of {id:?}");
@@ -306,18 +322,13 @@ impl Node {
             }
         }
         assert_eq!(self.running, running, "running tasks");
+        assert_eq!(self.running_without_cpu, running_without_cpu, "running tasks without CPU");
+        assert_eq!(self.blocked_workers, blocked, "blocked workers");
         assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);
         self.resources.check(demands, lent);
-        for (class, row) in self.classes.iter().enumerate() {
-            let grants = self.workers.values().filter(|worker| {
-                worker.actor.is_none()
-                    && worker.grant == Some(class as u32)
-                    && worker.blocked.is_none()
-            });
-            assert_eq!(row.running, grants.count(), "running grants of class {class}");
-        }
+        assert!(self.blocked.iter().all(|(_, worker)| self.workers.contains_key(worker)));
     }
 
     fn epitaphs(&self) -> impl Iterator<Item = (&Value, &[Held])> {
@@ -391,17 +402,16 @@ impl Node {
     fn check_requests(&self) {
         for (id, object) in &self.objects {
             assert!(object.value.is_none() || object.waiters.is_empty(), "waiters of {id:?}");
-            for waiter in &object.waiters {
-                let is_there = match waiter {
-                    Waiter::Task(task) => self.tasks.contains_key(task),
-                    Waiter::Request(client, request) => {
-                        self.requests.contains_key(&(*client, *request))
-                    }
-                };
-                assert!(is_there, "{waiter:?} waits for {id:?} and is gone");
+            let is_gone = |waiter: &&Waiter| match waiter {
+                Waiter::Task(task) => !self.tasks.contains_key(task),
+                Waiter::Request(client, request) => !self.is_open(*client, *request),
+            };
+            if object.value.is_none() {
+                let gone = object.waiters.iter().filter(is_gone).count();
+                assert!(object.gone as usize >= gone, "{gone} waiters of {id:?} are gone");
             }
         }
-        for ((client, request), open) in &self.requests {
+        for (client, request, open) in self.open_requests() {
             let is_waiting = match open {
                 Open::Get { ids, missing } => {
                     let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
@@ -409,14 +419,22 @@ impl Node {
                         ids.iter().any(|id| self.value_of(*id).is_some_and(Value::is_error));
                     *missing == pending && pending > 0 && !has_error
                 }
-                Open::Wait { count, ready, has_streams, .. } => *has_streams || ready < count,
-                Open::Next(task) | Open::Length(task) => self.streams.contains_key(task),
-                Open::Allocate => self.room.contains(*client, *request),
+                Open::Wait { on, count, ready } => {
+                    let found = on.iter().filter(|waitable| self.is_ready(waitable)).count();
+                    *ready == found && found < *count
+                }
+                Open::Next(task) => self.streams.get(task).is_some_and(|stream| {
+                    let mut nexts = stream.nexts.iter().chain(&stream.own_nexts);
+                    let next = nexts.find(|next| (next.client, next.request) == (client, request));
+                    next.is_some_and(|next| !stream.is_ready(next.at))
+                }),
+                Open::Length(task) => self.streams.get(task).is_some_and(|row| !row.is_over()),
+                Open::Allocate => self.room.contains(client, request),
             };
             assert!(is_waiting, "request {request:?} of {client:?} should be answered: {open:?}");
             assert!(
-                *client == ClientId::DRIVER
-                    || self.workers.get(client).is_some_and(|row| row.life != Life::Starting),
+                client == ClientId::DRIVER
+                    || self.workers.get(&client).is_some_and(|row| row.life != Life::Starting),
                 "{client:?} asks and is not there"
             );
         }

@@ -175,7 +175,7 @@ impl Node {
     fn end_class(&mut self, class: ClassId, actions: &mut Vec<Action>) {
         let row = &mut self.classes[class as usize];
         row.is_removed = true;
-        for task in std::mem::take(&mut row.queue) {
+        for task in std::mem::take(&mut row.queue).iter() {
             self.fail_group_removed(task, actions);
         }
         let of_class = |row: &&crate::actor::Actor| row.class == class;

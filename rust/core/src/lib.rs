@@ -8,17 +8,19 @@
 //!   event, action        what is asked, what is to be done
 //!   node                 the tables, and the one door: `Node::step`
 //!   task, resources      what was asked for, what it may use
-//!   scheduler, worker    where it runs
+//!   queue, scheduler     when it runs, and where
+//!   worker, blocked      who runs it, and what if it sleeps
 //!   actor, call          processes with state, and who calls them
 //!   group                resources set aside
 //!   seal                 its values arrive
 //!   object, refs         what lives on, and for whom
+//!   ledger               what each client has of it
 //!   store, space         where it lies
 //!   warm                 free memory that is quick to write
 //!   stream, reader       items, one at a time
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
-//!   request              questions that are answered later
+//!   request, wait        questions that are answered later
 //!   audit                what must add up
 //! ```
 #![forbid(unsafe_code)]
@@ -26,13 +28,16 @@
 pub mod action;
 mod actor;
 mod audit;
+mod blocked;
 mod call;
 pub mod event;
 mod fate;
 pub mod group;
 pub mod id;
+mod ledger;
 pub mod node;
 mod object;
+mod queue;
 mod reader;
 mod refs;
 mod request;
@@ -45,5 +50,6 @@ mod store;
 mod stream;
 mod task;
 pub mod value;
+mod wait;
 mod warm;
 mod worker;

@@ -1,8 +1,8 @@
 //! The node: one table of everything, and the one door to it.
 //!
 //! ```text
-//!   Event ─▶ step ─▶ a transition (scheduler.rs, actor.rs, seal.rs, refs.rs, request.rs, reader.rs)
-//!              └───▶ sweep ─▶ Actions
+//!   Event ─▶ step ─▶ a transition ─▶ sweep (refs.rs) ─▶ Actions
+//!                    scheduler.rs, blocked.rs, actor.rs, seal.rs, refs.rs, request.rs, wait.rs, reader.rs
 //! ```
 //!
 //! Invariant: between two steps all the invariants of the other headers hold; `check` (audit.rs)
@@ -11,16 +11,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::action::Action;
 use crate::actor::{Actor, Stage};
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
 use crate::group::Group;
-use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
+use crate::ledger::Ledger;
 use crate::object::{Object, Waiter};
-use crate::request::Open;
 use crate::resources::{Demand, Resources};
 use crate::room::Room;
 use crate::scheduler::{Class, ClassId, KnownTemplate, Place, RETIRE_AFTER_NS};
@@ -65,7 +65,6 @@ pub struct Node {
     pub(crate) unplaceable: Vec<ActorId>,
     /// Actors that may have to end.
     pub(crate) ending: Vec<ActorId>,
-    pub(crate) requests: FxHashMap<(ClientId, RequestId), Open>,
     pub(crate) templates: FxHashMap<TemplateId, KnownTemplate>,
     pub(crate) classes: Vec<Class>,
     class_ids: FxHashMap<Demand, ClassId>,
@@ -74,8 +73,8 @@ pub struct Node {
     pub(crate) resources: Resources,
     pub(crate) store: Store,
     pub(crate) workers: FxHashMap<ClientId, Worker>,
-    /// The driver's ledger; workers have theirs in their rows.
-    pub(crate) driver: FxHashMap<Held, u32>,
+    /// The driver's; workers have theirs in their rows.
+    pub(crate) driver: Ledger,
     /// Workers without a task, by when they became so: the last one is the warmest.
     pub(crate) idle: BTreeSet<(u64, ClientId)>,
     pub(crate) idle_counter: u64,
@@ -97,6 +96,9 @@ pub struct Node {
     pub(crate) prestart: u32,
     pub(crate) max_workers: u32,
     pub(crate) running: u32,
+    /// Of those that run, so many ask for no CPU.
+    pub(crate) running_without_cpu: u32,
+    pub(crate) blocked_workers: u32,
     pub(crate) start_failures: u32,
 }
 
@@ -115,7 +117,6 @@ impl Node {
             unplaced: VecDeque::new(),
             unplaceable: Vec::new(),
             ending: Vec::new(),
-            requests: FxHashMap::default(),
             templates: FxHashMap::default(),
             classes: Vec::new(),
             class_ids: FxHashMap::default(),
@@ -123,7 +124,7 @@ impl Node {
             resources: Resources::new(&config.resources),
             store: Store::new(config.capacity),
             workers: FxHashMap::default(),
-            driver: FxHashMap::default(),
+            driver: Ledger::default(),
             idle: BTreeSet::new(),
             idle_counter: 0,
             blocked: BTreeSet::new(),
@@ -137,6 +138,8 @@ impl Node {
             prestart: config.prestart,
             max_workers: config.max_workers,
             running: 0,
+            running_without_cpu: 0,
+            blocked_workers: 0,
             start_failures: 0,
         };
         for _ in 0..config.prestart {
@@ -200,10 +203,13 @@ impl Node {
     }
 
     fn client(&mut self, client: ClientId, request: Request, actions: &mut Vec<Action>) {
-        if client != ClientId::DRIVER
-            && self.workers.get(&client).is_none_or(|row| row.life == Life::Condemned)
-        {
-            return;
+        if client != ClientId::DRIVER {
+            match self.workers.get(&client).map(|row| row.life) {
+                None | Some(Life::Condemned) => return,
+                // Who speaks is there, whatever the runtime has told so far.
+                Some(Life::Starting) => self.worker_started(client),
+                Some(_) => {}
+            }
         }
         if let Some(row) = self.workers.get_mut(&client) {
             row.is_answered = false;
@@ -301,13 +307,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn ledger(&mut self, client: ClientId) -> &mut FxHashMap<Held, u32> {
-        if client == ClientId::DRIVER {
-            return &mut self.driver;
-        }
-        &mut self.worker(client).ledger
-    }
-
     fn define(&mut self, id: TemplateId, template: Arc<Template>) {
         let demand = self.resources.demand(&template.resources);
         let class = self.class_ids.get(&demand).copied().unwrap_or_else(|| {
@@ -336,7 +335,7 @@ impl Node {
         if let Some(parent) = submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {
-            parent.children += 1;
+            parent.children.insert(id);
         }
         self.enqueue(submit, template, class, 0, actions);
         if is_call && is_dead {
@@ -384,7 +383,8 @@ impl Node {
                     object.waiters.push(Waiter::Task(id));
                     missing += 1;
                 }
-                Some(value) if value.is_error() => {
+                // The first one counts.
+                Some(value) if value.is_error() && !has_failed => {
                     self.doomed.push((id, *argument));
                     has_failed = true;
                 }
@@ -405,7 +405,7 @@ impl Node {
             retries,
             published: 0,
             cancel: None,
-            children: 0,
+            children: FxHashSet::default(),
             consumed: Vec::new(),
             is_closing: false,
         };

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariants: an object is in the table exactly while its count is above 0 (between two steps).
-//! Once sealed its value never changes. Only a pending object has waiters.
+//! Once sealed its value never changes. Only a pending object has waiters. Who gives up waiting stays
+//! on the list until half of it is such, so that each costs the same however many wait.
 
 use std::sync::Arc;
 
@@ -36,4 +37,6 @@ pub(crate) struct Object {
     pub(crate) waiters: Vec<Waiter>,
     /// Of the error that it holds.
     pub(crate) fate: Option<Arc<Fate>>,
+    /// Of the waiters, at most so many are gone: their task or request is in no table.
+    pub(crate) gone: u32,
 }

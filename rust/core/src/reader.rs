@@ -39,9 +39,17 @@ impl Node {
             return self.violates(next.client, why, actions);
         }
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
-        stream.nexts.push_back(next);
-        self.requests.insert((next.client, next.request), Open::Next(task));
-        self.serve_readers(task, None, actions);
+        if stream.is_ready(next.at) {
+            // Nobody else waits: it would have been given what there is.
+            let reply = self.give(task, next, actions);
+            self.answer(next.client, next.request, reply, actions);
+            return self.tell_watchers(task, actions);
+        }
+        match next.at {
+            None => stream.nexts.push_back(next),
+            Some(_) => stream.own_nexts.push(next),
+        }
+        self.ledger(next.client).requests.insert(next.request, Open::Next(task));
     }
 
     /// For the driver, without a request: what `next` would answer at once; None if it would wait, or
@@ -61,6 +69,7 @@ impl Node {
         self.room.note_event();
         let next = Next { client: ClientId::DRIVER, request: RequestId(0), at, most };
         let reply = self.give(task, next, actions);
+        self.tell_watchers(task, actions);
         self.tidy(actions);
         Some(reply)
     }
@@ -72,55 +81,38 @@ impl Node {
         }
     }
 
-    /// Answers whoever can be answered: after item `fresh` was published, or after anything else.
-    pub(crate) fn serve_readers(
-        &mut self,
-        task: TaskId,
-        fresh: Option<u64>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(stream) = self.streams.get_mut(&task) else { return };
-        if stream.nexts.is_empty() && stream.watchers.is_empty() && stream.lengths.is_empty() {
-            return;
-        }
-        let mut place = 0;
+    /// Something was published, or the stream has ended: answers whoever can be answered.
+    pub(crate) fn serve_readers(&mut self, task: TaskId, actions: &mut Vec<Action>) {
         while let Some(stream) = self.streams.get_mut(&task)
-            && let Some(next) = stream.nexts.get(place).copied()
+            && stream.is_ready(None)
+            && let Some(next) = stream.nexts.pop_front()
         {
-            if !stream.is_ready(next.at) {
-                // All that share the cursor wait for the same item.
-                if next.at.is_none() {
-                    break;
-                }
-                place += 1;
-                continue;
-            }
-            stream.nexts.remove(place);
-            self.requests.remove(&(next.client, next.request));
-            let reply = self.give(task, next, actions);
-            self.answer(next.client, next.request, reply, actions);
+            self.answer_next(task, next, actions);
         }
         let Some(stream) = self.streams.get_mut(&task) else { return };
-        if stream.has_ended {
+        for next in std::mem::take(&mut stream.own_nexts) {
+            let stream = self.streams.get_mut(&task).expect("a stream with a cursor is there");
+            if stream.is_ready(next.at) {
+                self.answer_next(task, next, actions);
+            } else {
+                stream.own_nexts.push(next);
+            }
+        }
+        let Some(stream) = self.streams.get_mut(&task) else { return };
+        if stream.is_over() {
             for length in std::mem::take(&mut stream.lengths) {
-                self.requests.remove(&(length.client, length.request));
+                self.ledger(length.client).requests.remove(&length.request);
                 let reply = self.progress(task, length.at);
                 self.answer(length.client, length.request, reply, actions);
             }
         }
-        let Some(stream) = self.streams.get(&task) else { return };
-        // A publication makes ready only those who had nothing left before it.
-        let unread = stream.unread();
-        let is_concerned = |at: Option<u64>| match (fresh, at) {
-            (None, _) => true,
-            (Some(_), None) => unread == 1,
-            (Some(index), Some(at)) => index == at,
-        };
-        let watchers: SmallVec<[_; 4]> =
-            stream.watchers.iter().filter(|watcher| is_concerned(watcher.at)).copied().collect();
-        for watcher in watchers {
-            self.look_again(watcher.client, watcher.request, actions);
-        }
+        self.tell_watchers(task, actions);
+    }
+
+    fn answer_next(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) {
+        self.ledger(next.client).requests.remove(&next.request);
+        let reply = self.give(task, next, actions);
+        self.answer(next.client, next.request, reply, actions);
     }
 
     /// The items at a reader's position, or the end; the reader moves on.
@@ -238,7 +230,7 @@ impl Node {
             stream.taken_bytes = stream.taken_bytes.saturating_sub(size);
         }
         self.tell_credit(task, actions);
-        self.serve_readers(task, None, actions);
+        self.serve_readers(task, actions);
     }
 
     /// A cursor of its own goes back from behind the items to where it was.
@@ -314,7 +306,7 @@ impl Node {
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
         stream.is_closed = true;
         self.trim(task, actions);
-        self.serve_readers(task, None, actions);
+        self.serve_readers(task, actions);
         self.to_close.push(task);
     }
 
@@ -330,7 +322,7 @@ impl Node {
                 Phase::Waiting(_) => self.end_unstarted(id, actions),
                 Phase::Ready => {
                     if task.submit.actor.is_none() {
-                        self.classes[class as usize].queue.retain(|other| *other != id);
+                        self.classes[class as usize].queue.remove(id);
                     }
                     self.end_unstarted(id, actions);
                 }

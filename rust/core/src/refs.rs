@@ -13,7 +13,7 @@
 
 use crate::action::Action;
 use crate::event::Held;
-use crate::id::{ActorId, ClientId, ObjectId, TaskId};
+use crate::id::{ActorId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
 
@@ -122,32 +122,6 @@ impl Node {
                 self.trim(id.task, actions);
             }
         }
-    }
-
-    /// One more handle of a client, written into its ledger.
-    pub(crate) fn hand_out(&mut self, client: ClientId, held: Held) {
-        self.keep(held);
-        self.enter(client, held);
-    }
-
-    /// Writes a handle, whose count is settled elsewhere, into a ledger.
-    pub(crate) fn enter(&mut self, client: ClientId, held: Held) {
-        *self.ledger(client).entry(held).or_default() += 1;
-    }
-
-    /// Strikes a handle from a ledger; false if it is not there.
-    pub(crate) fn strike(&mut self, client: ClientId, held: Held) -> bool {
-        let ledger = self.ledger(client);
-        let Some(count) = ledger.get_mut(&held) else { return false };
-        *count -= 1;
-        if *count == 0 {
-            ledger.remove(&held);
-        }
-        true
-    }
-
-    pub(crate) fn holds(&mut self, client: ClientId, held: Held) -> bool {
-        self.ledger(client).contains_key(&held)
     }
 
     fn actor(&mut self, id: ActorId) -> &mut crate::actor::Actor {

@@ -4,12 +4,11 @@
 //! objects that it waits for. An answer with a block comes with a pin in the asker's ledger.
 
 use crate::action::{Action, Reply};
-use crate::event::{Held, Patience, Request, Waitable};
+use crate::event::{Held, Request, Waitable};
 use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
-use crate::stream::{Next, Watcher};
-use crate::task::Phase;
+use crate::stream::Next;
 use crate::value::{Failure, Value};
 
 /// A request that waits.
@@ -17,8 +16,8 @@ use crate::value::{Failure, Value};
 pub(crate) enum Open {
     /// So many of the objects are pending.
     Get { ids: Box<[ObjectId]>, missing: usize },
-    /// So many of those that can only become ready are; streams are counted when looked at.
-    Wait { on: Box<[Waitable]>, count: usize, ready: usize, has_streams: bool },
+    /// So many of the places are ready; answered when `count` are.
+    Wait { on: Box<[Waitable]>, count: usize, ready: usize },
     /// In the stream's list.
     Next(TaskId),
     /// In the stream's list.
@@ -33,7 +32,7 @@ impl Node {
         match request {
             Request::Get(id, objects) => self.get(client, id, objects, actions),
             Request::Wait(id, on, count, patience) => {
-                self.wait(client, id, on, count as usize, patience, actions);
+                self.wait(client, id, (on, count as usize), patience, actions);
             }
             Request::Next(request, task, at) => {
                 self.next(task, Next { client, request, at, most: None }, actions);
@@ -48,7 +47,7 @@ impl Node {
             Request::Length(id, task, at) => match self.streams.get_mut(&task) {
                 Some(stream) if !stream.is_over() => {
                     stream.lengths.push(Next { client, request: id, at, most: None });
-                    self.requests.insert((client, id), Open::Length(task));
+                    self.ledger(client).requests.insert(id, Open::Length(task));
                 }
                 _ => {
                     let reply = self.progress(task, at);
@@ -68,17 +67,17 @@ impl Node {
                 self.introduce(client, actor, id, actions);
             }
             Request::Describe(id, _) => {
-                actions.push(Action::Reply(client, id, Reply::Failed(Failure::Unknown)));
+                self.answer(client, id, Reply::Failed(Failure::Unknown), actions);
             }
             Request::Groups(id) => self.list_groups(client, id, actions),
             Request::Names(id) => {
                 let mut names: Vec<_> = self.names.keys().cloned().collect();
                 names.sort_unstable();
-                actions.push(Action::Reply(client, id, Reply::Names(names)));
+                self.answer(client, id, Reply::Names(names), actions);
             }
             Request::CallsUnderWay(id, actor) => {
                 let reply = Reply::Count(self.calls_under_way(client, actor));
-                actions.push(Action::Reply(client, id, reply));
+                self.answer(client, id, reply, actions);
             }
             Request::Resources(id) => {
                 let reply = Reply::Resources(self.resources.table());
@@ -119,23 +118,26 @@ impl Node {
         for object in &objects {
             self.register(*object, client, id);
         }
-        self.requests.insert((client, id), Open::Get { ids: objects, missing });
+        self.ledger(client).requests.insert(id, Open::Get { ids: objects, missing });
     }
 
-    /// Keeps an object for an open request, and has that told if it is pending.
-    fn register(&mut self, id: ObjectId, client: ClientId, request: RequestId) {
-        let object = self.objects.get_mut(&id).expect("looked up by the caller");
-        object.count += 1;
-        if object.value.is_none() {
-            object.waiters.push(Waiter::Request(client, request));
+    /// A waiter of that object, by now in no table, has given up.
+    pub(crate) fn leave(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        if object.value.is_some() {
+            return;
         }
-    }
-
-    fn unregister(&mut self, id: ObjectId, client: ClientId, request: RequestId) {
-        if let Some(object) = self.objects.get_mut(&id) {
-            object.waiters.retain(|waiter| *waiter != Waiter::Request(client, request));
+        object.gone += 1;
+        if object.gone as usize * 2 <= object.waiters.len() {
+            return;
         }
-        self.let_go_object(id);
+        object.gone = 0;
+        let mut waiters = std::mem::take(&mut object.waiters);
+        waiters.retain(|waiter| match *waiter {
+            Waiter::Task(task) => self.tasks.contains_key(&task),
+            Waiter::Request(client, request) => self.is_open(client, request),
+        });
+        self.objects.get_mut(&id).expect("looked up just now").waiters = waiters;
     }
 
     fn values_reply(&mut self, client: ClientId, ids: &[ObjectId]) -> Reply {
@@ -170,69 +172,6 @@ impl Node {
         Reply::Error { place: place as u32, value, pin }
     }
 
-    fn wait(
-        &mut self,
-        client: ClientId,
-        id: RequestId,
-        on: Box<[Waitable]>,
-        count: usize,
-        patience: Patience,
-        actions: &mut Vec<Action>,
-    ) {
-        let ready = self.ready_places(&on, count);
-        if ready.len() >= count || patience == Patience::Now {
-            return self.answer(client, id, Reply::Ready(ready), actions);
-        }
-        let mut has_streams = false;
-        let mut ready = 0;
-        for waitable in &on {
-            match *waitable {
-                Waitable::Object(object) => match self.objects.get(&object) {
-                    None => {
-                        // Undo is what `close` does, so it needs the request in the table.
-                        let seen =
-                            on.iter().take_while(|other| *other != waitable).copied().collect();
-                        let open = Open::Wait { on: seen, count, ready, has_streams };
-                        self.requests.insert((client, id), open);
-                        self.close(client, id);
-                        let reply = Reply::Failed(Failure::Unknown);
-                        return self.answer(client, id, reply, actions);
-                    }
-                    Some(row) => {
-                        ready += usize::from(row.value.is_some());
-                        self.register(object, client, id);
-                    }
-                },
-                Waitable::Stream(task) | Waitable::Cursor(task, _) => {
-                    has_streams = true;
-                    let at = if let Waitable::Cursor(_, at) = waitable { Some(*at) } else { None };
-                    if let Some(stream) = self.streams.get_mut(&task) {
-                        stream.watchers.push(Watcher { client, request: id, at });
-                    }
-                }
-            }
-        }
-        self.requests.insert((client, id), Open::Wait { on, count, ready, has_streams });
-    }
-
-    /// Places of the first `count` that are ready.
-    ///
-    /// Also the driver's fast path.
-    pub fn ready_places(&self, on: &[Waitable], count: usize) -> Vec<u32> {
-        let is_ready = |waitable: &Waitable| match waitable {
-            Waitable::Object(id) => self.objects.get(id).is_some_and(|row| row.value.is_some()),
-            Waitable::Stream(task) => self.is_stream_ready(*task, None),
-            Waitable::Cursor(task, at) => self.is_stream_ready(*task, Some(*at)),
-        };
-        let places = on.iter().enumerate().filter(|(_, waitable)| is_ready(waitable));
-        places.map(|(place, _)| place as u32).take(count).collect()
-    }
-
-    fn is_stream_ready(&self, task: TaskId, at: Option<u64>) -> bool {
-        // One that is no longer in the table has ended.
-        self.streams.get(&task).is_none_or(|stream| stream.is_ready(at))
-    }
-
     /// An object that an open request waits for has been sealed.
     pub(crate) fn object_is_ready(
         &mut self,
@@ -241,120 +180,64 @@ impl Node {
         object: ObjectId,
         actions: &mut Vec<Action>,
     ) {
-        let is_error =
-            self.objects[&object].value.as_ref().is_some_and(crate::value::Value::is_error);
-        match self.requests.get_mut(&(client, id)) {
-            Some(Open::Get { ids, missing }) => {
-                *missing -= 1;
-                if *missing > 0 && !is_error {
-                    return;
-                }
-                let ids = ids.clone();
-                let reply = if is_error {
-                    let place = ids.iter().position(|id| *id == object);
-                    self.error_reply(client, &ids, place.expect("it waits for this object"))
-                } else {
-                    self.values_reply(client, &ids)
-                };
-                self.close(client, id);
-                self.answer(client, id, reply, actions);
-            }
-            Some(Open::Wait { count, ready, has_streams, .. }) => {
-                *ready += 1;
-                if *ready >= *count || *has_streams {
-                    self.look_again(client, id, actions);
-                }
-            }
-            Some(Open::Next(_) | Open::Length(_) | Open::Allocate) | None => {}
+        let is_error = self.value_of(object).is_some_and(Value::is_error);
+        let Some(Open::Get { ids, missing }) = self.open_mut(client, id) else {
+            self.place_is_ready(client, id, actions);
+            return;
+        };
+        *missing -= 1;
+        if *missing > 0 && !is_error {
+            return;
         }
-    }
-
-    /// Answers an open `Wait` if enough is ready.
-    pub(crate) fn look_again(
-        &mut self,
-        client: ClientId,
-        id: RequestId,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(Open::Wait { on, count, .. }) = self.requests.get(&(client, id)) else { return };
-        let places = self.ready_places(on, *count);
-        if places.len() >= *count {
-            self.close(client, id);
-            self.answer(client, id, Reply::Ready(places), actions);
+        let ids = std::mem::take(ids);
+        let reply = if is_error {
+            let place = ids.iter().position(|id| *id == object);
+            self.error_reply(client, &ids, place.expect("it waits for this object"))
+        } else {
+            self.values_reply(client, &ids)
+        };
+        self.ledger(client).requests.remove(&id);
+        for object in ids {
+            self.unregister(object);
         }
+        self.answer(client, id, reply, actions);
     }
 
     /// Takes an open request out of all tables; false if it is not open.
-    pub(crate) fn close(&mut self, client: ClientId, id: RequestId) -> bool {
-        let Some(open) = self.requests.remove(&(client, id)) else { return false };
-        let is_other = |next: &Next| (next.client, next.request) != (client, id);
+    fn close(&mut self, client: ClientId, id: RequestId) -> bool {
+        let open = self.ledger(client).requests.remove(&id);
+        let is_open = open.is_some();
+        if let Some(open) = open {
+            self.withdraw(client, id, open);
+        }
+        is_open
+    }
+
+    /// A request, by now in no table, waits for nothing any more.
+    pub(crate) fn withdraw(&mut self, client: ClientId, id: RequestId, open: Open) {
+        let is_it = |next: &Next| (next.client, next.request) == (client, id);
         match open {
             Open::Get { ids, .. } => {
                 for object in ids {
-                    self.unregister(object, client, id);
+                    self.unregister(object);
                 }
             }
-            Open::Wait { on, .. } => {
-                for waitable in on {
-                    match waitable {
-                        Waitable::Object(object) => self.unregister(object, client, id),
-                        Waitable::Stream(task) | Waitable::Cursor(task, _) => {
-                            if let Some(stream) = self.streams.get_mut(&task) {
-                                stream.watchers.retain(|watcher| {
-                                    (watcher.client, watcher.request) != (client, id)
-                                });
-                            }
-                        }
-                    }
-                }
-            }
+            Open::Wait { on, .. } => self.leave_wait(&on, client, id),
             Open::Next(task) => {
-                if let Some(stream) = self.streams.get_mut(&task) {
-                    stream.nexts.retain(is_other);
+                let Some(stream) = self.streams.get_mut(&task) else { return };
+                if let Some(place) = stream.nexts.iter().rposition(is_it) {
+                    stream.nexts.remove(place);
+                } else if let Some(place) = stream.own_nexts.iter().rposition(is_it) {
+                    stream.own_nexts.swap_remove(place);
                 }
             }
             Open::Length(task) => {
-                if let Some(stream) = self.streams.get_mut(&task) {
-                    stream.lengths.retain(is_other);
+                let Some(stream) = self.streams.get_mut(&task) else { return };
+                if let Some(place) = stream.lengths.iter().rposition(is_it) {
+                    stream.lengths.swap_remove(place);
                 }
             }
             Open::Allocate => self.room.forget(client, id),
         }
-        true
-    }
-
-    /// A client is gone, and with it its questions.
-    pub(crate) fn forget_all_of(&mut self, client: ClientId) {
-        let of_client: Vec<_> =
-            self.requests.keys().filter(|(asker, _)| *asker == client).copied().collect();
-        for (client, id) in of_client {
-            self.close(client, id);
-        }
-    }
-
-    /// Whether something that this worker waits for comes from a task that does not run.
-    pub(crate) fn waits_for_the_queue(&self, worker: ClientId) -> bool {
-        let is_idle = |task: TaskId| {
-            let phase = self.tasks.get(&task).map(|task| task.phase);
-            match phase {
-                None => false,
-                Some(Phase::Waiting(_) | Phase::Ready) => true,
-                Some(Phase::Dispatched(on, ticket)) => {
-                    let front = self.workers[&on].queue.front();
-                    front.is_none_or(|front| front.ticket != ticket)
-                }
-            }
-        };
-        self.requests.iter().filter(|((asker, _), _)| *asker == worker).any(
-            |(_, open)| match open {
-                Open::Get { ids, .. } => ids.iter().any(|id| is_idle(id.task)),
-                Open::Wait { on, .. } => on.iter().any(|waitable| match waitable {
-                    Waitable::Object(id) => is_idle(id.task),
-                    Waitable::Stream(task) | Waitable::Cursor(task, _) => is_idle(*task),
-                }),
-                Open::Next(task) | Open::Length(task) => is_idle(*task),
-                Open::Allocate => false,
-            },
-        )
     }
 }

@@ -173,6 +173,11 @@ impl Resources {
         self.rows[Self::CPU as usize].available += amount;
     }
 
+    /// Whether more CPU is in use than there is.
+    pub(crate) fn is_cpu_owed(&self) -> bool {
+        self.rows[Self::CPU as usize].available < 0
+    }
+
     /// Name, total and available of what this machine has.
     pub(crate) fn table(&self) -> Vec<(Arc<str>, i64, i64)> {
         // Passes of groups are no resources of anybody.

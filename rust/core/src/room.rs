@@ -18,8 +18,6 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
-
 use crate::action::{Action, Reply};
 use crate::event::{Held, Returns};
 use crate::id::{ClientId, RequestId};
@@ -108,7 +106,7 @@ impl Node {
         let waiting = Waiting { client, request, size, since_ns, is_ordinary: false };
         self.room.waiting.push_back(waiting);
         self.room.check_ns.get_or_insert(since_ns + CHECK_NS);
-        self.requests.insert((client, request), Open::Allocate);
+        self.ledger(client).requests.insert(request, Open::Allocate);
     }
 
     /// Whether it is a producer with unread items, and the store nearly full.
@@ -131,7 +129,7 @@ impl Node {
             let Waiting { client, request, size, .. } = self.room.waiting[place];
             let Ok(span) = self.store.lease(client, size) else { return };
             self.room.waiting.remove(place);
-            self.requests.remove(&(client, request));
+            self.ledger(client).requests.remove(&request);
             self.enter(client, Held::Lease(span.offset));
             self.answer(client, request, Reply::Lease(span), actions);
         }
@@ -181,24 +179,20 @@ impl Node {
             return;
         }
         let Some(row) = self.room.waiting.pop_front() else { return };
-        self.requests.remove(&(row.client, row.request));
+        self.ledger(row.client).requests.remove(&row.request);
         let failure = self.store.full(row.size);
         self.answer(row.client, row.request, Reply::Failed(failure), actions);
     }
 
     /// Whether any process could still free something: one that is not itself waiting.
     fn may_free(&self) -> bool {
-        let mut open: FxHashMap<ClientId, usize> = FxHashMap::default();
-        for (client, _) in self.requests.keys() {
-            *open.entry(*client).or_default() += 1;
-        }
-        if !open.contains_key(&ClientId::DRIVER) {
+        if self.driver.requests.is_empty() {
             return true;
         }
-        self.workers.iter().any(|(client, row)| {
-            let asks = open.contains_key(client);
-            let runs = !row.queue.is_empty() && row.blocked.is_none() && !asks;
-            runs || (row.is_answered && !row.queue.is_empty())
+        self.workers.values().any(|row| {
+            let asks = !row.ledger.requests.is_empty();
+            let runs = row.blocked.is_none() && !asks;
+            !row.queue.is_empty() && (runs || row.is_answered)
         })
     }
 

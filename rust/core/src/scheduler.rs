@@ -9,31 +9,30 @@
 //! next, so tasks sent ahead cost no turn of the scheduler when they start. They are sent ahead by
 //! time: about [`AHEAD_NS`] of estimated work, so short tasks never wait for the node and long ones
 //! never wait behind each other for long. Whatever is ahead can be taken back until it is claimed:
-//! when another worker idles, and when the task in front blocks.
+//! when another worker idles or could be started, and when the task in front blocks.
 //!
 //! Invariants: a class's queue has ready tasks of that class, oldest first, those that came back in
 //! front. Only an event that makes room looks at queues, so a million queued tasks cost nothing.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::action::{Action, Run};
+use crate::blocked::{Blocked, LEND_AFTER_NS};
 use crate::event::{Args, Cancel};
 use crate::id::{ClientId, TaskId, Ticket};
 use crate::node::Node;
+use crate::queue::Queue;
 use crate::resources::Demand;
 use crate::task::Phase;
 use crate::value::{Payload, Value};
-use crate::worker::{Blocked, Life, Worker};
+use crate::worker::{Life, Worker};
 
 /// Estimated work that a worker has ahead.
 const AHEAD_NS: u64 = 200_000;
-/// How long a task that waits for a running one keeps its CPU.
-pub(crate) const LEND_AFTER_NS: u64 = 2_000_000;
 /// How long a worker beyond those started at first may idle.
 pub(crate) const RETIRE_AFTER_NS: u64 = 1_000_000_000;
 /// Tasks without CPU that may run at once, per CPU.
-const ZERO_CPU_PER_CPU: usize = 16;
+const ZERO_CPU_PER_CPU: u32 = 16;
 /// Failed starts in a row before a task is told.
 pub(crate) const MOST_START_FAILURES: u32 = 3;
 
@@ -44,13 +43,11 @@ pub(crate) type ClassId = u32;
 #[derive(Debug)]
 pub(crate) struct Class {
     pub(crate) demand: Demand,
-    pub(crate) queue: VecDeque<TaskId>,
+    pub(crate) queue: Queue,
     /// Among the node's `queued_classes`.
     pub(crate) is_listed: bool,
-    /// Workers with the grant of this class that may have room; checked when used.
+    /// Workers with the grant of this class, or gone, that may have room; checked when used.
     roomy: Vec<ClientId>,
-    /// Its grants that are not blocked.
-    pub(crate) running: usize,
     pub(crate) is_warned: bool,
     /// It asks for a placement group that was removed.
     pub(crate) is_removed: bool,
@@ -60,10 +57,9 @@ impl Class {
     pub(crate) fn new(demand: Demand) -> Self {
         Self {
             demand,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             is_listed: false,
             roomy: Vec::new(),
-            running: 0,
             is_warned: false,
             is_removed: false,
         }
@@ -85,14 +81,25 @@ impl Node {
         let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
         task.phase = Phase::Ready;
         match task.submit.actor {
-            Some(actor) if actor.0 == id => return self.constructor_to_ready(actor, actions),
-            Some(actor) => return self.call_to_ready(actor, id, place, actions),
-            None => {}
+            Some(actor) if actor.0 == id => self.constructor_to_ready(actor, actions),
+            Some(actor) => self.call_to_ready(actor, id, place, actions),
+            None => {
+                if let Some(class) = self.queue_up(id, place, actions) {
+                    self.schedule_class(class, actions);
+                }
+            }
         }
+    }
+
+    /// Queues a task of the pool without looking for a place; None if its placement group is gone.
+    fn queue_up(&mut self, id: TaskId, place: Place, actions: &mut Vec<Action>) -> Option<ClassId> {
+        let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
+        task.phase = Phase::Ready;
         let class = task.class;
         let row = &mut self.classes[class as usize];
         if row.is_removed {
-            return self.fail_group_removed(id, actions);
+            self.fail_group_removed(id, actions);
+            return None;
         }
         match place {
             Place::Front => row.queue.push_front(id),
@@ -101,7 +108,7 @@ impl Node {
         if !std::mem::replace(&mut row.is_listed, true) {
             self.queued_classes.push(class);
         }
-        self.schedule_class(class, actions);
+        Some(class)
     }
 
     /// Something has become free: all classes get their turn, that of the oldest head first.
@@ -118,13 +125,13 @@ impl Node {
             row.is_listed
         });
         if self.queued_classes.is_empty() {
-            self.recall_for_idle(actions);
+            self.recall(actions);
             return;
         }
         let mut classes = self.queued_classes.clone();
         if classes.len() > 1 {
             // Ids of one client count up; between clients any order is fair.
-            classes.sort_by_key(|class| self.classes[*class as usize].queue.front().copied());
+            classes.sort_by_key(|class| self.classes[*class as usize].queue.front());
         }
         for class in classes {
             self.schedule_class(class, actions);
@@ -132,7 +139,7 @@ impl Node {
     }
 
     fn schedule_class(&mut self, class: ClassId, actions: &mut Vec<Action>) {
-        while let Some(task) = self.classes[class as usize].queue.front().copied() {
+        while let Some(task) = self.classes[class as usize].queue.front() {
             let Some(worker) = self.place_for(class, actions) else { return };
             self.classes[class as usize].queue.pop_front();
             self.ready_to_dispatched(task, worker, actions);
@@ -141,28 +148,40 @@ impl Node {
 
     /// A worker for the class's next task.
     fn place_for(&mut self, class: ClassId, actions: &mut Vec<Action>) -> Option<ClientId> {
-        let row = &self.classes[class as usize];
-        let is_free_of_cpu = row.demand.cpu() == 0;
-        let may_run = !is_free_of_cpu || row.running < ZERO_CPU_PER_CPU * self.resources.cpus();
-        if may_run && self.resources.fits(&row.demand) {
+        if self.may_start(class) {
             let worker = self.idle_or_new(actions)?;
-            let row = &mut self.classes[class as usize];
+            let row = &self.classes[class as usize];
             self.resources.take(&row.demand);
-            row.running += 1;
+            self.running_without_cpu += u32::from(row.demand.cpu() == 0);
             self.worker(worker).grant = Some(class);
             return Some(worker);
         }
+        let row = &self.classes[class as usize];
         if !row.is_warned {
             let missing = self.resources.missing(&row.demand);
             let is_promised = missing.iter().any(|(name, ..)| self.is_of_waiting_group(name));
             if !missing.is_empty() && !is_promised {
                 let task_name =
-                    row.queue.front().map_or_else(|| "".into(), |id| self.tasks[id].name());
+                    row.queue.front().map_or_else(|| "".into(), |id| self.tasks[&id].name());
                 self.classes[class as usize].is_warned = true;
                 actions.push(Action::Infeasible { task_name, missing });
             }
         }
         self.roomy_worker(class)
+    }
+
+    /// Whether the resources for one more of that class are free.
+    fn may_start(&self, class: ClassId) -> bool {
+        let demand = &self.classes[class as usize].demand;
+        let most_without_cpu = ZERO_CPU_PER_CPU.saturating_mul(self.resources.cpus() as u32);
+        (demand.cpu() > 0 || self.running_without_cpu < most_without_cpu)
+            && self.resources.fits(demand)
+    }
+
+    /// Whether there may be one more worker.
+    fn may_grow(&self) -> bool {
+        let pool = self.pool_size();
+        pool < self.max_workers as usize || self.blocked_workers as usize == pool
     }
 
     /// The worker that became idle last, or a new one if there may be one more.
@@ -171,9 +190,7 @@ impl Node {
             self.worker(worker).idle_key = None;
             return Some(worker);
         }
-        let is_full = self.pool_size() >= self.max_workers as usize;
-        let is_free = |worker: &Worker| worker.actor.is_none() && worker.blocked.is_none();
-        if is_full && self.workers.values().any(is_free) {
+        if !self.may_grow() {
             return None;
         }
         let worker = self.start_worker(None, actions);
@@ -182,6 +199,9 @@ impl Node {
     }
 
     fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
+        if self.resources.is_cpu_owed() && self.classes[class as usize].demand.cpu() > 0 {
+            return None;
+        }
         loop {
             let worker = *self.classes[class as usize].roomy.last()?;
             if self.workers.get(&worker).is_some_and(|row| Self::has_room(row, class)) {
@@ -203,7 +223,7 @@ impl Node {
     }
 
     /// Has the class use the worker's room, if it has enough to be worth a turn.
-    fn offer_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
+    pub(crate) fn offer_room(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
         let is_anybody_waiting = self.is_anybody_waiting();
         let Some(row) = self.workers.get_mut(&worker) else { return };
         let Some(class) = row.grant else { return };
@@ -288,37 +308,47 @@ impl Node {
     fn busy_to_idle(&mut self, worker: ClientId) {
         let row = self.workers.get_mut(&worker).expect("the caller has it");
         let blocked = row.blocked.take();
-        if blocked.is_none() {
-            self.running -= 1;
-        }
+        let is_roomy = std::mem::take(&mut row.is_roomy);
         if row.actor.is_some() {
             // It keeps its grant, less what it had lent.
-            let lent = row.grant.filter(|_| blocked.is_some_and(|blocked| blocked.is_lent));
-            if let Some(class) = lent {
-                self.resources.take_cpu(self.classes[class as usize].demand.cpu());
+            let class = row.grant.expect("an actor's process holds its resources");
+            match blocked {
+                None => self.running -= 1,
+                Some(blocked) => self.settle_blocked(worker, class, blocked),
             }
             return;
         }
         if let Some(class) = row.grant.take() {
-            self.give_back_grant(class, blocked);
+            if is_roomy {
+                self.classes[class as usize].roomy.retain(|other| *other != worker);
+            }
+            self.give_back_grant(worker, class, blocked);
         }
         self.list_idle(worker);
     }
 
-    fn give_back_grant(&mut self, class: ClassId, blocked: Option<Blocked>) {
-        let row = &mut self.classes[class as usize];
-        if blocked.is_none() {
-            row.running -= 1;
+    /// What a worker of the pool held for its tasks is free again.
+    fn give_back_grant(&mut self, worker: ClientId, class: ClassId, blocked: Option<Blocked>) {
+        let demand = &self.classes[class as usize].demand;
+        let has_no_cpu = demand.cpu() == 0;
+        self.resources.give(demand);
+        match blocked {
+            None => {
+                self.running -= 1;
+                self.running_without_cpu -= u32::from(has_no_cpu);
+            }
+            Some(blocked) => {
+                self.blocked_workers -= 1;
+                self.settle_blocked(worker, class, blocked);
+            }
         }
-        self.give_back(class, blocked);
     }
 
-    /// Frees what a worker holds, less what it had lent.
-    fn give_back(&mut self, class: ClassId, blocked: Option<Blocked>) {
-        let demand = &self.classes[class as usize].demand;
-        self.resources.give(demand);
-        if let Some(Blocked { is_lent: true, .. }) = blocked {
-            self.resources.take_cpu(demand.cpu());
+    /// Who slept has ended: it does not need what it had lent.
+    fn settle_blocked(&mut self, worker: ClientId, class: ClassId, blocked: Blocked) {
+        self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
+        if blocked.is_lent {
+            self.resources.take_cpu(self.classes[class as usize].demand.cpu());
         }
     }
 
@@ -367,21 +397,18 @@ impl Node {
         worker
     }
 
-    /// A worker idles although tasks wait behind others: half of the longest queue moves over.
-    fn recall_for_idle(&mut self, actions: &mut Vec<Action>) {
-        if self.idle.is_empty() {
+    /// Resources are free although tasks wait behind others: half of the longest queue moves over.
+    fn recall(&mut self, actions: &mut Vec<Action>) {
+        if self.idle.is_empty() && !self.may_grow() {
             return;
         }
         let longest = self
             .workers
             .iter()
             .filter(|(_, row)| row.actor.is_none() && row.queue.len() > 1 && row.blocked.is_none())
+            .filter(|(_, row)| row.grant.is_some_and(|class| self.may_start(class)))
             .max_by_key(|(_, row)| row.queue.len());
         let Some((worker, row)) = longest else { return };
-        let class = row.grant.expect("a worker with a queue has a grant");
-        if !self.resources.fits(&self.classes[class as usize].demand) {
-            return;
-        }
         let keep = row.queue.len().div_ceil(2);
         for dispatch in row.queue.iter().skip(keep).rev() {
             actions.push(Action::Revoke(*worker, dispatch.ticket));
@@ -404,56 +431,6 @@ impl Node {
             self.waiting_to_ready(id, Place::Front, actions);
         }
         self.use_room(worker, actions);
-    }
-
-    /// A worker's task sleeps: nothing may wait behind it, and its CPU may go to others.
-    pub(crate) fn running_to_blocked(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
-        let waits_in_vain = self.waits_for_the_queue(worker);
-        let since_ns = self.now_ns;
-        let row = self.worker(worker);
-        if row.blocked.is_some() {
-            return;
-        }
-        row.blocked = Some(Blocked { since_ns, is_lent: false });
-        let class = row.grant.expect("a worker with a task has a grant");
-        if row.actor.is_none() {
-            for dispatch in row.queue.iter().skip(1).rev() {
-                actions.push(Action::Revoke(worker, dispatch.ticket));
-            }
-            self.classes[class as usize].running -= 1;
-        }
-        self.running -= 1;
-        self.blocked.insert((since_ns + LEND_AFTER_NS, worker));
-        if waits_in_vain {
-            self.lend_cpu(worker, actions);
-        }
-    }
-
-    fn lend_cpu(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
-        let row = self.workers.get_mut(&worker).expect("a blocked worker is in the table");
-        let Some(blocked) = &mut row.blocked else { return };
-        self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
-        if !std::mem::replace(&mut blocked.is_lent, true) {
-            let class = row.grant.expect("a worker with a task has a grant");
-            self.resources.give_cpu(self.classes[class as usize].demand.cpu());
-            self.schedule(actions);
-        }
-    }
-
-    /// It goes on, before those who wait for a CPU: there may be fewer than none for a while.
-    pub(crate) fn blocked_to_running(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
-        let row = self.worker(worker);
-        let Some(blocked) = row.blocked.take() else { return };
-        let class = row.grant.expect("a worker with a task has a grant");
-        let is_pooled = row.actor.is_none();
-        self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
-        let class = &mut self.classes[class as usize];
-        class.running += usize::from(is_pooled);
-        if blocked.is_lent {
-            self.resources.take_cpu(class.demand.cpu());
-        }
-        self.running += 1;
-        self.offer_room(worker, actions);
     }
 
     /// Time has passed.
@@ -499,22 +476,24 @@ impl Node {
         if !self.workers.contains_key(&worker) {
             return;
         }
-        self.forget_all_of(worker);
+        for (request, open) in std::mem::take(&mut self.ledger(worker).requests) {
+            self.withdraw(worker, request, open);
+        }
         self.hand_back_lent(worker, actions);
         let row = self.workers.remove(&worker).expect("looked up just now");
-        if let Some(blocked) = row.blocked {
-            self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
-        }
-        if row.is_running() {
-            self.running -= 1;
-        }
+        self.actor_workers -= usize::from(row.actor.is_some());
         match (row.grant, row.actor) {
-            (Some(class), None) => self.give_back_grant(class, row.blocked),
-            (Some(class), Some(_)) => self.give_back(class, row.blocked),
+            (Some(class), None) => self.give_back_grant(worker, class, row.blocked),
+            (Some(class), Some(_)) => {
+                self.resources.give(&self.classes[class as usize].demand);
+                self.running -= u32::from(row.is_running());
+                if let Some(blocked) = row.blocked {
+                    self.settle_blocked(worker, class, blocked);
+                }
+            }
             (None, _) => {}
         }
-        self.actor_workers -= usize::from(row.actor.is_some());
-        for (held, count) in row.ledger {
+        for (held, count) in row.ledger.handles {
             for _ in 0..count {
                 self.let_go(held, actions);
             }
@@ -542,7 +521,7 @@ impl Node {
                 let task_name = task.name();
                 self.fail_to_start(id, task_name, death.clone(), actions);
             } else {
-                self.waiting_to_ready(id, Place::Front, actions);
+                self.queue_up(id, Place::Front, actions);
             }
         }
         self.schedule(actions);
@@ -550,21 +529,24 @@ impl Node {
 
     /// Stops a task, and its children if asked.
     pub(crate) fn cancel(&mut self, root: TaskId, how: Cancel, actions: &mut Vec<Action>) {
+        // All are marked before the first one ends, so that its end starts none of the others.
         let mut ids = vec![root];
-        while let Some(id) = ids.pop() {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            if how.recursive && task.children > 0 {
-                let is_child = |task: &crate::task::Task| task.submit.parent == Some(id);
-                ids.extend(self.tasks.iter().filter(|(_, task)| is_child(task)).map(|(id, _)| *id));
-            }
-            let task = self.tasks.get_mut(&id).expect("looked up just now");
+        let mut place = 0;
+        while let Some(id) = ids.get(place) {
+            place += 1;
+            let Some(task) = self.tasks.get_mut(id) else { continue };
             task.cancel = Some(how);
+            if how.recursive {
+                ids.extend(&task.children);
+            }
+        }
+        for id in ids {
+            let Some(task) = self.tasks.get(&id) else { continue };
             match task.phase {
                 Phase::Waiting(_) => self.fail_cancelled(id, actions),
                 Phase::Ready => {
                     if task.submit.actor.is_none() {
-                        let class = task.class;
-                        self.classes[class as usize].queue.retain(|other| *other != id);
+                        self.classes[task.class as usize].queue.remove(id);
                     }
                     self.fail_cancelled(id, actions);
                 }

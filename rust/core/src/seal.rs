@@ -52,14 +52,16 @@ impl Node {
     }
 
     fn argument_is_ready(&mut self, id: TaskId, argument: ObjectId, actions: &mut Vec<Action>) {
+        if self.value_of(argument).is_some_and(Value::is_error) {
+            // Later, not from here: a long chain of dependents must not need a deep stack. Till then
+            // the argument stays missing, so that the task cannot start with it.
+            return self.doomed.push((id, argument));
+        }
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Phase::Waiting(missing) = &mut task.phase else { return };
         *missing -= 1;
-        let is_complete = *missing == 0;
-        if self.value_of(argument).is_some_and(Value::is_error) {
-            // Later, not from here: a long chain of dependents must not need a deep stack.
-            self.doomed.push((id, argument));
-        } else if is_complete {
+        // One that is being cancelled ends within this step.
+        if *missing == 0 && task.cancel.is_none() {
             self.waiting_to_ready(id, Place::Back, actions);
         }
     }
@@ -105,7 +107,7 @@ impl Node {
         if is_dynamic {
             self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
         }
-        self.serve_readers(id, Some(index), actions);
+        self.serve_readers(id, actions);
     }
 
     /// A worker's task has ended.
@@ -265,7 +267,10 @@ impl Node {
         if let Some(parent) = task.submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {
-            parent.children -= 1;
+            parent.children.remove(&id);
+        }
+        for argument in &task.submit.waits {
+            self.leave(*argument);
         }
         self.let_go_arguments(&task.submit, actions);
         self.call_ended(id, &task, actions);
@@ -274,7 +279,7 @@ impl Node {
             if stream.is_dynamic {
                 self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
             }
-            self.serve_readers(id, None, actions);
+            self.serve_readers(id, actions);
             self.trim(id, actions);
         }
     }

@@ -28,12 +28,14 @@ pub(crate) struct Next {
     pub(crate) most: Option<u32>,
 }
 
-/// An open `Wait` with this stream among what it waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A `Wait` that waits for an item.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Watcher {
     pub(crate) client: ClientId,
     pub(crate) request: RequestId,
     pub(crate) at: Option<u64>,
+    /// What it was told last.
+    pub(crate) is_ready: bool,
 }
 
 /// One generator task's items.
@@ -65,10 +67,13 @@ pub(crate) struct Stream {
     pub(crate) has_root: bool,
     /// First item that the stream still keeps.
     pub(crate) kept_from: u64,
-    /// First come, first served.
+    /// Those that wait for the shared cursor: first come, first served.
     pub(crate) nexts: VecDeque<Next>,
+    /// Those that wait with a cursor of their own.
+    pub(crate) own_nexts: Vec<Next>,
     /// Open `Length` requests.
     pub(crate) lengths: Vec<Next>,
+    /// Open `Wait` requests with this stream among what they wait for.
     pub(crate) watchers: Vec<Watcher>,
 }
 
@@ -89,6 +94,7 @@ impl Stream {
             has_root: is_dynamic,
             kept_from: 0,
             nexts: VecDeque::new(),
+            own_nexts: Vec::new(),
             lengths: Vec::new(),
             watchers: Vec::new(),
         }

@@ -13,6 +13,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use crate::call::Caller;
 use crate::event::{Cancel, Submit, Template};
 use crate::id::{ClientId, TaskId, Ticket};
@@ -45,8 +47,8 @@ pub(crate) struct Task {
     /// Returns or items that attempts so far have sealed.
     pub(crate) published: u64,
     pub(crate) cancel: Option<Cancel>,
-    /// Tasks in the table whose parent this is; spares the search when it is cancelled.
-    pub(crate) children: u32,
+    /// Tasks in the table whose parent this is.
+    pub(crate) children: FxHashSet<TaskId>,
     /// Items that it took from streams that were passed on to it.
     pub(crate) consumed: Vec<(TaskId, u64)>,
     /// Its generator is to end.

@@ -14,10 +14,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rustc_hash::FxHashMap;
-
-use crate::event::Held;
+use crate::blocked::Blocked;
 use crate::id::{ActorId, RequestId, TaskId, Ticket};
+use crate::ledger::Ledger;
 use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
@@ -47,14 +46,6 @@ pub(crate) struct Dispatch {
     pub(crate) estimate_ns: u64,
 }
 
-/// A worker's task sleeps.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Blocked {
-    pub(crate) since_ns: u64,
-    /// Its CPU has been given back.
-    pub(crate) is_lent: bool,
-}
-
 /// One worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -66,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) queued_ns: u64,
     pub(crate) grant: Option<ClassId>,
     pub(crate) blocked: Option<Blocked>,
-    pub(crate) ledger: FxHashMap<Held, u32>,
+    pub(crate) ledger: Ledger,
     /// Dispatches so far.
     dispatches: u64,
     /// Slots that have been used and are free; the warmest last.
@@ -94,7 +85,7 @@ impl Worker {
             queued_ns: 0,
             grant: None,
             blocked: None,
-            ledger: FxHashMap::default(),
+            ledger: Ledger::default(),
             dispatches: 0,
             free_slots: Vec::new(),
             fresh_slot: 0,

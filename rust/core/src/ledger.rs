@@ -1,0 +1,78 @@
+//! What one client holds, and what it has asked.
+//!
+//! Invariant: all that goes with a client's process stands here, so its death is settled by going
+//! through this once.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Held;
+use crate::id::{ClientId, RequestId};
+use crate::node::Node;
+use crate::request::Open;
+
+/// One client's account with the node.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// How often it holds what.
+    pub(crate) handles: FxHashMap<Held, u32>,
+    /// What it has asked and was not answered.
+    pub(crate) requests: FxHashMap<RequestId, Open>,
+}
+
+impl Node {
+    /// The ledger of a client that is there.
+    pub(crate) fn ledger(&mut self, client: ClientId) -> &mut Ledger {
+        if client == ClientId::DRIVER {
+            return &mut self.driver;
+        }
+        &mut self.worker(client).ledger
+    }
+
+    /// The ledger of a client that may be gone.
+    pub(crate) fn ledger_of(&self, client: ClientId) -> Option<&Ledger> {
+        if client == ClientId::DRIVER {
+            return Some(&self.driver);
+        }
+        self.workers.get(&client).map(|row| &row.ledger)
+    }
+
+    /// A request that is not answered.
+    pub(crate) fn open_mut(&mut self, client: ClientId, id: RequestId) -> Option<&mut Open> {
+        let ledger = if client == ClientId::DRIVER {
+            &mut self.driver
+        } else {
+            &mut self.workers.get_mut(&client)?.ledger
+        };
+        ledger.requests.get_mut(&id)
+    }
+
+    pub(crate) fn is_open(&self, client: ClientId, id: RequestId) -> bool {
+        self.ledger_of(client).is_some_and(|ledger| ledger.requests.contains_key(&id))
+    }
+
+    /// One more handle of a client, written into its ledger.
+    pub(crate) fn hand_out(&mut self, client: ClientId, held: Held) {
+        self.keep(held);
+        self.enter(client, held);
+    }
+
+    /// Writes a handle, whose count is settled elsewhere, into a ledger.
+    pub(crate) fn enter(&mut self, client: ClientId, held: Held) {
+        *self.ledger(client).handles.entry(held).or_default() += 1;
+    }
+
+    /// Strikes a handle from a ledger; false if it is not there.
+    pub(crate) fn strike(&mut self, client: ClientId, held: Held) -> bool {
+        let handles = &mut self.ledger(client).handles;
+        let Some(count) = handles.get_mut(&held) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            handles.remove(&held);
+        }
+        true
+    }
+
+    pub(crate) fn holds(&mut self, client: ClientId, held: Held) -> bool {
+        self.ledger(client).handles.contains_key(&held)
+    }
+}
