@@ -10,7 +10,7 @@ import functools
 import io
 import types
 
-from skate._pickler import Pickler
+from skate._pickler import Pickler, registered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class _Sink(io.RawIOBase):
         return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def _failure(value: object) -> Exception | None:
+def failure(value: object) -> Exception | None:
+    """What the pickler says of a value; None if it can be pickled."""
     try:
         Pickler(_Sink(), 5, buffer_callback=lambda _: False).dump(value)
     except Exception as error:
@@ -61,7 +62,7 @@ def explain(value: object, label: str, error: Exception) -> str:
                 break
             if id(part) in seen:
                 continue
-            inner = _failure(part)
+            inner = failure(part)
             if inner is not None:
                 seen.add(id(part))
                 path, value, error = step, part, inner
@@ -75,19 +76,47 @@ def explain(value: object, label: str, error: Exception) -> str:
     return f"{_reason(error)}: found at {path}"
 
 
+def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, str, object]]:
+    """The innermost parts, at most `depth` levels down, that cannot be pickled.
+
+    Yields:
+        The part, the way to it, and what contains it.
+    """
+    level, seen, tries = [(value, label, value)], {id(value)}, _TRIES
+    for _ in range(depth):
+        deeper = []
+        for whole, path, parent in level:
+            inside = []
+            for step, part in _parts(whole, path):
+                tries -= 1
+                if tries < 0:
+                    break
+                if id(part) not in seen and failure(part) is not None:
+                    seen.add(id(part))
+                    inside.append((part, step, whole))
+            if inside:
+                deeper += inside
+            else:
+                yield whole, path, parent
+        level = deeper
+    yield from level
+
+
 def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
     """What a pickle of the value contains, each with its path."""
+    if type(value) in registered:
+        return  # its serializer decides what travels
     match value:
         case dict():
             for key, item in value.items():
-                yield f"{path}[{_short(key)}]", item
-                yield f"{path} (key {_short(key)})", key
+                yield f"{path}[{short(key)}]", item
+                yield f"{path} (key {short(key)})", key
         case list() | tuple():
             for index, item in enumerate(value):
                 yield f"{path}[{index}]", item
         case set() | frozenset():
             for item in value:
-                yield f"{path} (element {_short(item)})", item
+                yield f"{path} (element {short(item)})", item
         case types.FunctionType():
             yield from _captured(value, path)
         case types.MethodType():
@@ -137,7 +166,8 @@ def _captured(function: types.FunctionType, path: str) -> Iterator[tuple[str, ob
         yield f"{path}.__kwdefaults__[{name!r}]", default
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Its `repr`, cut."""
     try:
         text = repr(value)
     except Exception:

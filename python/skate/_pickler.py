@@ -31,9 +31,11 @@ def _reduce_code(code: CodeType) -> tuple[Callable[..., CodeType], tuple[Any, ..
     return restore_code, (make, args, code.co_filename)
 
 
+registered: dict[type, Callable[[Any], tuple[Any, ...]]] = {CodeType: _reduce_code}
+"""Reducers by class, before those of cloudpickle; `util.register_serializer` adds to them."""
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # it carries no types
     """Pickles by value what other processes cannot import."""
 
-    dispatch_table: ClassVar[Any] = ChainMap(
-        {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
-    )
+    dispatch_table: ClassVar[Any] = ChainMap(registered, cloudpickle.Pickler.dispatch_table)

@@ -13,24 +13,33 @@ if TYPE_CHECKING:
     from skate.util.placement_group import placement_group as placement_group
     from skate.util.placement_group import placement_group_table as placement_group_table
     from skate.util.placement_group import remove_placement_group as remove_placement_group
+    from skate.util.serializers import deregister_serializer as deregister_serializer
+    from skate.util.serializers import inspect_serializability as inspect_serializability
+    from skate.util.serializers import register_serializer as register_serializer
 
 _WHERE = {
     "ActorPool": "skate.util.actor_pool",
+    "deregister_serializer": "skate.util.serializers",
     "get_current_placement_group": "skate.util.placement_group",
     "get_placement_group": "skate.util.placement_group",
+    "inspect_serializability": "skate.util.serializers",
     "list_named_actors": "skate.actor",
     "placement_group": "skate.util.placement_group",
     "placement_group_table": "skate.util.placement_group",
+    "register_serializer": "skate.util.serializers",
     "remove_placement_group": "skate.util.placement_group",
 }
 
 __all__ = [
     "ActorPool",
+    "deregister_serializer",
     "get_current_placement_group",
     "get_placement_group",
+    "inspect_serializability",
     "list_named_actors",
     "placement_group",
     "placement_group_table",
+    "register_serializer",
     "remove_placement_group",
 ]
 

@@ -315,7 +315,11 @@ impl Client {
             | Reply::Resources(_)
             | Reply::Returned
             | Reply::Failed(_) => {}
-            Reply::Items(_) | Reply::Actor { .. } | Reply::Names(_) | Reply::Count(_) => {
+            Reply::Items(_)
+            | Reply::Actor { .. }
+            | Reply::Names(_)
+            | Reply::Groups(_)
+            | Reply::Count(_) => {
                 unreachable!("nobody asks for {reply:?}")
             }
         }
