@@ -5,8 +5,10 @@
 //!   large value ─▶ a lease of its own, which ends when the value is sealed
 //! ```
 //!
-//! Invariant: two values never share a byte, and every lease is given back once: its end rides with
-//! the message that seals the last block cut from it.
+//! Invariant: two values never share a byte, and every lease is given back once: when it is used up and
+//! the messages that seal its blocks are out, all of them, whichever thread has cut them.
+
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -23,15 +25,35 @@ const BLOCK_ALIGN: u64 = 64;
 /// Space to write one value in.
 pub(crate) struct Leased {
     pub(crate) span: Span,
-    /// A lease in which nothing more will be sealed once the message that seals this value is out.
-    pub(crate) spent: Option<Held>,
+    /// To be ended when the message that seals the value is out.
+    pub(crate) lease: Arc<Lease>,
+}
+
+/// A lease, held by whoever may still seal something in it.
+pub(crate) struct Lease {
+    /// It is known by where it starts.
+    offset: u64,
+}
+
+impl Lease {
+    /// One holder less; the last one gives it back.
+    pub(crate) fn end(self: Arc<Self>, session: &Session) {
+        if let Some(lease) = Arc::into_inner(self) {
+            session.release(Held::Lease(lease.offset));
+        }
+    }
+}
+
+/// The lease that small values are cut from.
+struct Shared {
+    lease: Arc<Lease>,
+    left: Span,
 }
 
 /// The leases of one process.
 #[derive(Default)]
 pub(crate) struct Leases {
-    /// What is left of the shared one.
-    shared: Mutex<Option<Span>>,
+    shared: Mutex<Option<Shared>>,
 }
 
 impl Leases {
@@ -45,31 +67,32 @@ impl Leases {
     ) -> PyResult<Leased> {
         if size >= large {
             let span = session.lease(py, size)?;
-            return Ok(Leased { span, spent: Some(Held::Lease(span.offset)) });
+            return Ok(Leased { span, lease: Arc::new(Lease { offset: span.offset }) });
         }
         let need = size.next_multiple_of(BLOCK_ALIGN);
-        let mut spent = None;
         loop {
             let mut shared = self.shared.lock();
-            if let Some(left) = &mut *shared {
-                if left.len >= need {
-                    let span = Span { offset: left.offset, len: size };
-                    left.offset += need;
-                    left.len -= need;
-                    return Ok(Leased { span, spent });
-                }
-                // A lease is known by where it started: its end less its size.
-                spent = Some(Held::Lease(left.end() - LEASE));
-                *shared = None;
+            if let Some(Shared { lease, left }) = &mut *shared
+                && left.len >= need
+            {
+                let span = Span { offset: left.offset, len: size };
+                left.offset += need;
+                left.len -= need;
+                return Ok(Leased { span, lease: Arc::clone(lease) });
             }
+            let spent = shared.take();
             drop(shared);
+            if let Some(spent) = spent {
+                spent.lease.end(session);
+            }
             let fresh = session.lease(py, LEASE)?;
             let mut shared = self.shared.lock();
             if shared.is_some() {
                 // Another thread was faster; its lease serves both.
                 session.release(Held::Lease(fresh.offset));
             } else {
-                *shared = Some(Span { offset: fresh.offset, len: LEASE });
+                let lease = Arc::new(Lease { offset: fresh.offset });
+                *shared = Some(Shared { lease, left: Span { offset: fresh.offset, len: LEASE } });
             }
         }
     }

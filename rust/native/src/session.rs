@@ -25,7 +25,7 @@ use crate::answer::{Answers, Asker, Seat};
 use crate::error::{Error, Result};
 use crate::fresh::Fresh;
 use crate::handles::Handles;
-use crate::lease::Leases;
+use crate::lease::{Lease, Leases};
 use crate::object_ref::ObjectRef;
 use crate::pack::Packed;
 use crate::pump::{Engine, Pump, Waited};
@@ -80,6 +80,7 @@ pub(crate) struct Consumed {
 pub(crate) struct Owed<'a> {
     session: &'a Session,
     held: SmallVec<[Held; 1]>,
+    leases: SmallVec<[Arc<Lease>; 1]>,
     fresh: Vec<Py<Fresh>>,
 }
 
@@ -98,6 +99,9 @@ impl Drop for Owed<'_> {
     fn drop(&mut self) {
         for held in self.held.drain(..) {
             self.session.release(held);
+        }
+        for lease in self.leases.drain(..) {
+            lease.end(self.session);
         }
     }
 }
@@ -388,7 +392,7 @@ impl Session {
 
     /// Collects what the next message leaves behind.
     pub(crate) fn owed(&self) -> Owed<'_> {
-        Owed { session: self, held: SmallVec::new(), fresh: Vec::new() }
+        Owed { session: self, held: SmallVec::new(), leases: SmallVec::new(), fresh: Vec::new() }
     }
 
     /// Puts packed bytes where they stay: into the message, or sealed into the store.
@@ -411,7 +415,7 @@ impl Session {
             }));
         }
         let leased = self.leases.allocate(self, py, size as u64, self.transport.large())?;
-        owed.held.extend(leased.spent);
+        owed.leases.push(leased.lease);
         let span = Span { offset: leased.span.offset, len: size as u64 };
         let segment = self.segment()?;
         let place = skate_shm::segment::Span { offset: span.offset, len: span.len };
