@@ -125,8 +125,8 @@ def future(ref: ObjectRef[T]) -> Future[T]:
             else:
                 promised.set_exception(error)
 
-    client, request = _when_ready(ref, settle)
-    promised.add_done_callback(lambda done: client.forget(request) if done.cancelled() else None)
+    call_off = _when_ready(ref, settle)
+    promised.add_done_callback(lambda done: call_off() if done.cancelled() else None)
     return promised
 
 
@@ -137,7 +137,7 @@ def on_completed(ref: ObjectRef[T], callback: Callable[[Any], object]) -> None:
 
 def _when_ready(
     ref: ObjectRef[T], settle: Callable[[T | None, BaseException | None], object]
-) -> tuple[Client, int]:
+) -> Callable[[], None]:
     from skate import _helper
 
     client = _session.connect()
@@ -150,5 +150,4 @@ def _when_ready(
         else:
             settle(value, None)
 
-    helper = _helper.of(client)
-    return client, helper.when_ready(ref, act)
+    return _helper.of(client).when_ready(ref, act)

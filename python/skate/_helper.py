@@ -38,15 +38,23 @@ class Helper:
         self._thread = threading.Thread(target=self._run, name="skate-helper", daemon=True)
         self._thread.start()
 
-    def when_ready(self, ref: _native.ObjectRef[Any], act: Callable[[], None]) -> int:
-        """Calls `act` in the helper thread when the ref is ready. Returns a request to forget."""
+    def when_ready(
+        self, ref: _native.ObjectRef[Any], act: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Calls `act` in the helper thread when the ref is ready. Returns what calls that off."""
         token = next(self._tokens)
         self._waiting[token] = act
         try:
-            return self.client.watch(ref, self._mailbox, token)
+            request = self.client.watch(ref, self._mailbox, token)
         except BaseException:
             del self._waiting[token]
             raise
+
+        def call_off() -> None:
+            self.client.forget(request)
+            self._waiting.pop(token, None)  # it holds the ref
+
+        return call_off
 
     def finish(self) -> None:
         """Waits until everything has been shown; the session must be closed."""
@@ -58,13 +66,17 @@ class Helper:
             self._call(act)
 
     def _run(self) -> None:
-        while letters := self._mailbox.wait(None):
-            for token, what in letters:
-                if token < _FIRST_TOKEN:
-                    self._display.show(token, what)
-                elif act := self._waiting.pop(token, None):
-                    self._call(act)
-            self._display.flush()
+        while self._deliver(self._mailbox.wait(None)):
+            pass  # nothing of what was delivered is kept while waiting, such as the last ref
+
+    def _deliver(self, letters: list[tuple[int, Any]]) -> bool:
+        for token, what in letters:
+            if token < _FIRST_TOKEN:
+                self._display.show(token, what)
+            elif act := self._waiting.pop(token, None):
+                self._call(act)
+        self._display.flush()
+        return bool(letters)
 
     @staticmethod
     def _call(act: Callable[[], None]) -> None:
