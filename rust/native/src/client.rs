@@ -560,7 +560,8 @@ impl Client {
 
     fn is_canceled(&self) -> bool {
         match &self.role {
-            Role::Worker(worker) => worker.is_cancelled(),
+            // A child that a task forked inherits the signal handler that asks this.
+            Role::Worker(worker) => !Session::is_forked() && worker.is_cancelled(),
             Role::Driver(_) | Role::Any => false,
         }
     }

@@ -83,6 +83,19 @@ fn abandon(why: &str) -> ! {
     std::process::abort()
 }
 
+/// Ends a child of a worker that goes on as if it were the worker.
+#[cold]
+fn leave_fork() -> ! {
+    use std::io::Write as _;
+    let _ = writeln!(
+        std::io::stderr(),
+        "skate: a process forked by a task came back from the task, and ends; leave it by os._exit()"
+    );
+    // Neither Python's exit handlers nor those of libraries are this process's to run.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}
+
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ABI3", cfg!(feature = "abi3"))?;

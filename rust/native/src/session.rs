@@ -193,6 +193,11 @@ impl Session {
         }
     }
 
+    /// Whether this is a child that user code forked.
+    pub(crate) fn is_forked() -> bool {
+        FORKED.load(Ordering::Relaxed)
+    }
+
     fn is_silent(&self) -> bool {
         FORKED.load(Ordering::Relaxed) || self.closed.load(Ordering::Acquire)
     }

@@ -284,7 +284,8 @@ enum Ending {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.release(match *self.cursor.lock() {
+        // Without the lock: another thread of the parent may have held it when this child was forked.
+        self.session.release(match *self.cursor.get_mut() {
             Cursor::Shared { .. } => Held::Stream(self.task),
             Cursor::Own { at } => Held::Cursor(self.task, at),
             Cursor::Closed { .. } => return,

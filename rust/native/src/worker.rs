@@ -310,6 +310,7 @@ impl Worker {
     }
 
     pub(crate) fn slot(&self, ticket: Ticket) -> &Slot {
+        leave_if_forked();
         self.control.slot(ticket.0 as usize)
     }
 
@@ -488,6 +489,7 @@ impl Worker {
     }
 
     fn write_all(&self, message: &ToNode, urgency: Urgency) {
+        leave_if_forked();
         self.flush(&mut self.outbox.lock(), Some(message));
         self.hub.bell().ring(urgency);
     }
@@ -624,6 +626,14 @@ impl Transport for Worker {
                 if is_blocked { Request::Blocked(ticket) } else { Request::Resumed(ticket) };
             self.send(session, request);
         }
+    }
+}
+
+/// A process that a task forked has come back from the task. It has no part in the session, not even
+/// the mappings: whatever it would do next is for its parent to do.
+fn leave_if_forked() {
+    if Session::is_forked() {
+        crate::leave_fork();
     }
 }
 

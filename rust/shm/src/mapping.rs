@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use rustix::process::{Pid, getpid};
 
 /// What forbids every peer to pull the file from under a mapping.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -74,6 +75,9 @@ pub(crate) fn sealed_size(fd: BorrowedFd<'_>) -> Result<u64, MapError> {
 pub(crate) struct Mapping {
     start: NonNull<c_void>,
     len: usize,
+    /// The process that alone has it, if a forked child does not get it: there, something else may
+    /// be at that place.
+    only_in: Option<Pid>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread.
@@ -95,9 +99,10 @@ impl Mapping {
         // SAFETY: a fresh range chosen by the kernel overlaps nothing that Rust knows of.
         let start =
             unsafe { mm::mmap(std::ptr::null_mut(), len, protection, flags, fd.as_fd(), 0) };
-        let mapping = Self::owning(start.map_err(os("map"))?, len);
+        let mut mapping = Self::owning(start.map_err(os("map"))?, len);
         if access == Access::Write {
             mapping.advise(0, len, Advice::LinuxDontFork).map_err(os("keep from forks"))?;
+            mapping.only_in = Some(getpid());
         }
         Ok(mapping)
     }
@@ -114,7 +119,7 @@ impl Mapping {
 
     fn owning(start: *mut c_void, len: usize) -> Self {
         let start = NonNull::new(start).expect("the kernel maps nothing at 0 unless asked to");
-        Self { start, len }
+        Self { start, len, only_in: None }
     }
 
     pub(crate) fn start(&self) -> *mut c_void {
@@ -148,7 +153,11 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `of` or `anonymous` mapped exactly this range, and nobody borrows from it any more.
+        if self.only_in.is_some_and(|pid| pid != getpid()) {
+            return;
+        }
+        // SAFETY: `of` or `anonymous` mapped exactly this range, which this process has (checked
+        // above, if a fork may have left it out), and nobody borrows from it any more.
         // It cannot fail for such a range.
         let _ = unsafe { mm::munmap(self.start(), self.len) };
     }
