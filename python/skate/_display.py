@@ -45,8 +45,8 @@ class Display:
             stream = sys.stderr if self._is_stderr else sys.stdout
             text = "".join(self._lines)
             self._lines.clear()
-            # A stream may be None, closed, or a pipe whose reader has gone.
-            with contextlib.suppress(OSError, ValueError, AttributeError):
+            # A stream may be None, closed, a pipe whose reader has gone, or any object.
+            with contextlib.suppress(Exception):
                 try:
                     stream.write(text)
                 except UnicodeEncodeError:

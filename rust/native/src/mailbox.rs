@@ -26,8 +26,21 @@ pub(crate) enum Letter {
     Notice(Notice),
 }
 
+impl Letter {
+    /// Of text in it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Notice(Notice::Line { text, .. }) => text.len(),
+            Self::Reply(_) | Self::Notice(_) => 0,
+        }
+    }
+}
+
+#[derive(Default)]
 struct Queue {
     letters: VecDeque<(u64, Letter)>,
+    /// Of text in the letters.
+    bytes: usize,
     closed: bool,
 }
 
@@ -40,8 +53,7 @@ pub(crate) struct Mail {
 impl Mail {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let event = Event::new().map_err(|errno| error::Error::System("eventfd", errno))?;
-        let queue = Queue { letters: VecDeque::new(), closed: false };
-        Ok(Arc::new(Self { queue: Mutex::new(queue), event }))
+        Ok(Arc::new(Self { queue: Mutex::default(), event }))
     }
 
     /// Puts a letter in; gives a reply back if the mailbox is closed.
@@ -53,6 +65,7 @@ impl Mail {
                 Letter::Notice(_) => None,
             };
         }
+        queue.bytes += letter.bytes();
         queue.letters.push_back((token, letter));
         if queue.letters.len() == 1 {
             self.event.set();
@@ -60,8 +73,10 @@ impl Mail {
         None
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.queue.lock().letters.len()
+    /// Whether fewer letters than `most` wait, with less text than `most_bytes`.
+    pub(crate) fn has_room(&self, most: usize, most_bytes: usize) -> bool {
+        let queue = self.queue.lock();
+        queue.letters.len() < most && queue.bytes < most_bytes
     }
 
     pub(crate) fn close(&self) {
@@ -74,6 +89,7 @@ impl Mail {
         if !queue.closed {
             self.event.clear();
         }
+        queue.bytes = 0;
         std::mem::take(&mut queue.letters)
     }
 

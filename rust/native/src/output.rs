@@ -4,9 +4,11 @@
 //! on the same pipe has that label. Output of C code, which writes no marker, inherits the last one.
 //!
 //! Invariant: a worker never waits for the driver to print. Lines that nobody takes are dropped
-//! beyond [`MOST_LINES`], and the number that was dropped is a line of its own.
+//! beyond [`MOST_LINES`] lines or [`MOST_BYTES`], and the number that was dropped is a line of its own
+//! at that place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::mailbox::{Letter, Mail};
 use crate::notice::Notice;
@@ -15,6 +17,8 @@ const LABEL_START: u8 = 0x1e;
 const LABEL_END: u8 = 0x1f;
 /// Lines that may wait for the driver's Python.
 const MOST_LINES: usize = 10_000;
+/// Bytes of such lines.
+const MOST_BYTES: usize = 16 << 20;
 /// A longer line is cut in pieces.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -25,12 +29,19 @@ pub(crate) struct Output {
     line: Vec<u8>,
     /// The label under way, while its end has not been read.
     marker: Option<Vec<u8>>,
-    dropped: u64,
+    /// Not zero while a notice of it waits to be shown, which takes the number and leaves zero.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Output {
     pub(crate) fn new(is_stderr: bool) -> Self {
-        Self { is_stderr, label: "".into(), line: Vec::new(), marker: None, dropped: 0 }
+        Self {
+            is_stderr,
+            label: "".into(),
+            line: Vec::new(),
+            marker: None,
+            dropped: Arc::default(),
+        }
     }
 
     /// Takes what was read from the pipe.
@@ -69,20 +80,14 @@ impl Output {
     fn post_line(&mut self, pid: u32, mail: &Mail) {
         let text = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        if mail.len() >= MOST_LINES {
-            self.dropped += 1;
-            return;
-        }
-        if self.dropped > 0 {
-            let text = format!("[{} lines were dropped]", std::mem::take(&mut self.dropped));
-            self.post(pid, text, mail);
-        }
-        self.post(pid, text, mail);
-    }
-
-    fn post(&self, pid: u32, text: String, mail: &Mail) {
         let (is_stderr, label) = (self.is_stderr, Arc::clone(&self.label));
-        let notice = Notice::Line { is_stderr, pid, label, text };
+        let notice = if mail.has_room(MOST_LINES, MOST_BYTES) {
+            Notice::Line { is_stderr, pid, label, text }
+        } else if self.dropped.fetch_add(1, Ordering::AcqRel) == 0 {
+            Notice::Dropped { is_stderr, pid, label, count: Arc::clone(&self.dropped) }
+        } else {
+            return;
+        };
         mail.post(notice.kind(), Letter::Notice(notice));
     }
 }
