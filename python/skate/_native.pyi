@@ -408,6 +408,15 @@ def join(
 def bind_types(streaming: type[Stream], dynamic: type[Stream], /) -> None:
     """The classes that `Template.submit` and `get` give for generators."""
 
+def end_with_zygote(zygote: int, /) -> bool:
+    """In a child just forked by the zygote: be killed when it ends, until the first task comes.
+
+    False if it has ended already.
+    """
+
+def wake_with_driver() -> None:
+    """In the zygote: be continued, if stopped, when the driver ends."""
+
 def disable_in_child() -> None:
     """After a fork in user code: this process has no session any more; every call says so."""
 

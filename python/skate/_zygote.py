@@ -5,6 +5,7 @@
     driver → zygote   {"op": "hello", ...} [pidfd of the driver, hub, data]      once, first
                       {"op": "preload", "module": name}
                       {"op": "spawn", "client": n} [control, stdout, stderr]
+                      {"op": "kill", "client": n}
                       {"op": "exit"}
     zygote → driver   {"op": "ready"}                                            imports are done
                       {"op": "spawned", "client": n, "pid": p} [pidfd]
@@ -14,13 +15,15 @@
 Invariant: each child leads its own process group and is reaped only here, after its group was
 killed: a pid is never signalled after it could have been given to another. When the driver is gone
 (its pidfd, or the end of the socket, whichever comes first) every group is killed and reaped, then
-the zygote leaves. A crash of the zygote itself leaves its workers to their own watch on the driver.
+the zygote leaves. A crash of the zygote itself leaves its workers to their own watch on the driver,
+but for those that the driver may not have heard of: they end with the zygote.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -37,6 +40,8 @@ from _socket import (
 from _socket import socket as Socket  # noqa: N812 - the C class: the module `socket` takes 8 ms
 from collections import deque
 
+from skate import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 _PACKET_MAX = 64 << 10
 _FDS_MAX = 8
 _FD_BYTES = 4
+_FDS_OF_A_WORKER = 3
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -56,6 +62,7 @@ _THREAD_VARIABLES = (
 def main() -> None:
     """Runs the zygote; descriptor 0 is its end of the socket. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _native.wake_with_driver()
     channel = Socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -176,8 +183,11 @@ class Zygote:
                 return False
             if received is None or received[0]["op"] == "exit":
                 return False
-            if received[0]["op"] == "preload":
+            op = received[0]["op"]
+            if op == "preload":
                 _preload(received[0]["module"])
+            elif op == "kill":
+                self._kill(received[0]["client"])
             else:
                 self._spawn(*received)
 
@@ -216,9 +226,11 @@ class Zygote:
     def _spawn(self, message: dict[str, Any], descriptors: list[int]) -> None:
         client: int = message["client"]
         try:
+            _check_arrival(descriptors)
+            zygote = os.getpid()
             pid = os.fork()
             if pid == 0:
-                self._become_worker(client, *descriptors)
+                self._become_worker(zygote, client, *descriptors)
             _own_group(pid)
             child = _watch(pid)
         except OSError as error:
@@ -231,9 +243,13 @@ class Zygote:
         self._poll.register(child, select.POLLIN)
         self._send({"op": "spawned", "client": client, "pid": pid}, child)
 
-    def _become_worker(self, client: int, control: int, stdout: int, stderr: int) -> None:
+    def _become_worker(
+        self, zygote: int, client: int, control: int, stdout: int, stderr: int
+    ) -> None:
         """In the child: keeps only what a worker needs, and never comes back."""
         try:
+            if not _native.end_with_zygote(zygote):
+                os._exit(1)
             _own_group(0)
             os.dup2(stdout, 1)
             os.dup2(stderr, 2)
@@ -245,6 +261,11 @@ class Zygote:
             _worker.main(self._hello, client, (self._hub, self._data, control, self._driver))
         finally:
             os._exit(1)
+
+    def _kill(self, client: int) -> None:
+        for child in self._children.values():
+            if child.client == client:
+                child.kill_group()
 
     def _reap(self, pidfd: int) -> None:
         child = self._children.pop(pidfd)
@@ -268,6 +289,12 @@ class Zygote:
             child.kill_group()
         for child in self._children.values():
             os.waitpid(child.pid, 0)
+
+
+def _check_arrival(descriptors: list[int]) -> None:
+    """The kernel drops descriptors for which this process has no room."""
+    if len(descriptors) < _FDS_OF_A_WORKER:
+        raise OSError(errno.EMFILE, "Too many open files in the zygote")
 
 
 def _own_group(pid: int) -> None:

@@ -403,6 +403,7 @@ impl Node {
             phase,
             attempt,
             retries,
+            start_failures: 0,
             published: 0,
             cancel: None,
             children: FxHashSet::default(),

@@ -33,7 +33,7 @@ const AHEAD_NS: u64 = 200_000;
 pub(crate) const RETIRE_AFTER_NS: u64 = 1_000_000_000;
 /// Tasks without CPU that may run at once, per CPU.
 const ZERO_CPU_PER_CPU: u32 = 16;
-/// Failed starts in a row before a task is told.
+/// Failed starts before a task is told, or an actor given up.
 pub(crate) const MOST_START_FAILURES: u32 = 3;
 
 /// Index into the node's classes.
@@ -516,8 +516,8 @@ impl Node {
             } else if has_started && !task.take_retry() {
                 let task_name = task.name();
                 self.fail_crashed(id, task_name, death.clone(), actions);
-            } else if !has_started && place == 0 && self.start_failures >= MOST_START_FAILURES {
-                self.start_failures = 0;
+            } else if has_failed_to_start && !has_started && place == 0 && task.is_tired_of_starts()
+            {
                 let task_name = task.name();
                 self.fail_to_start(id, task_name, death.clone(), actions);
             } else {

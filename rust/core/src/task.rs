@@ -18,7 +18,7 @@ use rustc_hash::FxHashSet;
 use crate::call::Caller;
 use crate::event::{Cancel, Submit, Template};
 use crate::id::{ClientId, TaskId, Ticket};
-use crate::scheduler::ClassId;
+use crate::scheduler::{ClassId, MOST_START_FAILURES};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ pub(crate) struct Task {
     pub(crate) attempt: u32,
     /// Attempts left after a failure; below 0 there is no end of them.
     pub(crate) retries: i32,
+    /// Workers that could not be started for it. Its own, because one cause (the zygote was killed)
+    /// can take many workers at once.
+    pub(crate) start_failures: u32,
     /// Returns or items that attempts so far have sealed.
     pub(crate) published: u64,
     pub(crate) cancel: Option<Cancel>,
@@ -68,6 +71,12 @@ impl Task {
             .map(|(stream, count)| format!("had consumed {count} items of stream {stream}"))
             .collect();
         (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Counts a worker that could not be started for it; true if it will wait for no other.
+    pub(crate) fn is_tired_of_starts(&mut self) -> bool {
+        self.start_failures += 1;
+        self.start_failures >= MOST_START_FAILURES
     }
 
     /// Uses up one retry; false if there is none, the task is to end, or what it consumed is gone.

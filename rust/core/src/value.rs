@@ -226,15 +226,24 @@ pub struct Death {
 
 impl std::fmt::Display for Death {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "pid {}", self.pid)?;
+        let mut comma = "";
+        if self.pid != 0 {
+            write!(f, "pid {}", self.pid)?;
+            comma = ", ";
+        }
         if let Some(code) = self.exit_code {
-            write!(f, ", exit code {code}")?;
+            write!(f, "{comma}exit code {code}")?;
+            comma = ", ";
         }
         if let Some(signal) = self.signal {
-            write!(f, ", signal {signal}")?;
+            write!(f, "{comma}signal {signal}")?;
+            if let Some(name) = signal_name(signal) {
+                write!(f, " ({name})")?;
+            }
+            comma = ", ";
         }
         if !self.note.is_empty() {
-            write!(f, ", {}", self.note)?;
+            write!(f, "{comma}{}", self.note)?;
         }
         Ok(())
     }
@@ -280,4 +289,23 @@ impl std::fmt::Display for ActorEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "actor {} ended because {}", self.class_name, self.cause)
     }
+}
+
+/// The names of the signals that end processes, as on every Linux that skate runs on.
+const fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        _ => return None,
+    })
 }

@@ -596,3 +596,16 @@ impl Client {
         }
     }
 }
+
+impl Drop for Client {
+    /// A driver's session that nobody can close any more, such as that of an interrupted `init`, ends
+    /// here. In a forked child, and after `close`, there is nothing to do.
+    fn drop(&mut self) {
+        if let Role::Driver(host) = &self.role
+            && self.session.check().is_ok()
+        {
+            self.session.close();
+            host.shut_down();
+        }
+    }
+}

@@ -383,7 +383,7 @@ impl Host {
             if link.doom == Doom::Kill {
                 let _ = process.signal(Signal::KILL);
             }
-            link.process = Some(process);
+            state.tell(worker, |link, _| link.admit(process));
             host.step(state, Event::WorkerStarted(worker));
         });
     }

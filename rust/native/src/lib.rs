@@ -119,5 +119,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(start::join, module)?)?;
     module.add_function(wrap_pyfunction!(start::bind_types, module)?)?;
     module.add_function(wrap_pyfunction!(start::disable_in_child, module)?)?;
+    module.add_function(wrap_pyfunction!(sentinel::end_with_zygote, module)?)?;
+    module.add_function(wrap_pyfunction!(sentinel::wake_with_driver, module)?)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The node's end of one worker: its rings, what it has been told, its process.
 //!
-//! Invariant: the node never waits for a worker. What does not fit into the ring waits here, in
-//! order, and goes out when the worker has read.
+//! Invariants: the node never waits for a worker. What does not fit into the ring waits here, in
+//! order, and goes out when the worker has read. Nothing is sent before the worker's process is
+//! known: one that the node never hears of (its zygote died) has done nothing, and ends.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -72,13 +73,23 @@ impl Link {
     pub(crate) fn send(&mut self, message: &ToWorker, scratch: &mut Vec<u8>) {
         self.is_rung = false;
         wire::encode(message, scratch);
-        if !self.backlog.is_empty() || self.to.push(scratch) == Push::Full {
+        let must_wait = self.process.is_none() || !self.backlog.is_empty();
+        if must_wait || self.to.push(scratch) == Push::Full {
             self.backlog.push_back(std::mem::take(scratch));
         }
     }
 
+    /// The zygote has forked it: what waited for that goes out.
+    pub(crate) fn admit(&mut self, process: Process) {
+        self.process = Some(process);
+        self.send_backlog();
+    }
+
     /// Sends what waits for room, as far as there is some.
     pub(crate) fn send_backlog(&mut self) {
+        if self.process.is_none() {
+            return;
+        }
         while let Some(message) = self.backlog.front() {
             self.is_rung = false;
             if self.to.push(message) == Push::Full {
@@ -169,7 +180,8 @@ impl Link {
 
     /// Whether there is something to do for it.
     pub(crate) fn has_work(&self) -> bool {
-        !self.from.is_empty() || (!self.backlog.is_empty() && self.to.is_empty())
+        let is_free = self.process.is_some() && self.to.is_empty();
+        !self.from.is_empty() || (is_free && !self.backlog.is_empty())
     }
 
     /// True once after something was sent: put it on the list for `ring`.

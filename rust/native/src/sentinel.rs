@@ -1,11 +1,19 @@
 //! A worker's sentinel: one thread that ends the worker with its driver, and flushes its drops.
 //!
-//! Invariant: when the driver's process is gone, this process and everything that its tasks started
-//! (less what moved to another session) is killed, whatever the main thread is doing.
+//! ```text
+//!   forked ── end_with_zygote ──▶ unknown to the node ── first task ──▶ known ── driver gone ──▶ killed
+//!                                   └─ zygote gone: killed by the kernel
+//! ```
+//!
+//! Invariants: when the driver's process is gone, this process and everything that its tasks started
+//! (less what moved to another session) is killed, whatever the main thread is doing. A worker that
+//! the node may not know of, because the zygote has not told it yet, ends with the zygote.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use pyo3::prelude::*;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use skate_shm::thread::{block_all_signals, kill_own_group};
 use skate_shm::watch::Poller;
 
@@ -33,6 +41,30 @@ pub(crate) fn start(
         })
         .map(drop)
         .map_err(|error| Error::Thread(error.to_string()))
+}
+
+/// In a child just forked by the zygote: it is killed with it from now on. False if the zygote, process
+/// `zygote`, has gone already.
+#[pyfunction]
+#[pyo3(signature = (zygote, /))]
+pub(crate) fn end_with_zygote(zygote: i32) -> PyResult<bool> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| Error::System("prctl", errno))?;
+    Ok(getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == zygote))
+}
+
+/// In the zygote: wakes it when the driver ends (or a thread of it, which does no harm), so that it
+/// notices although somebody has stopped it.
+#[pyfunction]
+pub(crate) fn wake_with_driver() -> PyResult<()> {
+    set_parent_process_death_signal(Some(Signal::CONT))
+        .map_err(|errno| Error::System("prctl", errno).into())
+}
+
+/// The node knows this worker: it lives on without the zygote.
+pub(crate) fn outlive_zygote() {
+    // Clearing it does not fail; if it did, the worker would only die earlier.
+    let _ = set_parent_process_death_signal(None);
 }
 
 fn watch(poller: &Poller, ticker: &Ticker, session: &Session) {

@@ -3,14 +3,15 @@
 //! It starts workers through the zygote, learns of their deaths, reads their output, lets the node
 //! know that time has passed, and flushes the driver's drops.
 //!
-//! Invariant: every worker that was ordered is reported to the node once as started or not, and
-//! every one that is gone as died, whatever becomes of the zygote.
+//! Invariants: every worker that was ordered is reported to the node once as started or not, and
+//! every one that is gone as died, whatever becomes of the zygote. Processes that a dead worker has
+//! started are killed with it: by the zygote, or here when there is none that can.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -54,6 +55,13 @@ pub(crate) struct Watcher {
 const FULL_SOCKET: Duration = Duration::from_millis(1);
 /// Read from a pipe at once.
 const CHUNK: usize = 64 << 10;
+/// Chunks read from one pipe before the others have their turn; also more than a pipe holds.
+const CHUNKS_AT_ONCE: usize = 16;
+/// How long after a worker's end the zygote may take to say how it ended.
+const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is said of a worker's end when nobody has seen its status.
+const UNKNOWN: &str = "nobody has seen how it ended";
 
 const ZYGOTE: u64 = 0;
 
@@ -153,8 +161,18 @@ struct Watched {
     outputs: [Option<(OwnedFd, Output)>; 2],
     /// Its process, once forked. The host has a handle of its own, for signals.
     process: Option<Process>,
-    /// The process has ended, and its status may still come from the zygote.
-    has_ended: bool,
+    /// The process has ended, and its status may come from the zygote until then.
+    status_until: Option<Instant>,
+}
+
+impl Watched {
+    /// Kills what is left of its group, when no zygote does. The group's number is still its own: the
+    /// leader has not been reaped, or has ended only just now.
+    fn kill_group(&self) {
+        if let Some(process) = &self.process {
+            let _ = process.kill_group();
+        }
+    }
 }
 
 struct Watch {
@@ -173,6 +191,7 @@ impl Watch {
         let mut ready = Vec::new();
         let mut quiet = Quiet::default();
         loop {
+            self.settle_overdue();
             let timeout = self.timeout(&mut quiet);
             if self.poller.wait(timeout, &mut ready).is_err() {
                 return;
@@ -205,7 +224,24 @@ impl Watch {
         let tick = watcher.ticker.timeout(quiet, || self.host.handles().is_dirty());
         let is_sent = self.zygote.as_mut().is_none_or(Zygote::send_outbox);
         let retry = (!is_sent).then_some(FULL_SOCKET);
-        due.into_iter().chain(tick).chain(retry).min()
+        let overdue = self.workers.values().filter_map(|watched| watched.status_until).min();
+        let overdue = overdue.map(|until| until.saturating_duration_since(Instant::now()));
+        due.into_iter().chain(tick).chain(retry).chain(overdue).min()
+    }
+
+    /// Settles the deaths of which the zygote, perhaps stopped, has said nothing in time.
+    fn settle_overdue(&mut self) {
+        let now = Instant::now();
+        let is_overdue = |watched: &Watched| watched.status_until.is_some_and(|until| until <= now);
+        let overdue: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, watched)| is_overdue(watched))
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in overdue {
+            self.died(worker, None, None, UNKNOWN);
+        }
     }
 
     fn handle(&mut self, event: &Ready) {
@@ -242,7 +278,7 @@ impl Watch {
             *output = Some((read, Output::new(which == 1)));
             fds.push(write);
         }
-        self.workers.insert(worker, Watched { outputs, process: None, has_ended: false });
+        self.workers.insert(worker, Watched { outputs, process: None, status_until: None });
         if let Some(zygote) = &mut self.zygote {
             zygote.spawn(worker.0, fds);
         }
@@ -263,7 +299,10 @@ impl Watch {
                     self.died(ClientId(client), None, None, &error);
                 }
                 Word::Report(FromZygote::Exited { client, exit_code, signal }, _) => {
-                    self.died(ClientId(client), exit_code, signal, "");
+                    // One that was given up before is no news.
+                    if self.workers.contains_key(&ClientId(client)) {
+                        self.died(ClientId(client), exit_code, signal, "");
+                    }
                 }
             }
         }
@@ -271,15 +310,35 @@ impl Watch {
 
     fn spawned(&mut self, worker: ClientId, pid: u32, pidfd: Option<OwnedFd>) {
         let Some(watched) = self.workers.get_mut(&worker) else { return };
-        let Some(pidfd) = pidfd else { return };
-        let copy = pidfd.try_clone().ok().and_then(|copy| Process::from_parts(pid, copy).ok());
-        let Ok(process) = Process::from_parts(pid, pidfd) else { return };
-        if self.poller.add(&process, token(worker, PROCESS)).is_ok() {
-            watched.process = Some(process);
+        match Self::hold(&self.poller, worker, pid, pidfd) {
+            Ok((process, copy)) => {
+                watched.process = Some(process);
+                self.host.worker_started(worker, copy);
+            }
+            Err(error) => {
+                if let Some(zygote) = &mut self.zygote {
+                    zygote.kill(worker.0);
+                }
+                let note = format!("the driver has no descriptor left for it ({error})");
+                self.died(worker, None, None, &note);
+            }
         }
-        if let Some(copy) = copy {
-            self.host.worker_started(worker, copy);
-        }
+    }
+
+    /// Two handles on a worker's process, the first of which is watched; the other is the host's.
+    fn hold(
+        poller: &Poller,
+        worker: ClientId,
+        pid: u32,
+        pidfd: Option<OwnedFd>,
+    ) -> Result<(Process, Process)> {
+        let failed = |call| move |errno| Error::System(call, errno);
+        let pidfd = pidfd.ok_or(Error::System("recvmsg", rustix::io::Errno::MFILE))?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(&pidfd, 0).map_err(failed("dup"))?;
+        let process = Process::from_parts(pid, pidfd).map_err(failed("pidfd"))?;
+        let copy = Process::from_parts(pid, copy).map_err(failed("pidfd"))?;
+        poller.add(&process, token(worker, PROCESS)).map_err(failed("epoll_ctl"))?;
+        Ok((process, copy))
     }
 
     /// A pidfd says that a worker has ended. Its status comes from the zygote, while there is one.
@@ -289,43 +348,55 @@ impl Watch {
             // It would be ready for ever.
             let _ = self.poller.remove(process);
         }
-        watched.has_ended = true;
-        if self.zygote.is_none() {
-            self.died(worker, None, None, "its status is not known");
+        if self.zygote.is_some() {
+            watched.status_until = Some(Instant::now() + STATUS_PATIENCE);
+        } else {
+            watched.kill_group();
+            self.died(worker, None, None, UNKNOWN);
         }
     }
 
     fn zygote_is_gone(&mut self) {
-        if let Some(mut zygote) = self.zygote.take() {
-            let _ = self.poller.remove(zygote.socket());
-            zygote.end();
-        }
+        let Some(mut zygote) = self.zygote.take() else { return };
+        let _ = self.poller.remove(zygote.socket());
+        let note = format!("the process that forks workers has ended ({})", zygote.end());
+        // Those that it had not told of have done nothing, and end with it (`Link::admit`).
+        let is_lost =
+            |watched: &Watched| watched.process.is_none() || watched.status_until.is_some();
         let lost: Vec<_> = self
             .workers
             .iter()
-            .filter(|(_, watched)| watched.process.is_none() || watched.has_ended)
-            .map(|(worker, _)| *worker)
+            .filter(|(_, watched)| is_lost(watched))
+            .map(|(id, _)| *id)
             .collect();
         for worker in lost {
-            self.died(worker, None, None, "the process that forks workers has ended");
+            let watched = &self.workers[&worker];
+            let note = if watched.process.is_none() { &note } else { UNKNOWN };
+            watched.kill_group();
+            self.died(worker, None, None, note);
         }
     }
 
     fn died(&mut self, worker: ClientId, exit_code: Option<i32>, signal: Option<i32>, note: &str) {
-        // What it wrote last is in the pipes, which have no writer left (or an orphan of the task's).
+        self.close_outputs(worker);
+        let pid = self.host.pid_of(worker);
+        if let Some(process) = self.workers.remove(&worker).and_then(|watched| watched.process) {
+            let _ = self.poller.remove(&process);
+        }
+        self.host.worker_died(worker, Death { pid, exit_code, signal, note: note.into() });
+    }
+
+    /// Takes what a worker wrote last, whether or not an orphan of its tasks could still write more.
+    fn close_outputs(&mut self, worker: ClientId) {
         self.read_output(worker, 0);
         self.read_output(worker, 1);
         let pid = self.host.pid_of(worker);
-        if let Some(watched) = self.workers.remove(&worker) {
-            if let Some(process) = &watched.process {
-                let _ = self.poller.remove(process);
-            }
-            for (fd, mut output) in watched.outputs.into_iter().flatten() {
-                let _ = self.poller.remove(&fd);
-                output.end_line(pid, self.host.notices());
-            }
+        let outputs =
+            self.workers.get_mut(&worker).map(|watched| std::mem::take(&mut watched.outputs));
+        for (fd, mut output) in outputs.into_iter().flatten().flatten() {
+            let _ = self.poller.remove(&fd);
+            output.end_line(pid, self.host.notices());
         }
-        self.host.worker_died(worker, Death { pid, exit_code, signal, note: note.into() });
     }
 
     fn read_output(&mut self, worker: ClientId, which: usize) {
@@ -333,7 +404,7 @@ impl Watch {
         let Some(watched) = self.workers.get_mut(&worker) else { return };
         let slot = &mut watched.outputs[which];
         let Some((fd, output)) = slot else { return };
-        loop {
+        for _ in 0..CHUNKS_AT_ONCE {
             match rustix::io::read(&*fd, &mut self.chunk) {
                 Ok(0) => {
                     let _ = self.poller.remove(&*fd);
@@ -352,18 +423,22 @@ impl Watch {
 
     /// Kills and reaps everything.
     fn end_all(&mut self) {
-        if let Some(zygote) = self.zygote.take() {
-            zygote.exit();
-        }
+        let silent = self.zygote.take().and_then(|mut zygote| (!zygote.exit()).then_some(zygote));
         let workers: Vec<_> = self.workers.keys().copied().collect();
         for worker in workers {
-            if let Some(process) = self.workers.get(&worker).and_then(|w| w.process.as_ref()) {
-                // Those of an earlier zygote; the last one has ended its own.
-                let _ = process.kill_group();
+            let watched = &self.workers[&worker];
+            if let Some(process) = &watched.process
+                && (silent.is_some() || !process.has_ended())
+            {
+                // Those of an earlier zygote, or of one that does not answer.
+                watched.kill_group();
                 process.wait(None);
             }
-            self.read_output(worker, 0);
-            self.read_output(worker, 1);
+            self.close_outputs(worker);
+        }
+        // Only now: until here it keeps the numbers of dead workers from being given to others.
+        if let Some(mut zygote) = silent {
+            let _ = zygote.end();
         }
     }
 }

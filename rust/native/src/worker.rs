@@ -146,7 +146,11 @@ impl Worker {
         session: &Arc<Session>,
         py: Python<'_>,
     ) -> PyResult<Option<Arc<Lanes>>> {
+        let mut is_known = false;
         while let Some(run) = self.next_run(session, py)? {
+            if !std::mem::replace(&mut is_known, true) {
+                crate::sentinel::outlive_zygote();
+            }
             let (serves, limits) = self.enter_actor(&run);
             if serves == Serves::InTurn {
                 execute::execute(self, session, py, *run)?;

@@ -4,6 +4,7 @@
 //!   driver ── hello [driver's pidfd, hub, data] ──▶ zygote          JSON, one message a packet
 //!          ── preload module ──▶
 //!          ── spawn n [control, stdout, stderr] ──▶   │ fork ──▶ worker n
+//!          ── kill n ┊ exit ──▶                       │
 //!          ◀── ready ┊ spawned n, pid [pidfd] ┊ failed n, error ┊ exited n, pid, status ──
 //! ```
 //!
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -35,8 +37,16 @@ pub(crate) struct Recipe {
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum ToZygote {
-    Spawn { client: u32 },
-    Preload { module: &'static str },
+    Spawn {
+        client: u32,
+    },
+    Preload {
+        module: &'static str,
+    },
+    /// Of one whose pidfd did not arrive.
+    Kill {
+        client: u32,
+    },
     Exit,
 }
 
@@ -71,6 +81,8 @@ pub(crate) struct Zygote {
 
 /// Longest message of the zygote.
 const LONGEST: usize = 64 << 10;
+/// How long it may take to end its workers and itself. One that is stopped never does.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Zygote {
     pub(crate) fn start(recipe: &Recipe) -> Result<Self> {
@@ -88,8 +100,8 @@ impl Zygote {
         send_with_fds(&zygote.socket, &recipe.hello, &fds)
             .and_then(|()| set_nonblocking(&zygote.socket))
             .map_err(|errno| {
-                zygote.end();
-                Error::System("sendmsg", errno)
+                let ended = zygote.end();
+                Error::Zygote(format!("{} took no message: {errno} ({ended})", recipe.argv[0]))
             })?;
         Ok(zygote)
     }
@@ -108,6 +120,13 @@ impl Zygote {
     /// Has it import a module, for workers that are forked later.
     pub(crate) fn preload(&mut self, module: &'static str) {
         let message = serde_json::to_vec(&ToZygote::Preload { module }).expect("plain JSON");
+        self.outbox.push_back((message, Vec::new()));
+        self.send_outbox();
+    }
+
+    /// Has it kill a worker that nobody else can.
+    pub(crate) fn kill(&mut self, client: u32) {
+        let message = serde_json::to_vec(&ToZygote::Kill { client }).expect("plain JSON");
         self.outbox.push_back((message, Vec::new()));
         self.send_outbox();
     }
@@ -137,17 +156,25 @@ impl Zygote {
         }
     }
 
-    /// Has it kill and reap its workers, and waits until it is gone.
-    pub(crate) fn exit(mut self) {
+    /// Has it kill and reap its workers, and waits until it is gone. False if it does not answer; it
+    /// is still there then.
+    pub(crate) fn exit(&mut self) -> bool {
         let message = serde_json::to_vec(&ToZygote::Exit).expect("plain JSON");
         let _ = send_with_fds(&self.socket, &message, &[]);
-        drop(self.socket);
-        let _ = self.child.wait();
+        // Not by closing the socket, which a forked child of this process may hold as well.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        // A child that has not been waited for: the pid is its own.
+        let has_ended = Process::open(self.child.id()).map(|child| child.wait(Some(PATIENCE)));
+        let has_ended = has_ended.unwrap_or(true);
+        if has_ended {
+            let _ = self.child.wait();
+        }
+        has_ended
     }
 
-    /// Ends it by force.
-    pub(crate) fn end(&mut self) {
+    /// Ends it by force; says how it has ended.
+    pub(crate) fn end(&mut self) -> String {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
     }
 }

@@ -5,8 +5,9 @@
 //!   Event:           set ──▶ readable (epoll, asyncio) ──clear──▶ not readable
 //! ```
 //!
-//! Invariant: one send is one receive; a message that did not arrive whole, descriptors included,
-//! is an error, and every descriptor that did arrive is owned (closed on drop) and close-on-exec.
+//! Invariant: one send is one receive; a message that did not arrive whole is an error, one whose
+//! descriptors found no room in this process says so, and every descriptor that did arrive is owned
+//! (closed on drop) and close-on-exec.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -54,6 +55,8 @@ pub struct Received {
     pub len: usize,
     /// The descriptors that came along, in order.
     pub fds: Vec<OwnedFd>,
+    /// More came along than this process may have open; the kernel has closed them.
+    pub has_lost_fds: bool,
 }
 
 /// Receives one message. `EMSGSIZE` if it was longer than `buffer`, `EAGAIN` if the socket is
@@ -71,10 +74,11 @@ pub fn recv_with_fds(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Receive
             fds.extend(received);
         }
     }
-    if result.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if result.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    Ok(Received { len: result.bytes, fds })
+    let has_lost_fds = result.flags.contains(ReturnFlags::CTRUNC);
+    Ok(Received { len: result.bytes, fds, has_lost_fds })
 }
 
 /// Makes reads and writes of `fd` return `EAGAIN` instead of waiting.

@@ -44,6 +44,8 @@ pub(crate) struct Task {
     attempt: u32,
     retries: i32,
     claims: u32,
+    /// Workers that could not be started for it.
+    start_failures: u32,
     cancelled: bool,
     /// Where it is dispatched.
     pub(crate) place: Option<(ClientId, Ticket)>,
@@ -108,6 +110,7 @@ impl Model {
             attempt: 0,
             retries: template.max_retries,
             claims: 0,
+            start_failures: 0,
             cancelled: false,
             place: None,
             fate: None,
@@ -382,6 +385,13 @@ impl Model {
 
     pub(crate) fn is_cancelled(&self, id: TaskId) -> bool {
         self.tasks[&id].cancelled
+    }
+
+    /// One more worker could not be started for it; how many that makes.
+    pub(crate) fn start_failed(&mut self, id: TaskId) -> u32 {
+        let task = self.tasks.get_mut(&id).unwrap();
+        task.start_failures += u32::from(!task.cancelled);
+        task.start_failures
     }
 
     pub(crate) fn unread(&self, id: TaskId) -> u64 {

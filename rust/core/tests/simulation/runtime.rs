@@ -22,8 +22,8 @@ impl World {
 
     /// The model hears what the node is about to be told.
     fn hear(&mut self, id: ClientId, request: &Request) {
-        if id != ClientId::DRIVER && self.up.insert(id) {
-            self.start_failures = 0;
+        if id != ClientId::DRIVER {
+            self.up.insert(id);
         }
         match request {
             Request::Submit(submit) => {

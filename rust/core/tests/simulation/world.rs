@@ -31,7 +31,7 @@ const READING_STEPS: u32 = 30;
 const MOST_TURNS: u32 = 100_000;
 /// From then on no worker dies by chance, so that endless retries end.
 const DEADLY_TURNS: u32 = 5_000;
-/// Failed starts in a row before a task is told.
+/// Failed starts before a task is told.
 const MOST_START_FAILURES: u32 = 3;
 
 /// While somebody waits for space the node looks again and again: by then it has seen all there is.
@@ -54,7 +54,6 @@ pub(crate) struct World {
     /// Items of shared cursors that workers were given and have not told of yet.
     pub(crate) lent: BTreeMap<(ClientId, RequestId), ObjectId>,
     pub(crate) now_ns: u64,
-    pub(crate) start_failures: u32,
     /// The node knows that they are there.
     pub(crate) up: BTreeSet<ClientId>,
     driver_steps: u32,
@@ -97,7 +96,6 @@ impl World {
             pending: actions.into(),
             lent: BTreeMap::new(),
             now_ns: 0,
-            start_failures: 0,
             up: BTreeSet::new(),
             driver_steps: setup.driver_steps + READING_STEPS,
             is_over: false,
@@ -242,7 +240,6 @@ impl World {
         if client.process == Process::Forked {
             client.process = Process::Reported;
             self.up.insert(id);
-            self.start_failures = 0;
             self.event(Event::WorkerStarted(id));
             self.carry_out();
         } else if self.shared.random.chance(self.setup.failed_starts) {
@@ -278,7 +275,6 @@ impl World {
         let started: Vec<Ticket> = client.slots.keys().filter(is_started).copied().collect();
         // One that was to be killed has not failed by itself.
         let has_been = self.up.contains(&id) || self.condemned.contains(&id);
-        self.start_failures = if has_been { 0 } else { self.start_failures + 1 };
         let of_client = |task: &super::model::Task| {
             let (worker, ticket) = task.place?;
             (worker == id).then_some(ticket)
@@ -290,14 +286,14 @@ impl World {
         for (place, (ticket, task)) in had.into_iter().enumerate() {
             let crash = if started.contains(&ticket) {
                 Crash::Started
-            } else if place == 0 && self.start_failures >= MOST_START_FAILURES {
+            } else if place == 0
+                && !has_been
+                && self.model.start_failed(task) >= MOST_START_FAILURES
+            {
                 Crash::CannotStart
             } else {
                 Crash::NotStarted
             };
-            if crash == Crash::CannotStart && !self.model.is_cancelled(task) {
-                self.start_failures = 0;
-            }
             self.model.crashed(task, &death, crash);
         }
         for ((client, _), item) in &self.lent {
