@@ -41,8 +41,12 @@ def zygote_argv() -> list[str]:
             argv += ["-X", name if value is True else f"{name}={value}"]
     for option in sys.warnoptions:
         argv += ["-W", option]
+    # The zygote's own imports must not find a `json.py` of the user's beside the script: the
+    # standard library comes first for them. `hello` gives workers the path as it is here.
+    library = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is slow to import
+    own = {library, os.path.join(library, "lib-dynload")}  # noqa: PTH118 - the same
+    path = sorted(_strings(sys.path), key=lambda entry: entry not in own)
     # Plain ASCII, whatever the locale of the interpreter that reads it.
-    path = _strings(sys.path)
     code = f"import sys; sys.path[:] = {path!a}; from skate._zygote import main; main()"
     return [*argv, "-c", code]
 
@@ -61,13 +65,26 @@ def hello(session: str, namespace: str) -> bytes:
 
     try:
         cwd = os.getcwd()  # noqa: PTH109 - pathlib is slow to import
-    except FileNotFoundError:
-        cwd = "/"
+    except OSError:  # it was removed: workers are in it all the same, as children of this process
+        cwd = ""
     return (
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
         f'"namespace":{text(namespace)},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
+
+
+def reserve_standard_descriptors() -> None:
+    """Sees to it that 0, 1 and 2 are open, on nothing if the program was started without them.
+
+    Else the next descriptor that skate opens would get the number, and what any library prints
+    would go into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
 
 
 def _strings(values: list[Any]) -> list[str]:

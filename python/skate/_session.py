@@ -148,18 +148,23 @@ def init(
             num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
         )
         session = os.urandom(8).hex()
-        client = _native.start(
-            session,
-            _launch.zygote_argv(),
-            _launch.hello(session, namespace or session),
-            here.resources,
-            here.store_bytes,
-            here.workers_at_once,
-            log_to_driver,
-        )
-        machine, current_namespace = here, namespace or session
+        _launch.reserve_standard_descriptors()
         _hook()
-        return _context(client)
+        try:
+            client = _native.start(
+                session,
+                _launch.zygote_argv(),
+                _launch.hello(session, namespace or session),
+                here.resources,
+                here.store_bytes,
+                here.workers_at_once,
+                log_to_driver,
+            )
+            machine, current_namespace = here, namespace or session
+            return _context(client)
+        except BaseException:  # a KeyboardInterrupt may come at any line
+            shutdown()
+            raise
 
 
 def _context(current: _native.Client) -> Context:
@@ -181,15 +186,19 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     Without a session, and in a worker, it does nothing. Runs by itself when the program ends.
     """
     global client, machine, _helped  # noqa: PLW0603 - the one current session
-    with _lock:
-        ended = client
-        if ended is None or not ended.is_driver:
-            return
-        client = machine = _helped = None
-        ended.close()
-    from skate import _helper
+    ended = None
+    try:
+        with _lock:
+            ended = client
+            if ended is None or not ended.is_driver:
+                return
+            client = machine = _helped = None
+            ended.close()
+    finally:  # after a KeyboardInterrupt, too
+        if ended is not None and ended.is_driver:
+            from skate import _helper
 
-    _helper.finish(ended)  # not under the lock: a callback may be waiting for it
+            _helper.finish(ended)  # not under the lock: a callback may be waiting for it
 
 
 def start_helper(current: _native.Client) -> None:

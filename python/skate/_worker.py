@@ -46,7 +46,8 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
     """Becomes worker `client_id` of the session, in a child just forked; never returns.
 
     Args:
-        hello: What the driver said of itself: `session`, `namespace`, `cwd`, `sys_path`, `argv`.
+        hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
+            removed), `sys_path`, `argv`.
         client_id: From 1.
         descriptors: Of the shared control words, the data segment, this worker's socket to the
             node, and the driver's process.
@@ -87,10 +88,11 @@ def _task_name(client: Client) -> str:
 def _like_the_driver(hello: dict[str, Any]) -> None:
     from types import ModuleType
 
-    try:
-        os.chdir(hello["cwd"])
-    except OSError as error:
-        print(f"skate worker: cwd of the driver: {error}", file=sys.stderr)  # noqa: T201
+    if hello["cwd"]:
+        try:
+            os.chdir(hello["cwd"])
+        except OSError as error:
+            print(f"skate worker: cwd of the driver: {error}", file=sys.stderr)  # noqa: T201
     sys.path[:] = hello["sys_path"]
     sys.argv[:] = hello["argv"]
     # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
