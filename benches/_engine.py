@@ -29,6 +29,17 @@ class EngineError(Exception):
     """The engine failed, or did not answer in time; the text says which."""
 
 
+def environment():
+    """That of an installed program: modules are compiled once, not at every start.
+
+    Compiled modules go beside the results, so that every engine has them whatever its installation
+    wrote, and the source tree stays as it is.
+    """
+    env = os.environ | {"PYTHONPYCACHEPREFIX": str(Path(__file__).parent / "results" / "pycache")}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return env
+
+
 class Engine:
     """The end of `run.py`."""
 
@@ -38,6 +49,7 @@ class Engine:
         command = [sys.executable, "-W", "ignore", __file__, json.dumps(settings)]
         self._process = subprocess.Popen(
             command,
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+from _engine import environment
 from _workload import workload
 
 _FIRST_RESULT = """
@@ -26,7 +27,8 @@ with ProcessPoolExecutor(2) as pool:
 def _seconds(code):
     """Of a fresh interpreter that runs the code."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
     return time.perf_counter() - start
 
 
@@ -39,6 +41,7 @@ def _seconds(code):
 def start(name):
     more = ", include_dashboard=False" if name == "ray" else ""
     code = _FIRST_RESULT.format(name=name, more=more)
+    _seconds(code)  # compiles what is imported
     return lambda: _seconds(code)
 
 
@@ -60,6 +63,7 @@ def _():
 )
 def import_(name):
     code = f"import {name}"
+    _seconds(code)  # compiles what is imported
     return lambda: 1e3 * (median_of(5, code) - median_of(5, "pass"))
 
 
