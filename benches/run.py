@@ -113,7 +113,9 @@ def parse():
     parser.add_argument("--repeat", type=int, default=0, help="at most so many measurements")
     parser.add_argument("--quick", action="store_true", help="below a minute: skate and floor")
     parser.add_argument("--check", action="store_true", help="compare with baseline.json")
-    parser.add_argument("--save-baseline", action="store_true", help="write baseline.json")
+    parser.add_argument(
+        "--save-baseline", action="store_true", help="add this run to baseline.json"
+    )
     parser.add_argument("--list", action="store_true", help="print the workloads and stop")
     return parser.parse_args()
 

@@ -68,3 +68,13 @@ def test_rows_say_how_many_times_better_whether_more_or_less_is(module):
     rate = table.Row("r", "tasks/s", None, None, {"skate": [200], "ray": [2]}, {})
     delay = table.Row("d", "µs", None, None, {"skate": [2], "ray": [200]}, {})
     assert rate.ratio("ray") == delay.ratio("ray") == 100
+
+
+def test_baseline_keeps_the_least_ratio_of_the_runs_that_were_saved(
+    module, row, monkeypatch, tmp_path
+):
+    baseline = module("_baseline")
+    monkeypatch.setattr(baseline, "PATH", tmp_path / "baseline.json")
+    for reached in (80, 120, 90):
+        baseline.save([row([reached], [100])])
+    assert baseline.load()["some"]["ratio"] == 0.8
