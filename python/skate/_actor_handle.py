@@ -11,8 +11,6 @@ so whoever gets it needs neither the class nor a question.
 
 from __future__ import annotations
 
-import pickle
-
 from skate import _options, _session
 
 TYPE_CHECKING = False
@@ -53,6 +51,8 @@ class ActorSpec:
         self.class_name: str
         self.methods: dict[str, MethodSpec]
         self.groups: list[str]
+        import pickle  # takes 15 ms, which `import skate` must not
+
         (
             self.class_name,
             self.methods,

@@ -1,0 +1,90 @@
+"""A session costs little to start, and nothing while it is idle."""
+
+import os
+import resource
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import stat_fields
+
+
+def start_time(code, cache):
+    """Seconds of CPU that a fresh interpreter takes for it; the least of some.
+
+    Modules are compiled, as installed ones are: the first run does it.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def spent():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    times = []
+    for _ in range(10):
+        before = spent()
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        times.append(spent() - before)
+    return min(times)
+
+
+def test_import_takes_milliseconds(tmp_path):
+    # CPU time, because the machine may be busy.
+    assert start_time("import skate", tmp_path) - start_time("pass", tmp_path) < 0.02
+
+
+@pytest.mark.parametrize("code", ["", "skate.init()", "skate.init(); skate.remote(lambda: 1)"])
+def test_numpy_and_other_large_modules_are_not_imported(code):
+    heavy = ["numpy", "asyncio", "multiprocessing"]
+    if "remote" not in code:
+        heavy += ["pickle", "re", "typing", "logging", "inspect", "dataclasses", "json", "pathlib"]
+    program = f"import sys, skate; {code}\nprint([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_idle_session_is_a_zygote_and_two_workers_and_does_nothing(start):
+    program = start(
+        """
+        skate.init(num_cpus=2)
+        skate.get([skate.remote(lambda: 1).remote() for _ in range(100)])
+        kept = skate.put(b"x" * 100_000)
+        os.write(1, b"idle\\n")
+        sys.stdin.read()
+        """,
+        stdin=-1,
+    )
+    assert program.line() == "idle"
+    processes = program.processes()
+    assert len(processes) == 4  # the driver, the zygote, two workers
+
+    def cpu_ticks():
+        return sum(int(field) for pid in processes for field in stat_fields(pid)[11:13])
+
+    def switches():
+        """How often any thread of theirs has gone to sleep."""
+        count = 0
+        for pid in processes:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                for line in (task / "status").read_text().splitlines():
+                    if line.startswith("voluntary_ctxt_switches"):
+                        count += int(line.split()[1])
+        return count
+
+    # What must not happen cannot be waited for: a second to calm down, then a window.
+    poll = select.poll()
+    poll.register(program.popen.stdout.fileno(), select.POLLIN)
+    assert not poll.poll(1000)
+    ticks, wakes = cpu_ticks(), switches()
+    assert not poll.poll(2000)
+    assert cpu_ticks() - ticks <= 1
+    assert switches() - wakes <= 60, "idle threads wake up by the clock"
+    assert program.processes() == processes
+    program.popen.stdin.close()
+    program.popen.stdin = None
+    program.succeed()
