@@ -57,9 +57,10 @@ loom: ## Model-check the shared-memory protocols
 sim: ## Simulate the node from SEEDS=10000 seeds
 	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
 
-soak: setup ## Long runs: 10 GB through a store of 200 MB, 300 random programs of generators
+soak: setup ## Long runs: 10 GB through 200 MB, 300 random programs of generators, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900
 	SKATE_STATEFUL_EXAMPLES=300 $(PY) -m pytest -q tests/generators/test_stateful.py --timeout 1800
+	$(PY) -m pytest -q tests/soak
 
 wheel: .make/venv ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist
