@@ -394,9 +394,17 @@ impl Model {
         task.start_failures
     }
 
+    /// Items of the shared cursor that are gone for good: what its producer has credit for.
+    pub(crate) fn consumed(&self, id: TaskId) -> u64 {
+        let task = &self.tasks[&id];
+        task.taken - task.returned.len() as u64
+    }
+
+    /// Items that nobody has taken yet. Those that come back from a reader that died are besides the
+    /// window: the producer had its credit for them when they were taken.
     pub(crate) fn unread(&self, id: TaskId) -> u64 {
         let task = &self.tasks[&id];
-        task.published - task.taken.min(task.published) + task.returned.len() as u64
+        task.published.saturating_sub(task.taken)
     }
 }
 

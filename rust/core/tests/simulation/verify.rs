@@ -177,8 +177,8 @@ impl World {
             if let Some(execution) = &client.execution
                 && let Some(until) = execution.paused_until
             {
-                let taken = self.model.tasks[&execution.run.task].taken;
-                assert!(taken < until, "{:?} is paused and has credit", execution.run.task);
+                let consumed = self.model.consumed(execution.run.task);
+                assert!(consumed < until, "{:?} is paused and has credit", execution.run.task);
             }
         }
         for (id, task) in &self.model.tasks {
