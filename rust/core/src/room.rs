@@ -160,6 +160,11 @@ impl Node {
                 self.room.waiting[place].is_ordinary = true;
             }
         }
+        // Who has paused for long enough may have room at once.
+        self.serve_room(actions);
+        if self.room.waiting.is_empty() {
+            return;
+        }
         if self.may_free() {
             self.room.is_stuck = false;
         } else if std::mem::replace(&mut self.room.is_stuck, true) {

@@ -254,3 +254,21 @@ fn death_of_one_who_waits_lets_the_next_one_go() {
     bench.step(Event::WorkerDied(one, death, Vec::new()));
     bench.lease(two, 1);
 }
+
+/// Seed 161652 of the simulation: a paused producer whose patience ended in the check that found all
+/// others waiting was told that the store is full, while what it asked for was free.
+#[test]
+fn producer_that_has_paused_for_long_enough_is_served_before_anybody_fails() {
+    let mut bench = Bench::new(1);
+    let worker = bench.dispatch(0).0;
+    bench.allocate(worker, 1, 64);
+    let lease = bench.lease(worker, 1);
+    bench.yields(0, 0, lease);
+    bench.driver_waits(1);
+    bench.allocate(worker, 2, CAPACITY - 64);
+    assert_eq!(bench.answer(worker, 2), None, "it has an unread item, and the store would be full");
+    bench.ask(worker, Request::Blocked(bench.dispatch(0).1));
+    bench.tick(CHECK_NS);
+    bench.tick(1_500_000_000);
+    assert_eq!(bench.lease(worker, 2).len, CAPACITY - 64);
+}
