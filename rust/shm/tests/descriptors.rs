@@ -1,9 +1,13 @@
 //! Descriptors between processes, and what the kernel says about their lives.
+//!
+//! One test at a time: a child that another test has forked meanwhile holds a copy of every descriptor,
+//! and then the end of a socket or pipe does not come before that child's.
 #![cfg(not(loom))]
 
 mod common;
 
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{Ended, fork};
@@ -16,8 +20,15 @@ use skate_shm::watch::{Poller, Process, Ready};
 
 const LATE: Option<Duration> = Some(Duration::from_secs(30));
 
+/// No other test of this file runs while it is held.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn descriptors_arrive_with_their_message() {
+    let _alone = alone();
     let (here, there) = fd::socket_pair().unwrap();
     let mut child = fork(|| {
         let mut buffer = [0; 64];
@@ -42,6 +53,7 @@ fn descriptors_arrive_with_their_message() {
 
 #[test]
 fn a_message_that_is_cut_is_an_error_and_the_end_is_an_empty_one() {
+    let _alone = alone();
     let (here, there) = fd::socket_pair().unwrap();
     fd::set_nonblocking(&there).unwrap();
     let mut buffer = [0; 4];
@@ -61,6 +73,7 @@ fn a_message_that_is_cut_is_an_error_and_the_end_is_an_empty_one() {
 
 #[test]
 fn inheritance_can_be_switched() {
+    let _alone = alone();
     let event = Event::new().unwrap();
     for inherited in [true, false] {
         fd::set_inherited(&event, inherited).unwrap();
@@ -71,6 +84,7 @@ fn inheritance_can_be_switched() {
 
 #[test]
 fn a_death_is_seen_by_poller_and_process() {
+    let _alone = alone();
     let poller = Poller::new().unwrap();
     let mut ready = Vec::new();
     let mut child = fork(|| std::thread::sleep(Duration::from_secs(60)));
@@ -95,6 +109,7 @@ fn a_death_is_seen_by_poller_and_process() {
 
 #[test]
 fn a_waker_ends_a_wait_once() {
+    let _alone = alone();
     let poller = Poller::new().unwrap();
     let mut ready = vec![Ready { token: 1, readable: true, hung_up: false }];
     let waker = poller.waker();
@@ -110,6 +125,7 @@ fn a_waker_ends_a_wait_once() {
 
 #[test]
 fn a_closed_socket_hangs_up() {
+    let _alone = alone();
     let poller = Poller::new().unwrap();
     let (here, there) = fd::socket_pair().unwrap();
     poller.add(&here, 3).unwrap();
@@ -121,6 +137,7 @@ fn a_closed_socket_hangs_up() {
 
 #[test]
 fn a_group_dies_with_one_call() {
+    let _alone = alone();
     // A leader with a child of its own; both hold the write end of a pipe.
     for by_leader in [true, false] {
         let (read, write) = rustix::pipe::pipe().unwrap();
@@ -151,6 +168,7 @@ fn a_group_dies_with_one_call() {
 
 #[test]
 fn a_thread_that_blocks_all_signals_gets_none() {
+    let _alone = alone();
     let mut child = fork(|| {
         block_all_signals();
         // SAFETY: TERM would end the process, were it not blocked.
