@@ -87,6 +87,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Zygote {
     pub(crate) fn start(recipe: &Recipe) -> Result<Self> {
         let (ours, theirs) = socket_pair().map_err(|errno| Error::System("socketpair", errno))?;
+        // Its first message waits for it in the socket, so a zygote that dies at once is like one that
+        // dies later: its socket ends, and it is replaced.
+        let fds = [recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
+        send_with_fds(&ours, &recipe.hello, &fds)
+            .and_then(|()| set_nonblocking(&ours))
+            .map_err(|errno| Error::System("sendmsg", errno))?;
         let child = Command::new(&recipe.argv[0])
             .args(&recipe.argv[1..])
             .stdin(Stdio::from(theirs))
@@ -94,16 +100,7 @@ impl Zygote {
             .process_group(0)
             .spawn()
             .map_err(|error| Error::Zygote(format!("{}: {error}", recipe.argv[0])))?;
-        let mut zygote =
-            Self { child, socket: ours, outbox: VecDeque::new(), buffer: vec![0; LONGEST] };
-        let fds = [recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
-        send_with_fds(&zygote.socket, &recipe.hello, &fds)
-            .and_then(|()| set_nonblocking(&zygote.socket))
-            .map_err(|errno| {
-                let ended = zygote.end();
-                Error::Zygote(format!("{} took no message: {errno} ({ended})", recipe.argv[0]))
-            })?;
-        Ok(zygote)
+        Ok(Self { child, socket: ours, outbox: VecDeque::new(), buffer: vec![0; LONGEST] })
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
