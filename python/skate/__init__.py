@@ -39,6 +39,7 @@ from skate._api import (
     statistics,
     wait,
 )
+from skate._devices import get_gpu_ids
 from skate._empty import empty, empty_buffer
 from skate._generator import DynamicObjectRefGenerator, ObjectRefGenerator
 from skate._method import method
@@ -63,6 +64,7 @@ __all__ = [
     "exceptions",
     "get",
     "get_actor",
+    "get_gpu_ids",
     "get_runtime_context",
     "init",
     "is_initialized",

@@ -8,11 +8,11 @@ group, too, and a worker sees in its resources in which group it runs.
 
 from __future__ import annotations
 
-from skate._options import check_resources, units
+from skate._options import check_gpus, check_resources, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from skate._native import Client
@@ -32,6 +32,7 @@ def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
     check_resources(
         "bundles", {name: n for name, n in bundle.items() if name not in {"CPU", "GPU"}}
     )
+    check_gpus(bundle.get("GPU"))
     return [(name, units(amount)) for name, amount in sorted(bundle.items()) if amount]
 
 
@@ -68,6 +69,17 @@ def in_group(amounts: Amounts, strategy: Any) -> Amounts:
         if index >= 0:
             rows.append((f"{name}_group_{index}_{key}", amount))
     return tuple(sorted(rows))
+
+
+def plain_amounts(amounts: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """The same by the names that the machine has for them, without passes."""
+    rows = dict(amounts)
+    key = next((name.removeprefix(_ENTRY) for name in rows if name.startswith(_ENTRY)), None)
+    for name, amount in rows.items():
+        if key is None:
+            yield name, amount
+        elif name.endswith(f"_group_{key}") and not name.startswith(_ENTRY):
+            yield name.removesuffix(f"_group_{key}"), amount
 
 
 def current_key(client: Client, *, captured: bool = False) -> str | None:

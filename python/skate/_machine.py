@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from skate import _devices
 from skate._options import check_resources, units
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
         raise ValueError(msg)
     here = cpus()
     num_cpus = here if num_cpus is None else num_cpus
-    num_gpus = gpus() if num_gpus is None else num_gpus
+    num_gpus = gpus() if num_gpus is None else _checked_gpus(num_gpus)
     total_bytes = memory_bytes()
     if object_store_memory is None:
         share = min(int(total_bytes * _STORE_SHARE), STORE_BYTES_MAX_DEFAULT)
@@ -121,12 +122,23 @@ def gpus() -> int:
         count = len(os.listdir("/proc/driver/nvidia/gpus"))  # noqa: PTH208 - pathlib is slow
     except OSError:
         return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return count
-    return min(
-        count, len([device for device in visible.split(",") if device.strip() not in {"", "-1"}])
-    )
+    visible = _devices.visible()
+    return count if visible is None else min(count, len(visible))
+
+
+def _checked_gpus(num_gpus: float) -> int:
+    """What the user said, if the environment leaves so many."""
+    if num_gpus != int(num_gpus):
+        msg = f"init: num_gpus must be a whole number, but is {num_gpus!r}"
+        raise ValueError(msg)
+    visible = _devices.visible()
+    if visible is not None and num_gpus > len(visible):
+        msg = (
+            f"Attempting to start raylet with {num_gpus} GPU, but {_devices.VARIABLE} contains "
+            f"{visible}."
+        )
+        raise ValueError(msg)
+    return int(num_gpus)
 
 
 def memory_bytes() -> int:

@@ -101,6 +101,21 @@ def _quantity(name: str, value: Any) -> None:
         raise ValueError(msg)
 
 
+def check_gpus(value: float | None) -> None:
+    """Raises ValueError for more than one GPU and a part of another."""
+    if value is not None and value > 1 and value != int(value):
+        msg = (
+            "GPU resource quantities >1 must be whole numbers. "
+            f"The specified quantity {value} is invalid."
+        )
+        raise ValueError(msg)
+
+
+def _check_num_gpus(name: str, value: float | None) -> None:
+    _quantity(name, value)
+    check_gpus(value)
+
+
 def check_resources(name: str, value: Mapping[Any, Any] | None) -> None:
     """Checks a dict of custom resources.
 
@@ -213,7 +228,7 @@ _ANY: Types = (object,)
 TABLE: dict[str, tuple[Types, Check]] = {
     # what it needs
     "num_cpus": (_NUMBER, _quantity),
-    "num_gpus": (_NUMBER, _quantity),
+    "num_gpus": (_NUMBER, _check_num_gpus),
     "memory": (_NUMBER, _quantity),
     "resources": (_DICT, check_resources),
     "accelerator_type": ((str, _NONE), _anything),

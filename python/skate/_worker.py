@@ -14,11 +14,19 @@ import os
 import pickle
 import sys
 
-from skate import _actor_worker
+from skate import _actor_worker, _devices
+from skate._devices import use as use_devices
 from skate._errors import task_error
 from skate._output import before_result
 
-__all__ = ["before_result", "is_retryable", "load_function", "main", "task_error"]
+__all__ = [
+    "before_result",
+    "is_retryable",
+    "load_function",
+    "main",
+    "task_error",
+    "use_devices",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
     try:
         _like_the_driver(hello)
         _reseed()
+        _devices.enter_worker()
         code = _run(hello, client_id, descriptors)
     except BaseException:
         import traceback

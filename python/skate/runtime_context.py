@@ -5,9 +5,9 @@ Invariant: ids are hex strings; what does not exist here (a task on the driver, 
 
 from __future__ import annotations
 
-from skate import _ids, _native, _session
+from skate import _devices, _ids, _native, _session
 from skate._actor_handle import ActorHandle, spec_of
-from skate._group import current_key
+from skate._group import current_key, plain_amounts
 from skate._options import UNITS
 
 TYPE_CHECKING = False
@@ -74,10 +74,20 @@ class RuntimeContext:
         return f"{function.__module__}.{function.__name__}"
 
     def get_assigned_resources(self) -> dict[str, float]:
-        """What the running task holds, by name."""
+        """What the running task or actor holds, by name; in a placement group, of its bundles."""
         if self._client.current_task() is None:
             _only_in_worker("get_assigned_resources")
-        return {name: amount / UNITS for name, amount in self._client.current_resources()}
+        return {name: n / UNITS for name, n in plain_amounts(self._client.current_resources())}
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        """What `get_gpu_ids` gives, as text, by the family `"GPU"`; other families have none here.
+
+        Rule: as Ray 2.60.
+        """
+        return {
+            family: [str(each) for each in _devices.get_gpu_ids()] if family == "GPU" else []
+            for family in _devices.FAMILIES
+        }
 
     def get_actor_id(self) -> str | None:
         """32 hex digits; None outside of actors."""

@@ -83,6 +83,8 @@ pub struct Run {
     pub args_object: Option<ObjectId>,
     /// Values of `Submit::waits`, in order.
     pub resolved: Vec<(ObjectId, Value)>,
+    /// Numbers of the GPUs that the process may use: the same for all that it runs.
+    pub devices: Box<[u32]>,
 }
 
 /// The answer to a request.

@@ -243,8 +243,10 @@ impl Node {
         row.stage = Stage::Starting;
         row.worker = Some(worker);
         let class = row.class;
-        self.resources.take(&self.classes[class as usize].demand);
-        self.worker(worker).grant = Some(class);
+        let devices = self.resources.take(&self.classes[class as usize].demand);
+        let process = self.worker(worker);
+        process.grant = Some(class);
+        process.devices = devices;
         self.ready_to_dispatched(id.0, worker, actions);
     }
 

@@ -327,7 +327,7 @@ impl Node {
         assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);
-        self.resources.check(demands, lent);
+        self.resources.check(demands, lent, self.workers.values().map(|row| &row.devices));
         assert!(self.blocked.iter().all(|(_, worker)| self.workers.contains_key(worker)));
     }
 

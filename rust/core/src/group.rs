@@ -111,7 +111,7 @@ impl Node {
         let mut place = 0;
         while let Some(key) = self.waiting_groups.get(place).cloned() {
             let group = self.groups.get_mut(&key).expect("a waiting group is in the table");
-            if self.resources.fits(&group.demand) {
+            if self.resources.fits_bundles(&group.demand, &group.spec.bundles) {
                 self.waiting_groups.remove(place);
                 self.waiting_to_placed(&key, actions);
                 continue;
@@ -132,6 +132,7 @@ impl Node {
         for (name, amount) in group.rows() {
             self.resources.add(&name, amount);
         }
+        self.resources.reserve_devices(&group.spec.bundles, key);
         let ready = group.spec.ready;
         let none = Value::Data(Payload::Inline(NONE.into()));
         self.pending_to_sealed(ready, none, &[], actions);
@@ -156,6 +157,7 @@ impl Node {
             GroupState::Placed => {
                 let demand = group.demand.clone();
                 self.resources.unreserve(&demand);
+                self.resources.unreserve_devices(key);
                 for (name, amount) in &rows {
                     self.resources.withdraw(name, *amount);
                 }

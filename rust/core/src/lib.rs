@@ -11,7 +11,7 @@
 //!   queue, scheduler     when it runs, and where
 //!   worker, blocked      who runs it, and what if it sleeps
 //!   actor, call          processes with state, and who calls them
-//!   group                resources set aside
+//!   group, devices       resources set aside, GPUs by number
 //!   seal                 its values arrive
 //!   object, refs         what lives on, and for whom
 //!   ledger               what each client has of it
@@ -30,6 +30,7 @@ mod actor;
 mod audit;
 mod blocked;
 mod call;
+mod devices;
 pub mod event;
 mod fate;
 pub mod group;

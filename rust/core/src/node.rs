@@ -255,7 +255,7 @@ impl Node {
                 if !self.is_sound_end(client, id, &outcome.end) {
                     return self.violates(client, "it ends a task as it cannot", actions);
                 }
-                self.take_off(client, ticket);
+                self.take_off(client, ticket, actions);
                 self.finish(client, id, outcome, actions);
             }
             Request::Untake(request, task, at, items) => {

@@ -14,11 +14,14 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::devices::{Allotment, Devices};
+use crate::group::Bundle;
+
 /// One whole CPU, GPU or whatever.
 pub(crate) const ONE: i64 = 10_000;
 
 /// Index of a resource; 0 is the CPU.
-type ResourceId = u32;
+pub(crate) type ResourceId = u32;
 
 /// What one task needs; sorted, without zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,18 +49,24 @@ struct Resource {
 pub(crate) struct Resources {
     rows: Vec<Resource>,
     ids: FxHashMap<Arc<str>, ResourceId>,
+    devices: Devices,
 }
 
 impl Resources {
     const CPU: ResourceId = 0;
+    const DEVICES: &str = "GPU";
 
     pub(crate) fn new(totals: &[(Arc<str>, u64)]) -> Self {
-        let mut resources = Self { rows: Vec::new(), ids: FxHashMap::default() };
+        let mut resources =
+            Self { rows: Vec::new(), ids: FxHashMap::default(), devices: Devices::default() };
         resources.intern(&Arc::from("CPU"));
         for (name, total) in totals {
             let id = resources.intern(name) as usize;
             resources.rows[id].total = Self::amount(*total);
             resources.rows[id].available = Self::amount(*total);
+            if &**name == Self::DEVICES {
+                resources.devices.found(id as ResourceId, Self::amount(*total));
+            }
         }
         resources
     }
@@ -102,6 +111,11 @@ impl Resources {
 
     /// Whether it could be granted now.
     pub(crate) fn fits(&self, demand: &Demand) -> bool {
+        self.are_free(demand) && self.devices.fit(&demand.0)
+    }
+
+    /// Whether there is enough of everything, whichever devices that may be.
+    fn are_free(&self, demand: &Demand) -> bool {
         demand.0.iter().all(|(id, amount)| self.rows[*id as usize].available >= *amount)
     }
 
@@ -115,16 +129,33 @@ impl Resources {
             .collect()
     }
 
-    pub(crate) fn take(&mut self, demand: &Demand) {
+    /// Grants it: with these devices.
+    pub(crate) fn take(&mut self, demand: &Demand) -> Allotment {
         for (id, amount) in &demand.0 {
             self.rows[*id as usize].available -= amount;
         }
+        self.devices.take(&demand.0)
     }
 
-    pub(crate) fn give(&mut self, demand: &Demand) {
+    /// Undoes `take`.
+    pub(crate) fn give(&mut self, demand: &Demand, devices: &Allotment) {
         for (id, amount) in &demand.0 {
             self.rows[*id as usize].available += amount;
         }
+        self.devices.give(devices);
+    }
+
+    /// Whether bundles which ask for `demand` together could be set aside.
+    pub(crate) fn fits_bundles(&mut self, demand: &Demand, bundles: &[Bundle]) -> bool {
+        self.are_free(demand) && self.devices.fit_bundles(&Self::devices_of(bundles))
+    }
+
+    fn devices_of(bundles: &[Bundle]) -> Vec<i64> {
+        let amount = |bundle: &Bundle| {
+            let rows = bundle.iter().filter(|(name, _)| &**name == Self::DEVICES);
+            rows.map(|(_, amount)| Self::amount(*amount)).sum()
+        };
+        bundles.iter().map(amount).collect()
     }
 
     /// Sets it aside.
@@ -133,6 +164,25 @@ impl Resources {
             let row = &mut self.rows[*id as usize];
             row.available -= amount;
             row.reserved += amount;
+        }
+    }
+
+    /// Sets aside the devices of a group with that key, whose rows are there.
+    pub(crate) fn reserve_devices(&mut self, bundles: &[Bundle], key: &str) {
+        let amounts = Self::devices_of(bundles);
+        if amounts.iter().any(|amount| *amount > 0) {
+            let row = |part: &str| Arc::from(format!("{}_group_{part}{key}", Self::DEVICES));
+            let rows: Vec<ResourceId> =
+                (0..bundles.len()).map(|index| self.intern(&row(&format!("{index}_")))).collect();
+            let whole = self.intern(&row(""));
+            self.devices.set_aside(&amounts, &rows, whole);
+        }
+    }
+
+    /// Undoes `reserve_devices`.
+    pub(crate) fn unreserve_devices(&mut self, key: &str) {
+        if let Some(whole) = self.ids.get(&*format!("{}_group_{key}", Self::DEVICES)) {
+            self.devices.release(*whole);
         }
     }
 
@@ -189,7 +239,13 @@ impl Resources {
     }
 
     /// Panics unless all but `granted` (and `lent`, CPU given back) is there.
-    pub(crate) fn check<'a>(&self, granted: impl Iterator<Item = &'a Demand>, lent: i64) {
+    pub(crate) fn check<'a>(
+        &self,
+        granted: impl Iterator<Item = &'a Demand>,
+        lent: i64,
+        allotted: impl Iterator<Item = &'a Allotment>,
+    ) {
+        self.devices.check(allotted);
         let mut expected: Vec<i64> = self.rows.iter().map(|row| row.total - row.reserved).collect();
         for (id, amount) in granted.flat_map(|demand| &demand.0) {
             expected[*id as usize] -= amount;

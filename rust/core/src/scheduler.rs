@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::action::{Action, Run};
 use crate::blocked::{Blocked, LEND_AFTER_NS};
+use crate::devices::Allotment;
 use crate::event::{Args, Cancel};
 use crate::id::{ClientId, TaskId, Ticket};
 use crate::node::Node;
@@ -151,9 +152,11 @@ impl Node {
         if self.may_start(class) {
             let worker = self.idle_or_new(actions)?;
             let row = &self.classes[class as usize];
-            self.resources.take(&row.demand);
+            let devices = self.resources.take(&row.demand);
             self.running_without_cpu += u32::from(row.demand.cpu() == 0);
-            self.worker(worker).grant = Some(class);
+            let row = self.worker(worker);
+            row.grant = Some(class);
+            row.devices = devices;
             return Some(worker);
         }
         let row = &self.classes[class as usize];
@@ -272,6 +275,7 @@ impl Node {
             args,
             args_object,
             resolved: task.submit.waits.iter().map(|id| (*id, sealed(id))).collect(),
+            devices: row.devices.devices(),
         };
         actions.push(Action::Run(worker, run));
         if was_idle {
@@ -285,11 +289,16 @@ impl Node {
     }
 
     /// Takes a dispatch off a worker's queue; the caller says what becomes of the task.
-    pub(crate) fn take_off(&mut self, worker: ClientId, ticket: Ticket) -> Option<TaskId> {
+    pub(crate) fn take_off(
+        &mut self,
+        worker: ClientId,
+        ticket: Ticket,
+        actions: &mut Vec<Action>,
+    ) -> Option<TaskId> {
         let row = self.workers.get_mut(&worker)?;
         let task = row.remove(ticket)?;
         if row.queue.is_empty() {
-            self.busy_to_idle(worker);
+            self.busy_to_idle(worker, actions);
         }
         self.call_off(task);
         Some(task)
@@ -305,7 +314,7 @@ impl Node {
     }
 
     /// The queue is empty: the grant goes back.
-    fn busy_to_idle(&mut self, worker: ClientId) {
+    fn busy_to_idle(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
         let row = self.workers.get_mut(&worker).expect("the caller has it");
         let blocked = row.blocked.take();
         let is_roomy = std::mem::take(&mut row.is_roomy);
@@ -319,19 +328,31 @@ impl Node {
             return;
         }
         if let Some(class) = row.grant.take() {
+            let devices = std::mem::take(&mut row.devices);
+            // What it has set up on its devices goes with it.
+            if !devices.is_empty() && row.is_usable() {
+                row.life = Life::Leaving;
+                actions.push(Action::Retire(worker));
+            }
             if is_roomy {
                 self.classes[class as usize].roomy.retain(|other| *other != worker);
             }
-            self.give_back_grant(worker, class, blocked);
+            self.give_back_grant(worker, class, &devices, blocked);
         }
         self.list_idle(worker);
     }
 
     /// What a worker of the pool held for its tasks is free again.
-    fn give_back_grant(&mut self, worker: ClientId, class: ClassId, blocked: Option<Blocked>) {
+    fn give_back_grant(
+        &mut self,
+        worker: ClientId,
+        class: ClassId,
+        devices: &Allotment,
+        blocked: Option<Blocked>,
+    ) {
         let demand = &self.classes[class as usize].demand;
         let has_no_cpu = demand.cpu() == 0;
-        self.resources.give(demand);
+        self.resources.give(demand, devices);
         match blocked {
             None => {
                 self.running -= 1;
@@ -422,7 +443,7 @@ impl Node {
         ticket: Ticket,
         actions: &mut Vec<Action>,
     ) {
-        let Some(id) = self.take_off(worker, ticket) else { return };
+        let Some(id) = self.take_off(worker, ticket, actions) else { return };
         if self.tasks[&id].cancel.is_some() {
             self.fail_cancelled(id, actions);
         } else if self.tasks[&id].is_closing {
@@ -483,9 +504,11 @@ impl Node {
         let row = self.workers.remove(&worker).expect("looked up just now");
         self.actor_workers -= usize::from(row.actor.is_some());
         match (row.grant, row.actor) {
-            (Some(class), None) => self.give_back_grant(worker, class, row.blocked),
+            (Some(class), None) => {
+                self.give_back_grant(worker, class, &row.devices, row.blocked);
+            }
             (Some(class), Some(_)) => {
-                self.resources.give(&self.classes[class as usize].demand);
+                self.resources.give(&self.classes[class as usize].demand, &row.devices);
                 self.running -= u32::from(row.is_running());
                 if let Some(blocked) = row.blocked {
                     self.settle_blocked(worker, class, blocked);

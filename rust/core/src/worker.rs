@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::blocked::Blocked;
+use crate::devices::Allotment;
 use crate::id::{ActorId, RequestId, TaskId, Ticket};
 use crate::ledger::Ledger;
 use crate::reader::Lent;
@@ -56,6 +57,8 @@ pub(crate) struct Worker {
     /// Sum of the estimates in the queue.
     pub(crate) queued_ns: u64,
     pub(crate) grant: Option<ClassId>,
+    /// Of the grant. A process has the same ones for life.
+    pub(crate) devices: Allotment,
     pub(crate) blocked: Option<Blocked>,
     pub(crate) ledger: Ledger,
     /// Dispatches so far.
@@ -84,6 +87,7 @@ impl Worker {
             queue: VecDeque::new(),
             queued_ns: 0,
             grant: None,
+            devices: Allotment::default(),
             blocked: None,
             ledger: Ledger::default(),
             dispatches: 0,

@@ -148,6 +148,8 @@ pub(crate) fn execute(
     run: Run,
 ) -> PyResult<()> {
     let started = Instant::now();
+    // Before the function is unpickled, which may import what looks for GPUs.
+    worker.use_devices(py, &run.devices)?;
     let prepared = worker.prepared(py, run.template);
     let running = worker.running(&run, prepared.as_ref().ok());
     let name = Arc::clone(&running.name);

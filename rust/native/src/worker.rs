@@ -16,7 +16,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template, Waitable};
@@ -35,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::execute::{self, Prepared};
 use crate::handles::Handles;
 use crate::lanes::{Lanes, Turn};
+use crate::modules;
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
@@ -86,6 +89,8 @@ pub(crate) struct Worker {
     /// The actor whose process this is, and whether it was started before.
     actor: OnceLock<(ActorId, bool)>,
     actor_template: OnceLock<TemplateId>,
+    /// Whether Python has been told of its GPUs.
+    has_devices: AtomicBool,
     /// Its calls, if it runs several at once.
     lanes: OnceLock<Arc<Lanes>>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
@@ -126,6 +131,7 @@ impl Worker {
             pauses: Mutex::default(),
             actor: OnceLock::new(),
             actor_template: OnceLock::new(),
+            has_devices: AtomicBool::new(false),
             lanes: OnceLock::new(),
             definitions: Mutex::default(),
             functions: Mutex::default(),
@@ -344,6 +350,15 @@ impl Worker {
     pub(crate) fn is_cancelled(&self) -> bool {
         let running = self.current.get();
         running.is_some_and(|running| self.slot(running.ticket).is_cancelled(running.ticket.0))
+    }
+
+    /// Tells Python, once, of the GPUs that this process may use.
+    pub(crate) fn use_devices(&self, py: Python<'_>, devices: &[u32]) -> PyResult<()> {
+        if !devices.is_empty() && !self.has_devices.swap(true, Ordering::AcqRel) {
+            let devices = PyList::new(py, devices)?;
+            modules::worker(py)?.call_method1(intern!(py, "use_devices"), (devices,))?;
+        }
+        Ok(())
     }
 
     /// The function and options of a template, unpickled once.

@@ -58,6 +58,7 @@ fn run(number: usize, payload: usize) -> ToWorker {
         args: inline(payload),
         args_object: None,
         resolved: Vec::new(),
+        devices: Box::default(),
     }))
 }
 
