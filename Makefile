@@ -30,6 +30,7 @@ demo: setup ## Set up, run the main job, then the documentation's programs
 	$(PY) examples/tokenise_stdlib.py
 	@for example in static_generator dynamic_split generator_errors stream_items actors; do \
 		echo; echo "== examples/$$example.py"; $(PY) "examples/$$example.py"; done
+	@echo; echo "== skate run examples/written_for_ray.py"; $(BIN)/skate run examples/written_for_ray.py
 
 test: check cargo-test pytest ## All of it: check, cargo test, pytest
 

@@ -22,11 +22,15 @@
 
 Reading order: `_remote_function` (what `.remote` does), `_options`, `_session` (`init`), `_api`
 (`get` and its kin), `_generator`, `_actor_class`, `_actor_handle`, `_method`, `_async`,
-`exceptions`; then what runs elsewhere: `_zygote`, `_worker`, `_actor_worker`, `_actor_loop`,
-`_output` in the workers, `_helper` and `_display` in the driver. `_native` is the Rust side.
+`exceptions`; `_as_ray` and `_ray_names` (`import ray`); then what runs elsewhere: `_zygote`,
+`_worker`, `_actor_worker`, `_actor_loop`, `_output` in the workers, `_helper` and `_display` in the
+driver. `_native` is the Rust side.
 
-This file only names what is public, and importing it imports nothing that is slow.
+This file only names what is public, and importing it imports nothing that is slow: what few
+programs use is imported when it is first named.
 """
+
+from __future__ import annotations
 
 from skate import actor, exceptions, util
 from skate._api import (
@@ -50,8 +54,30 @@ from skate._version import __version__
 from skate.actor import get_actor, kill
 from skate.runtime_context import get_runtime_context
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from skate import _raylet as _raylet
+    from skate import experimental as experimental
+    from skate import remote_function as remote_function
+    from skate import types as types
+    from skate._actor_handle import ActorID as ActorID
+    from skate._as_ray import install_as_ray as install_as_ray
+
+SCRIPT_MODE, WORKER_MODE, LOCAL_MODE = 0, 1, 2
+"""Ray's numbers for kinds of processes."""
+
+ObjectID = ObjectRef
+
+_WHERE = {"ActorID": "skate._actor_handle", "install_as_ray": "skate._as_ray"}
+_MODULES = frozenset({"_raylet", "experimental", "remote_function", "types"})
+
 __all__ = [
+    "LOCAL_MODE",
+    "SCRIPT_MODE",
+    "WORKER_MODE",
+    "ActorID",
     "DynamicObjectRefGenerator",
+    "ObjectID",
     "ObjectRef",
     "ObjectRefGenerator",
     "__version__",
@@ -62,19 +88,38 @@ __all__ = [
     "empty",
     "empty_buffer",
     "exceptions",
+    "experimental",
     "get",
     "get_actor",
     "get_gpu_ids",
     "get_runtime_context",
     "init",
+    "install_as_ray",
     "is_initialized",
     "kill",
     "method",
     "nodes",
     "put",
     "remote",
+    "remote_function",
     "shutdown",
     "statistics",
+    "types",
     "util",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"skate.{name}")
+    where = _WHERE.get(name)
+    if where is None:
+        from skate._ray_names import missing
+
+        raise missing("skate", name)
+    value: object = getattr(import_module(where), name)
+    globals()[name] = value
+    return value

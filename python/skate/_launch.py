@@ -69,9 +69,15 @@ def hello(session: str, namespace: str) -> bytes:
         cwd = ""
     return (
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
-        f'"namespace":{text(namespace)},'
+        f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
+
+
+def _is_as_ray() -> str:
+    """Whether `import ray` means skate here: JSON."""
+    from_ray = sys.modules.get("skate._as_ray")  # it is imported by whoever installs the finder
+    return "true" if from_ray is not None and from_ray.finder() is not None else "false"
 
 
 def reserve_standard_descriptors() -> None:

@@ -55,7 +55,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`.
+            removed), `sys_path`, `argv`, `as_ray`.
         client_id: From 1.
         descriptors: Of the shared control words, the data segment, this worker's socket to the
             node, and the driver's process.
@@ -103,6 +103,10 @@ def _like_the_driver(hello: dict[str, Any]) -> None:
         except OSError as error:
             print(f"skate worker: cwd of the driver: {error}", file=sys.stderr)  # noqa: T201
     sys.path[:] = hello["sys_path"]
+    if hello["as_ray"]:
+        from skate import _as_ray
+
+        _as_ray.install_in_worker()
     sys.argv[:] = hello["argv"]
     # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
     # defines comes by value, with its functions.

@@ -110,3 +110,11 @@ def test_actor_ends_with_its_group(ray, util):
     with pytest.raises(ray.exceptions.RayActorError):
         while True:
             ray.get(actor.hello.remote())
+
+
+def test_the_module_of_that_name_does_not_hide_the_function(ray, engine):
+    """Importing the module first made `util.placement_group` the module, which cannot be called."""
+    importlib.import_module(f"{engine.__name__}.util.placement_group")
+    group = engine.util.placement_group([{"CPU": 1}])
+    assert ray.get(group.ready()) is not None
+    engine.util.remove_placement_group(group)

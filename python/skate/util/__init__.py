@@ -6,6 +6,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from skate.actor import list_named_actors as list_named_actors
     from skate.util.actor_pool import ActorPool as ActorPool
+    from skate.util.helpers import as_completed as as_completed
+    from skate.util.helpers import disable_log_once_globally as disable_log_once_globally
+    from skate.util.helpers import enable_periodic_logging as enable_periodic_logging
+    from skate.util.helpers import get_node_ip_address as get_node_ip_address
+    from skate.util.helpers import log_once as log_once
+    from skate.util.helpers import map_unordered as map_unordered
     from skate.util.placement_group import (
         get_current_placement_group as get_current_placement_group,
     )
@@ -19,24 +25,39 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "ActorPool": "skate.util.actor_pool",
+    "as_completed": "skate.util.helpers",
     "deregister_serializer": "skate.util.serializers",
+    "disable_log_once_globally": "skate.util.helpers",
+    "enable_periodic_logging": "skate.util.helpers",
     "get_current_placement_group": "skate.util.placement_group",
+    "get_node_ip_address": "skate.util.helpers",
     "get_placement_group": "skate.util.placement_group",
     "inspect_serializability": "skate.util.serializers",
     "list_named_actors": "skate.actor",
+    "log_once": "skate.util.helpers",
+    "map_unordered": "skate.util.helpers",
     "placement_group": "skate.util.placement_group",
     "placement_group_table": "skate.util.placement_group",
     "register_serializer": "skate.util.serializers",
     "remove_placement_group": "skate.util.placement_group",
 }
 
+# Ray's users write `ray.util.queue.Queue` after `import ray` alone.
+_MODULES = frozenset({"actor_pool", "queue", "scheduling_strategies", "serializers", "state"})
+
 __all__ = [
     "ActorPool",
+    "as_completed",
     "deregister_serializer",
+    "disable_log_once_globally",
+    "enable_periodic_logging",
     "get_current_placement_group",
+    "get_node_ip_address",
     "get_placement_group",
     "inspect_serializability",
     "list_named_actors",
+    "log_once",
+    "map_unordered",
     "placement_group",
     "placement_group_table",
     "register_serializer",
@@ -45,12 +66,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    where = _WHERE.get(name)
-    if where is None:
-        msg = f"module 'skate.util' has no attribute '{name}'"
-        raise AttributeError(msg)
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"skate.util.{name}")
+    where = _WHERE.get(name)
+    if where is None:
+        from skate._ray_names import missing
+
+        raise missing("skate.util", name)
     value: object = getattr(import_module(where), name)
     globals()[name] = value
     return value

@@ -10,6 +10,8 @@ all strategies are the same: everything is close together, and nothing can be sp
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
 
 import skate
 from skate import _session
@@ -179,3 +181,13 @@ def get_current_placement_group() -> PlacementGroup | None:
 def _found(key: str, bundles: list[list[tuple[str, int]]]) -> PlacementGroup:
     amounts = [{name: amount / UNITS for name, amount in bundle} for bundle in bundles]
     return PlacementGroup(key, amounts, None)
+
+
+class _Module(ModuleType):
+    """This module has the name of its own function, as in Ray: importing one hides the other."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> PlacementGroup:
+        return placement_group(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Module

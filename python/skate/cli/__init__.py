@@ -1,0 +1,67 @@
+"""The program `skate`: one subcommand for each module of this package.
+
+    skate check prog.py ─▶ cli.check.arguments(parser) ─▶ cli.check.main(namespace) ─▶ exit code
+
+Invariant: a module without an underscore is a subcommand. The first line of its docstring is its
+help; `arguments` tells argparse what it takes; `main` does it and returns the exit code. One that
+starts another program has a `split`, too: what it cuts off is `rest`, which argparse never sees.
+Only the one that is asked for is imported, unless help is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def commands() -> list[str]:
+    """Names of the subcommands, sorted."""
+    from pkgutil import iter_modules
+
+    return sorted(each.name for each in iter_modules(__path__) if not each.name.startswith("_"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand.
+
+    Args:
+        argv: Without the program's own name; by default that of this process.
+
+    Returns:
+        The exit code: 0, or what the subcommand says.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    names = commands()
+    asked = [arguments[0]] if arguments and arguments[0] in names else names
+    parser = argparse.ArgumentParser(
+        prog="skate", description="Python functions and generators in parallel worker processes."
+    )
+    from skate._version import __version__
+
+    parser.add_argument("--version", action="version", version=f"skate {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in asked:
+        module = import_module(f"skate.cli.{name}")
+        text = (module.__doc__ or "").strip()
+        parts = text.split("\n\n")
+        sub = subparsers.add_parser(
+            name,
+            help=parts[0].rstrip("."),
+            description="\n\n".join(parts[:2]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.arguments(sub)
+    rest: list[str] = []
+    if len(asked) == 1:
+        cut = getattr(import_module(f"skate.cli.{asked[0]}"), "split", None)
+        if cut is not None:
+            own, rest = cut(arguments[1:])
+            arguments = [asked[0], *own]
+    parsed = parser.parse_args(arguments, argparse.Namespace(rest=rest))
+    code: int = import_module(f"skate.cli.{parsed.command}").main(parsed)
+    return code

@@ -1,0 +1,52 @@
+"""Helpers of `util`: results as they come, a log line once."""
+
+import importlib
+
+import pytest
+
+
+@pytest.fixture
+def util(engine):
+    return importlib.import_module(f"{engine.__name__}.util")
+
+
+def test_as_completed_gives_each_value_once_ready_ones_first(ray, util, gate):
+    def wait_then(value):
+        gate.read_bytes()
+        return value
+
+    late = ray.remote(wait_then).remote("late")
+    refs = [late, ray.put("early")]
+    got = util.as_completed(refs, chunk_size=1)
+    assert next(got) == "early"
+    gate.write_bytes(b"")
+    assert list(got) == ["late"]
+    assert list(util.as_completed([])) == []
+
+
+def test_as_completed_gives_refs_if_asked(ray, util):
+    refs = [ray.put(n) for n in range(5)]
+    assert set(util.as_completed(refs, yield_obj_refs=True)) == set(refs)
+
+
+def test_map_unordered_calls_each_item_once(ray, util):
+    square = ray.remote(lambda n: n * n)
+    values = util.map_unordered(square, range(20), backpressure_size=4, chunk_size=2)
+    assert sorted(values) == [n * n for n in range(20)]
+
+
+def test_a_chunk_of_nothing_is_refused(ray, util):
+    with pytest.raises(ValueError):
+        list(util.map_unordered(ray.remote(lambda n: n), [1], chunk_size=0))
+
+
+def test_an_error_comes_at_its_turn(ray, util):
+    def fail(n):
+        raise KeyError(n)
+
+    with pytest.raises(KeyError):
+        list(util.map_unordered(ray.remote(fail), [1]))
+
+
+def test_log_once_says_yes_once(util):
+    assert [util.log_once("a key of this test") for _ in range(3)] == [True, False, False]
