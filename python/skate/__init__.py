@@ -57,19 +57,27 @@ from skate.runtime_context import get_runtime_context
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from skate import _raylet as _raylet
+    from skate import aio as aio
+    from skate import dag as dag
+    from skate import dask as dask
     from skate import experimental as experimental
     from skate import remote_function as remote_function
     from skate import types as types
     from skate._actor_handle import ActorID as ActorID
     from skate._as_ray import install_as_ray as install_as_ray
+    from skate.executor import Executor as Executor
 
 SCRIPT_MODE, WORKER_MODE, LOCAL_MODE = 0, 1, 2
 """Ray's numbers for kinds of processes."""
 
 ObjectID = ObjectRef
 
-_WHERE = {"ActorID": "skate._actor_handle", "install_as_ray": "skate._as_ray"}
-_MODULES = frozenset({"_raylet", "experimental", "remote_function", "types"})
+_WHERE = {
+    "ActorID": "skate._actor_handle",
+    "Executor": "skate.executor",
+    "install_as_ray": "skate._as_ray",
+}
+_MODULES = frozenset({"_raylet", "aio", "dag", "dask", "experimental", "remote_function", "types"})
 
 __all__ = [
     "LOCAL_MODE",
@@ -77,14 +85,18 @@ __all__ = [
     "WORKER_MODE",
     "ActorID",
     "DynamicObjectRefGenerator",
+    "Executor",
     "ObjectID",
     "ObjectRef",
     "ObjectRefGenerator",
     "__version__",
     "actor",
+    "aio",
     "available_resources",
     "cancel",
     "cluster_resources",
+    "dag",
+    "dask",
     "empty",
     "empty_buffer",
     "exceptions",

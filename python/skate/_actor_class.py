@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Generic, NoReturn, TypeVar
 
     from skate._native import Client, Template
+    from skate.dag import ClassNode
 
     T = TypeVar("T")
 
@@ -201,6 +202,12 @@ class ActorClass(_Typed["T"]):
         """
         definition = self._definition
         return ActorClass(definition, {**self._options, **_actor_options.check(options)})
+
+    def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
+        """An actor that is made later, by `execute`; see `dag`."""
+        from skate.dag import ClassNode
+
+        return ClassNode(self, args, kwargs)
 
     def __mro_entries__(self, _bases: tuple[object, ...]) -> tuple[type, ...]:
         # Raises from inside of the `class` statement, where the name of the class is known.

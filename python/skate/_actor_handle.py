@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from skate._method import MethodSpec
     from skate._native import ActorRef, Client, Template
+    from skate.dag import FunctionNode
 
     T = TypeVar("T")
 
@@ -196,6 +197,12 @@ class ActorMethod:
         """
         checked = _options.check(options, _options.METHOD_TABLE, "actor methods")
         return ActorMethod(self._ref, self._whole, self._spec, {**self._options, **checked})
+
+    def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
+        """A call that is made later, by `execute`; see `dag`."""
+        from skate.dag import FunctionNode
+
+        return FunctionNode(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<remote method {self._spec.full_name} of actor {self._ref.hex()}>"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skate._actor_class import ActorClass
     from skate._generator import ObjectRefGenerator
     from skate._native import Client, ObjectRef, Template
+    from skate.dag import FunctionNode
 
     A = TypeVar("A")
     P = ParamSpec("P")
@@ -241,6 +242,12 @@ class RemoteFunction(_Typed["P", "R_co"]):
         """
         definition = self._definition
         return RemoteFunction(definition, {**self._options, **_options.check(options)})
+
+    def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
+        """A call that is made later, by `execute`; see `dag`."""
+        from skate.dag import FunctionNode
+
+        return FunctionNode(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<remote function {self._definition.name}>"

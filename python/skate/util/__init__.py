@@ -43,7 +43,10 @@ _WHERE = {
 }
 
 # Ray's users write `ray.util.queue.Queue` after `import ray` alone.
-_MODULES = frozenset({"actor_pool", "queue", "scheduling_strategies", "serializers", "state"})
+_MODULES = frozenset({
+    "actor_pool", "metrics", "multiprocessing", "queue", "scheduling_strategies", "serializers",
+    "state",
+})  # fmt: skip
 
 __all__ = [
     "ActorPool",

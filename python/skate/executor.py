@@ -1,0 +1,132 @@
+"""`Executor`: tasks behind the interface of `concurrent.futures`.
+
+    submit ─▶ pending ─ a place is free ─▶ running: a task ─▶ finished
+                 └─ future.cancel() ─▶ cancelled
+
+Invariant: at most `max_workers` futures are running; a pending one has not been handed to skate, so
+`cancel` always succeeds on it. Functions and arguments may be whatever cloudpickle takes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections import deque
+
+import skate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    Call: TypeAlias = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return function(*args, **kwargs)
+
+
+class Executor(concurrent.futures.Executor):
+    """An executor whose calls are tasks.
+
+    Args:
+        max_workers: Calls at once; by default as many as there are CPUs.
+        options: Of the tasks: `num_cpus`, `max_retries`, `resources` and so on.
+
+    Raises:
+        ValueError: `max_workers` is below 1, or an option is out of range.
+    """
+
+    def __init__(self, max_workers: int | None = None, **options: Any) -> None:
+        if max_workers is not None and max_workers < 1:
+            msg = "max_workers must be greater than 0"
+            raise ValueError(msg)
+        self._remote = skate.remote(_call)
+        if options:
+            self._remote = self._remote.options(**options)
+        self._asked = max_workers
+        self._places: int | None = max_workers
+        self._waiting: deque[Call] = deque()
+        self._running: dict[Future[Any], skate.ObjectRef[Any] | None] = {}
+        self._is_shut = False
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Calls `fn(*args, **kwargs)` in a task.
+
+        Raises:
+            RuntimeError: after `shutdown`.
+        """
+        if self._places is None:
+            if not skate.is_initialized():
+                skate.init()
+            self._places = max(int(skate.cluster_resources().get("CPU", 1)), 1)
+        future: Future[T] = concurrent.futures.Future()
+        with self._lock:
+            if self._is_shut:
+                msg = "cannot schedule new futures after shutdown"
+                raise RuntimeError(msg)
+            self._waiting.append((future, fn, args, kwargs))
+        self._start()
+        return future
+
+    def _start(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or len(self._running) >= (self._places or 1):
+                    return
+                future, function, args, kwargs = self._waiting.popleft()
+                if not future.set_running_or_notify_cancel():
+                    self._quiet.notify_all()
+                    continue
+                self._running[future] = None
+            try:
+                ref = self._remote.remote(function, args, kwargs)
+            except Exception as error:  # what cannot be pickled
+                self._finish(future, None, error)
+                continue
+            with self._lock:
+                self._running[future] = ref
+            ref.future().add_done_callback(lambda done, future=future: self._arrived(future, done))
+
+    def _arrived(self, future: Future[Any], done: Future[Any]) -> None:
+        error = done.exception()
+        self._finish(future, None if error is not None else done.result(), error)
+        self._start()
+
+    def _finish(self, future: Future[Any], value: Any, error: BaseException | None) -> None:
+        # First the place, then the result: whoever waits for it may submit at once.
+        with self._lock:
+            self._running.pop(future, None)
+            self._quiet.notify_all()
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more calls.
+
+        Args:
+            wait: Whether to return only when all calls have ended.
+            cancel_futures: Whether to cancel those that are pending.
+        """
+        with self._lock:
+            self._is_shut = True
+            pending = [call[0] for call in self._waiting] if cancel_futures else []
+            if cancel_futures:
+                self._waiting.clear()
+        for future in pending:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        if wait:
+            with self._lock:
+                self._quiet.wait_for(lambda: not self._waiting and not self._running)
+
+    def __repr__(self) -> str:
+        return f"<skate.Executor max_workers={self._asked}>"

@@ -1,0 +1,289 @@
+"""Counters, gauges and histograms of all processes, as text for Prometheus when somebody asks.
+
+    worker ─ inc, set, observe ─▶ this process's changes ─ at most ten times a second ─▶ a collector
+    driver ─ prometheus_text() ─▶ its own changes, then all of it as text
+
+Invariant: an update is a lock and a dict entry; nothing is sent while a metric is at rest, and no
+port is open: whoever serves the text (`http.server`, a sidecar) calls `prometheus_text()`. Changes
+are sent as differences, so the sums are exact however many processes take part; a process that is
+killed loses what it has not sent yet, a tenth of a second at most.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from bisect import bisect_left
+
+import skate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TypeAlias
+
+    Tags: TypeAlias = tuple[tuple[str, str], ...]
+    Described: TypeAlias = tuple[str, str, tuple[float, ...]]
+    Changes: TypeAlias = dict[tuple[str, Tags], list[float]]
+
+_PERIOD_S = 0.1
+_COLLECTOR, _NAMESPACE = "metrics", "skate.metrics"
+_NAME = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
+
+
+class _Here:
+    """What this process has not sent yet."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.described: dict[str, Described] = {}
+        self.changes: Changes = {}
+        self.timer: threading.Timer | None = None
+
+    def add(self, metric: Metric, tags: Tags, values: list[float], *, is_sum: bool) -> None:
+        with self.lock:
+            key = (metric.info["name"], tags)
+            before = self.changes.get(key)
+            if before is not None and is_sum:
+                values = [old + new for old, new in zip(before, values, strict=True)]
+            self.changes[key] = values
+            self.described[metric.info["name"]] = metric.described
+            if self.timer is None and skate.is_initialized():
+                self.timer = threading.Timer(_PERIOD_S, flush)
+                self.timer.daemon = True
+                self.timer.start()
+
+    def take(self) -> tuple[dict[str, Described], Changes]:
+        with self.lock:
+            taken = self.described, self.changes
+            self.described, self.changes = {}, {}
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+            return taken
+
+
+_here = _Here()
+
+
+class Metric:
+    """What counters, gauges and histograms share.
+
+    Attributes:
+        info: `name`, `description`, `tag_keys` and `default_tags`.
+    """
+
+    _kind = ""
+
+    def __init__(
+        self, name: str, description: str = "", tag_keys: Sequence[str] | None = None
+    ) -> None:
+        if not _NAME.match(name):
+            msg = f"Invalid metric name: {name!r}: letters, digits, '_' and ':', no digit first"
+            raise ValueError(msg)
+        if isinstance(tag_keys, str) or any(type(key) is not str for key in tag_keys or ()):
+            msg = f"tag_keys should be a tuple of str, got {tag_keys!r}"
+            raise TypeError(msg)
+        self.info: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "tag_keys": tuple(tag_keys or ()),
+            "default_tags": {},
+        }
+
+    @property
+    def described(self) -> Described:
+        """Kind, description and boundaries."""
+        return self._kind, self.info["description"], ()
+
+    def set_default_tags(self, default_tags: dict[str, str]) -> Metric:
+        """Tags of all updates that do not name them.
+
+        Raises:
+            TypeError: a value is no str.
+            ValueError: a key is not in `tag_keys`.
+        """
+        self._check(default_tags)
+        self.info["default_tags"] = dict(default_tags)
+        return self
+
+    def _check(self, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            if key not in self.info["tag_keys"]:
+                msg = f"Unrecognized tag key {key}."
+                raise ValueError(msg)
+            if type(value) is not str:
+                msg = f"Tag values must be str, got {type(value)}."
+                raise TypeError(msg)
+
+    def _tags(self, tags: dict[str, str] | None) -> Tags:
+        self._check(tags or {})
+        merged = {**self.info["default_tags"], **(tags or {})}
+        absent = [key for key in self.info["tag_keys"] if key not in merged]
+        if absent:
+            msg = f"Missing value for tag key(s): {','.join(absent)}."
+            raise ValueError(msg)
+        return tuple(sorted(merged.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.__dict__)
+
+
+def _restore(kind: type[Metric], state: dict[str, Any]) -> Metric:
+    metric = kind.__new__(kind)
+    metric.__dict__.update(state)
+    return metric
+
+
+class Counter(Metric):
+    """A number that only grows."""
+
+    _kind = "counter"
+
+    def inc(self, value: float = 1.0, tags: dict[str, str] | None = None) -> None:
+        """Adds to it.
+
+        Raises:
+            ValueError: the value is not above 0, or a tag is missing or unknown.
+        """
+        if value <= 0:
+            msg = f"value must be >0, got {value}"
+            raise ValueError(msg)
+        _here.add(self, self._tags(tags), [value], is_sum=True)
+
+
+class Gauge(Metric):
+    """A number that goes up and down; the last one counts."""
+
+    _kind = "gauge"
+
+    def set(self, value: float | None, tags: dict[str, str] | None = None) -> None:
+        """Sets it; None changes nothing."""
+        if value is not None:
+            _here.add(self, self._tags(tags), [float(value)], is_sum=False)
+
+
+class Histogram(Metric):
+    """How many values were at most as large as each boundary."""
+
+    _kind = "histogram"
+
+    def __init__(
+        self,
+        name: str,
+        description: str = "",
+        boundaries: Sequence[float] | None = None,
+        tag_keys: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(name, description, tag_keys)
+        if not boundaries:
+            msg = "boundaries argument should be provided when using the Histogram class"
+            raise ValueError(msg)
+        if min(boundaries) <= 0:
+            msg = f"Invalid `boundaries` argument, values should be positive: {boundaries}"
+            raise ValueError(msg)
+        self.boundaries = sorted(map(float, boundaries))
+        self.info["boundaries"] = self.boundaries
+
+    @property
+    def described(self) -> Described:
+        """Kind, description and boundaries."""
+        return self._kind, self.info["description"], tuple(self.boundaries)
+
+    def observe(self, value: float, tags: dict[str, str] | None = None) -> None:
+        """Counts a value."""
+        row = [0.0] * (len(self.boundaries) + 2)  # the last: their sum
+        row[bisect_left(self.boundaries, value)] = 1
+        row[-1] = value
+        _here.add(self, self._tags(tags), row, is_sum=True)
+
+
+class _Collector:
+    """All that was sent. An actor; or, without a session, an object."""
+
+    def __init__(self) -> None:
+        self.described: dict[str, Described] = {}
+        self.values: Changes = {}
+
+    def add(self, described: dict[str, Described], changes: Changes) -> None:
+        self.described.update(described)
+        for key, change in changes.items():
+            before = self.values.get(key)
+            if before is not None and self.described[key[0]][0] != "gauge":
+                change = [old + new for old, new in zip(before, change, strict=True)]  # noqa: PLW2901
+            self.values[key] = change
+
+    def text(self) -> str:
+        lines: list[str] = []
+        for name, (kind, description, boundaries) in sorted(self.described.items()):
+            lines += [f"# HELP {name} {_escape(description)}", f"# TYPE {name} {kind}"]
+            for (owner, tags), values in sorted(self.values.items()):
+                if owner == name:
+                    lines += _lines(name, tags, values, boundaries, kind)
+        return "\n".join(lines) + "\n" if lines else ""
+
+
+def _lines(
+    name: str, tags: Tags, values: list[float], boundaries: Sequence[float], kind: str
+) -> list[str]:
+    if kind != "histogram":
+        return [f"{name}{_labels(tags)} {_number(values[0])}"]
+    lines, count = [], 0.0
+    for bound, here in zip([*map(_number, boundaries), "+Inf"], values[:-1], strict=True):
+        count += here
+        lines.append(f"{name}_bucket{_labels((*tags, ('le', bound)))} {_number(count)}")
+    lines.append(f"{name}_sum{_labels(tags)} {_number(values[-1])}")
+    lines.append(f"{name}_count{_labels(tags)} {_number(count)}")
+    return lines
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _labels(tags: Tags) -> str:
+    if not tags:
+        return ""
+    inner = ",".join(f'{key}="{_escape(value)}"' for key, value in tags)
+    return "{" + inner + "}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+_alone = _Collector()
+
+
+def _collector() -> Any:
+    made = skate.remote(_Collector).options(
+        name=_COLLECTOR,
+        namespace=_NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+    )
+    return made.remote()
+
+
+def flush() -> Any:
+    """Sends what this process has not sent yet. Returns a ref that is ready when it has arrived.
+
+    Happens by itself a tenth of a second after an update.
+    """
+    described, changes = _here.take()
+    if not skate.is_initialized():
+        _alone.add(described, changes)
+        return None
+    return _collector().add.remote(described, changes) if changes else None
+
+
+def prometheus_text() -> str:
+    """All metrics that have a value, in Prometheus's text format, sorted by name and tags."""
+    sent = flush()
+    if not skate.is_initialized():
+        return _alone.text()
+    if sent is not None:
+        skate.get(sent)
+    text: str = skate.get(_collector().text.remote())
+    return text

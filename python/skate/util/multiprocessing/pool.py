@@ -1,0 +1,369 @@
+"""`Pool`: the interface of `multiprocessing.Pool`, with actors as its processes.
+
+    map, apply, imap ─▶ chunks ─▶ _waiting ─▶ an idle slot (one actor) ─▶ its batch, or the caller
+                                     ▲                │ maxtasksperchild chunks: a fresh actor
+                                     └────────────────┘
+
+Invariant: a slot has at most one chunk, so no chunk waits behind a long one while another slot is
+idle; a chunk is run at most once. Everything under `_lock` is a list operation; calls go out and
+results come in without it. Differences from the standard library: `imap` reads its iterable only a
+few chunks ahead of its reader (until `close`), functions and arguments may be whatever cloudpickle
+takes, and a worker that dies fails its chunk instead of leaving the pool waiting for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from multiprocessing import TimeoutError as PoolTimeoutError
+
+import skate
+from skate.util.multiprocessing.feeder import Chunk, Feeder
+from skate.util.multiprocessing.results import AsyncResult, Batch, Results, Single
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn, Self
+
+_CHUNKS_PER_PROCESS = 4
+"""As the standard library: long enough to cost little, short enough to balance."""
+
+_AHEAD = 4
+"""Chunks for each process that an `imap` may have under way or unread."""
+
+_RUN, _CLOSED, _TERMINATED = range(3)
+
+__all__ = ["AsyncResult", "Pool", "PoolTimeoutError"]
+
+
+class _PoolActor:
+    """One process of a pool."""
+
+    def __init__(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> None:
+        if initializer is not None:
+            initializer(*initargs)
+
+    def ping(self) -> None:
+        """For whoever waits until it is there."""
+
+    def run(self, function: Callable[..., Any], calls: list[Any]) -> list[Any]:
+        """Calls it once for each `(args, kwargs)`."""
+        return [function(*args, **kwargs) for args, kwargs in calls]
+
+
+class _Slot:
+    """An actor and how many chunks it has run."""
+
+    __slots__ = ("actor", "chunks")
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.chunks = 0
+
+
+class Pool:
+    """A pool of actors.
+
+    Args:
+        processes: How many; by default as many as there are CPUs.
+        initializer: Called once in each process.
+        initargs: For it.
+        maxtasksperchild: Chunks after which a process is replaced by a fresh one.
+        context: Accepted; there is one way to start processes.
+        ray_address: For `init`, if there is no session.
+        ray_remote_args: Options of the actors.
+
+    Rule: semantics.md 5.13; the interface of `multiprocessing.Pool`.
+    """
+
+    def __init__(  # noqa: PLR0917 - Ray's signature
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: object = None,  # noqa: ARG002 - Ray's and the standard library's signature
+        ray_address: str | None = None,
+        ray_remote_args: dict[str, Any] | None = None,
+    ) -> None:
+        if processes is not None and processes < 1:
+            msg = "Number of processes must be at least 1"
+            raise ValueError(msg)
+        if initializer is not None and not hasattr(initializer, "__call__"):  # noqa: B004 - for mypy
+            msg = "initializer must be a callable"
+            raise TypeError(msg)
+        if maxtasksperchild is not None and maxtasksperchild < 1:
+            msg = "maxtasksperchild must be a positive int or None"
+            raise ValueError(msg)
+        if not skate.is_initialized():
+            skate.init(address=ray_address)
+        self._processes = processes or max(int(skate.cluster_resources().get("CPU", 1)), 1)
+        made = skate.remote(_PoolActor)
+        self._class = made.options(**ray_remote_args) if ray_remote_args else made
+        self._arguments = (initializer, tuple(initargs))
+        self._chunks_most = maxtasksperchild
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._state = _RUN
+        self._waiting: deque[Chunk] = deque()
+        self._under_way: dict[_Slot, Chunk] = {}
+        self._slots = {self._fresh() for _ in range(self._processes)}
+        self._idle: deque[_Slot] = deque(self._slots)
+        self._feeders: list[Feeder] = []
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """The value of `func(*args, **kwargs)`, called in a process of the pool."""
+        return self.apply_async(func, args, kwargs).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """The same, at once, with the value to come."""
+        self._check_running()
+        result = Single(1, callback, error_callback)
+        self._submit([Chunk(result, 0, func, [(tuple(args), kwargs or {})])])
+        return result
+
+    def map(
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None
+    ) -> list[Any]:
+        """`[func(item) for item in iterable]`, in the processes of the pool."""
+        return list(self.map_async(func, iterable, chunksize).get())
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """The same, at once, with the list to come."""
+        calls: list[Any] = [((item,), {}) for item in iterable]
+        return self._batch(func, calls, chunksize, callback, error_callback)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+    ) -> list[Any]:
+        """`[func(*args) for args in iterable]`, in the processes of the pool."""
+        return list(self.starmap_async(func, iterable, chunksize).get())
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult:
+        """The same, at once, with the list to come."""
+        calls: list[Any] = [(tuple(args), {}) for args in iterable]
+        return self._batch(func, calls, chunksize, callback, error_callback)
+
+    def imap(
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
+    ) -> Results:
+        """Values one by one, in order; `next(timeout)` raises `multiprocessing.TimeoutError`."""
+        return self._stream(func, iterable, chunksize, in_order=True)
+
+    def imap_unordered(
+        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1
+    ) -> Results:
+        """Values one by one, as they come."""
+        return self._stream(func, iterable, chunksize, in_order=False)
+
+    # ── its end ───────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> None:
+        """Takes no more calls. Those that there are will be done."""
+        with self._lock:
+            if self._state == _RUN:
+                self._state = _CLOSED
+            feeders = list(self._feeders)
+        for feeder in feeders:  # nobody may be reading what `join` will wait for
+            feeder.feed(without_limit=True)
+
+    def terminate(self) -> None:
+        """Ends the processes at once. Calls that have not ended fail with a RuntimeError."""
+        with self._lock:
+            self._state = _TERMINATED
+            slots, self._slots = self._slots, set()
+            left = [*self._under_way.values(), *self._waiting]
+            self._waiting.clear()
+            self._under_way.clear()
+            self._idle.clear()
+            self._feeders.clear()
+            self._changed.notify_all()
+        with contextlib.suppress(skate.exceptions.RaySystemError):  # the session has ended, too
+            for slot in slots:
+                skate.kill(slot.actor)
+        for chunk in left:
+            chunk.results.fail(chunk.index, RuntimeError("the pool was terminated"))
+
+    def join(self) -> None:
+        """Waits until all that was asked for is done.
+
+        Raises:
+            ValueError: the pool is neither closed nor terminated.
+        """
+        with self._lock:
+            if self._state == _RUN:
+                msg = "Pool is still running"
+                raise ValueError(msg)
+            while self._waiting or self._under_way:
+                self._changed.wait()
+            slots, self._slots = self._slots, set()
+            self._idle.clear()
+        for slot in slots:
+            skate.wait([slot.actor.__ray_terminate__.remote()])
+
+    def __enter__(self) -> Self:
+        self._check_running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    def __reduce__(self) -> NoReturn:
+        msg = "pool objects cannot be passed between processes or pickled"
+        raise NotImplementedError(msg)
+
+    def __repr__(self) -> str:
+        state = ("RUN", "CLOSE", "TERMINATE")[self._state]
+        return f"<skate.util.multiprocessing.Pool state={state} pool_size={self._processes}>"
+
+    # ── chunks and slots ──────────────────────────────────────────────────────────────────────────
+
+    def _check_running(self) -> None:
+        if self._state != _RUN:
+            msg = "Pool not running"
+            raise ValueError(msg)
+
+    def _fresh(self) -> _Slot:
+        return _Slot(self._class.remote(*self._arguments))
+
+    def _batch(
+        self,
+        func: Callable[..., Any],
+        calls: list[Any],
+        chunksize: int | None,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> AsyncResult:
+        self._check_running()
+        if chunksize is None:
+            chunksize = -(-len(calls) // (self._processes * _CHUNKS_PER_PROCESS)) or 1
+        if chunksize < 1:
+            msg = f"Chunksize must be 1+, not {chunksize:n}"
+            raise ValueError(msg)
+        starts = range(0, len(calls), chunksize)
+        result = Batch(len(starts), callback, error_callback)
+        shared = skate.put(func) if len(starts) > 1 else func  # it is pickled once
+        self._submit(
+            [
+                Chunk(result, index, shared, calls[start : start + chunksize])
+                for index, start in enumerate(starts)
+            ]
+        )
+        return result
+
+    def _stream(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int,
+        *,
+        in_order: bool,
+    ) -> Results:
+        self._check_running()
+        if chunksize < 1:
+            msg = f"Chunksize must be 1+, not {chunksize:n}"
+            raise ValueError(msg)
+        feeder = Feeder(self, func, iterable, chunksize, in_order=in_order)
+        with self._lock:
+            self._feeders.append(feeder)
+        feeder.feed()
+        return feeder.results
+
+    def drop_feeder(self, feeder: Feeder) -> None:
+        """It has read its iterable to the end."""
+        with self._lock:
+            if feeder in self._feeders:
+                self._feeders.remove(feeder)
+
+    def _submit(self, chunks: list[Chunk]) -> None:
+        with self._lock:
+            self._waiting.extend(chunks)
+        self._dispatch()
+
+    def submit_one(self, chunk: Chunk) -> None:
+        """Of an `imap`."""
+        self._submit([chunk])
+
+    def is_over(self) -> bool:
+        """Whether it was terminated."""
+        return self._state == _TERMINATED
+
+    def ahead(self) -> int:
+        """Chunks that an `imap` may have under way or unread."""
+        return _AHEAD * self._processes
+
+    def _dispatch(self) -> None:
+        while True:
+            with self._lock:
+                if not self._idle or not self._waiting:
+                    return
+                slot, chunk = self._idle.popleft(), self._waiting.popleft()
+                self._under_way[slot] = chunk
+            slot.chunks += 1
+            try:
+                ref = slot.actor.run.remote(chunk.function, chunk.calls)
+            except Exception as error:  # arguments that cannot be pickled
+                self._done(slot, error=error)
+                continue
+            ref.future().add_done_callback(lambda future, slot=slot: self._arrived(slot, future))
+
+    def _arrived(self, slot: _Slot, future: Any) -> None:
+        error = future.exception()
+        if error is None:
+            self._done(slot, values=future.result())
+        else:
+            self._done(slot, error=error)
+        self._dispatch()
+
+    def _done(
+        self, slot: _Slot, *, values: list[Any] | None = None, error: BaseException | None = None
+    ) -> None:
+        with self._lock:
+            chunk = self._under_way.pop(slot, None)
+            if chunk is None:  # it was terminated meanwhile
+                return
+            is_worn = slot.chunks == self._chunks_most
+            if is_worn or isinstance(error, skate.exceptions.RayActorError):
+                self._slots.discard(slot)
+                if self._state != _TERMINATED:
+                    slot = self._fresh()
+                    self._slots.add(slot)
+            self._idle.append(slot)
+            self._changed.notify_all()
+        if error is None:
+            chunk.results.settle(chunk.index, values or [])
+        else:
+            chunk.results.fail(chunk.index, error)

@@ -1,0 +1,115 @@
+"""`skate.Executor`: the claims of `concurrent.futures`."""
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def executor(skate):
+    with skate.Executor(max_workers=2) as made:
+        yield made
+
+
+def test_it_is_an_executor(executor):
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert executor.submit(pow, 2, exp=3).result() == 8
+    assert executor.submit(os.getpid).result() != os.getpid()
+
+
+def test_map_keeps_the_order(executor):
+    assert list(executor.map(lambda a, b: a + b, range(20), range(20))) == list(range(0, 40, 2))
+
+
+def test_an_error_is_the_futures(executor):
+    future = executor.submit(lambda: 1 / 0)
+    assert isinstance(future.exception(), ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        future.result()
+    with pytest.raises(TypeError, match="cannot pickle"):
+        executor.submit(id, threading.Lock()).result()
+
+
+def test_wait_and_as_completed_work(executor, gate):
+    late, early = executor.submit(gate.read_bytes), executor.submit(int)
+    done, pending = concurrent.futures.wait([late, early], return_when="FIRST_COMPLETED")
+    assert (done, pending) == ({early}, {late})
+    gate.write_bytes(b"")
+    assert set(concurrent.futures.as_completed([late, early])) == {late, early}
+
+
+def test_at_most_so_many_run_and_the_others_can_be_cancelled(skate, gate):
+    with skate.Executor(max_workers=1) as executor:
+        running = executor.submit(gate.read_bytes)
+        pending = executor.submit(int)
+        assert running.running()
+        assert not running.cancel()
+        assert pending.cancel()
+        gate.write_bytes(b"")
+        assert running.result() == b""
+    with pytest.raises(concurrent.futures.CancelledError):
+        pending.result()
+
+
+def test_shutdown_waits_and_then_refuses(skate, gate):
+    executor = skate.Executor(max_workers=1)
+    future = executor.submit(gate.read_bytes)
+    thread = threading.Thread(target=executor.shutdown)
+    thread.start()
+    gate.write_bytes(b"")
+    thread.join(30)
+    assert not thread.is_alive()
+    assert future.done()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(int)
+
+
+def test_shutdown_can_cancel_what_waits(skate, gate):
+    executor = skate.Executor(max_workers=1)
+    running, pending = executor.submit(gate.read_bytes), executor.submit(int)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert pending.cancelled()
+    gate.write_bytes(b"")
+    assert running.result() == b""
+
+
+def test_callbacks_may_submit(executor):
+    results = []
+    done = threading.Event()
+
+    def more(future):
+        if future.result() < 3:
+            executor.submit(lambda n: n + 1, future.result()).add_done_callback(more)
+        else:
+            results.append(future.result())
+            done.set()
+
+    executor.submit(int).add_done_callback(more)
+    assert done.wait(30)
+    assert results == [3]
+
+
+def test_an_event_loop_can_use_it(executor):
+    async def main():
+        return await asyncio.get_running_loop().run_in_executor(executor, pow, 2, 5)
+
+    assert asyncio.run(main()) == 32
+
+
+def test_options_are_those_of_the_tasks(skate):
+    with skate.Executor(num_cpus=2) as executor:
+        held = executor.submit(lambda: skate.get_runtime_context().get_assigned_resources())
+        assert held.result() == {"CPU": 2.0}
+
+
+@pytest.mark.parametrize("wrong", [{"max_workers": 0}, {"num_cpus": -1}, {"nonsense": 1}], ids=str)
+def test_senseless_arguments_are_refused(skate, wrong):
+    with pytest.raises(ValueError):
+        skate.Executor(**wrong)
+
+
+def test_a_thousand_calls_of_two_places(executor):
+    assert sum(executor.map(lambda n: n, range(1000))) == 499_500

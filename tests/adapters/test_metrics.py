@@ -1,0 +1,98 @@
+"""`util.metrics`: numbers of all processes, as Prometheus reads them."""
+
+import pytest
+
+from skate.util import metrics
+
+
+@pytest.fixture(autouse=True)
+def session(fresh):
+    fresh.init(num_cpus=2)
+    return fresh
+
+
+def lines(name):
+    return [line for line in metrics.prometheus_text().splitlines() if name in line]
+
+
+def test_counters_of_all_processes_add_up(session):
+    counter = metrics.Counter("calls", "How many calls.", tag_keys=("who",))
+
+    @session.remote
+    def work(n):
+        for _ in range(n):
+            counter.inc(tags={"who": "worker"})
+        session.get(metrics.flush())
+
+    counter.inc(2.5, tags={"who": "driver"})
+    session.get([work.remote(n) for n in (1, 2, 3)])
+    assert lines("calls") == [
+        "# HELP calls How many calls.",
+        "# TYPE calls counter",
+        'calls{who="driver"} 2.5',
+        'calls{who="worker"} 6',
+    ]
+
+
+def test_updates_arrive_by_themselves(session):
+    """Nobody flushes: the driver asks until the worker's timer has sent its change."""
+    gauge = metrics.Gauge("level")
+
+    @session.remote
+    def work():
+        gauge.set(7)
+
+    session.get(work.remote())
+    while not lines("level"):
+        pass
+    assert lines("level")[-1] == "level 7"
+
+
+def test_the_last_value_of_a_gauge_counts():
+    gauge = metrics.Gauge("level", tag_keys=("a",)).set_default_tags({"a": "x"})
+    for value in (1, 5, 3, None):
+        gauge.set(value)
+    assert lines("level")[-1] == 'level{a="x"} 3'
+
+
+def test_a_histogram_counts_what_is_at_most_its_boundary():
+    histogram = metrics.Histogram("time", boundaries=[1, 0.5])
+    for value in (0.25, 0.5, 0.75, 9):
+        histogram.observe(value)
+    assert lines("time")[2:] == [
+        'time_bucket{le="0.5"} 2',
+        'time_bucket{le="1"} 3',
+        'time_bucket{le="+Inf"} 4',
+        "time_sum 10.5",
+        "time_count 4",
+    ]
+
+
+def test_what_is_special_is_escaped():
+    counter = metrics.Counter("odd", 'a "b"\nc', tag_keys=("k",))
+    counter.inc(tags={"k": 'x"\\\ny'})
+    assert lines("odd")[-1] == 'odd{k="x\\"\\\\\\ny"} 1'
+
+
+def test_without_a_session_numbers_of_this_process_are_there(session):
+    session.shutdown()
+    metrics.Counter("alone").inc()
+    assert lines("alone")[-1] == "alone 1"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: metrics.Counter("with space"),
+        lambda: metrics.Counter("a", tag_keys="abc"),
+        lambda: metrics.Counter("a").inc(0),
+        lambda: metrics.Counter("a").inc(tags={"b": "c"}),
+        lambda: metrics.Counter("a", tag_keys=("b",)).inc(),
+        lambda: metrics.Counter("a", tag_keys=("b",)).inc(tags={"b": 1}),
+        lambda: metrics.Histogram("a"),
+        lambda: metrics.Histogram("a", boundaries=[0, 1]),
+    ],
+)
+def test_wrong_use_is_refused(wrong):
+    with pytest.raises((ValueError, TypeError)):
+        wrong()

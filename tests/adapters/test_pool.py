@@ -1,0 +1,228 @@
+"""`util.multiprocessing.Pool`: the claims of the standard library's `Pool`, and of its own."""
+
+import multiprocessing
+import os
+import threading
+
+import pytest
+
+from skate.util.multiprocessing import Pool
+
+
+@pytest.fixture(scope="module")
+def pool(skate):
+    with Pool(2) as made:
+        yield made
+
+
+def square(n):
+    return n * n
+
+
+def test_map_keeps_the_order(pool):
+    assert pool.map(square, range(50)) == [n * n for n in range(50)]
+    assert pool.map(square, range(7), chunksize=3) == [n * n for n in range(7)]
+    assert pool.map(square, []) == []
+
+
+def test_starmap_unpacks(pool):
+    assert pool.starmap(pow, [(2, 3), (3, 2)]) == [8, 9]
+    assert pool.starmap_async(lambda a, b: a - b, [(5, 2)]).get() == [3]
+
+
+def test_apply_takes_keywords(pool):
+    assert pool.apply(lambda a, b=1: (a, b), (1,), {"b": 2}) == (1, 2)
+    assert pool.apply(int) == 0
+
+
+def test_closures_may_be_called(pool):
+    base = 100
+    assert pool.map(lambda n: n + base, range(3)) == [100, 101, 102]
+
+
+def test_async_results_tell_how_they_stand(pool, gate):
+    result = pool.apply_async(gate.read_bytes)
+    assert not result.ready()
+    with pytest.raises(ValueError, match="not ready"):
+        result.successful()
+    with pytest.raises(multiprocessing.TimeoutError):
+        result.get(timeout=0)
+    gate.write_bytes(b"x")
+    assert result.get() == b"x"
+    assert result.ready()
+    assert result.successful()
+
+
+def test_callbacks_get_the_value_or_the_error(pool):
+    seen, done = [], threading.Semaphore(0)
+
+    def note(value):
+        seen.append(value)
+        done.release()
+
+    pool.map_async(square, [1, 2], callback=note).wait()
+    pool.apply_async(lambda: 1 / 0, error_callback=note).wait()
+    assert done.acquire(timeout=10)
+    assert done.acquire(timeout=10)
+    assert seen[0] == [1, 4]
+    assert isinstance(seen[1], ZeroDivisionError)
+
+
+def test_a_callback_that_raises_stops_nothing(pool, capfd):
+    assert pool.apply_async(int, callback=lambda _: 1 / 0).get() == 0
+    assert pool.map(square, [3]) == [9]
+
+
+def test_an_error_has_the_class_that_was_raised(pool):
+    with pytest.raises(ZeroDivisionError):
+        pool.map(lambda n: 1 // n, [1, 0])
+    assert pool.map(square, [2]) == [4]
+
+
+def test_imap_gives_values_in_order_and_errors_in_their_place(pool):
+    values = pool.imap(lambda n: 1 // n, [1, 0, 1])
+    assert next(values) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(values)
+    assert list(values) == [1]
+
+
+def test_imap_unordered_gives_the_first_that_comes(pool, gate):
+    def late_if_zero(n):
+        if n == 0:
+            gate.read_bytes()
+        return n
+
+    values = pool.imap_unordered(late_if_zero, [0, 1])
+    assert next(values) == 1
+    gate.write_bytes(b"")
+    assert list(values) == [0]
+
+
+def test_next_of_imap_has_a_timeout(pool, gate):
+    values = pool.imap(lambda _: gate.read_bytes(), [0])
+    with pytest.raises(multiprocessing.TimeoutError):
+        values.next(timeout=0)
+    gate.write_bytes(b"")
+    assert values.next() == b""
+
+
+def test_imap_reads_an_endless_iterable_only_as_far_as_needed(pool):
+    read = []
+
+    def endless():
+        n = 0
+        while True:
+            read.append(n)
+            yield n
+            n += 1
+
+    values = pool.imap(square, endless(), chunksize=2)
+    assert [next(values) for _ in range(5)] == [0, 1, 4, 9, 16]
+    assert len(read) < 50
+
+
+def test_an_error_of_the_iterable_comes_in_its_place(pool):
+    def broken():
+        yield 1
+        raise KeyError("iterable")
+
+    values = pool.imap(square, broken())
+    assert next(values) == 1
+    with pytest.raises(KeyError):
+        next(values)
+    with pytest.raises(StopIteration):
+        next(values)
+
+
+def test_arguments_that_cannot_be_pickled_are_the_calls_error(pool):
+    result = pool.apply_async(square, (threading.Lock(),))
+    with pytest.raises(TypeError, match="cannot pickle"):
+        result.get(timeout=10)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_chunks_of_nothing_are_refused(pool, size):
+    for call in (pool.imap, pool.imap_unordered, pool.map):
+        with pytest.raises(ValueError, match="Chunksize must be 1"):
+            call(square, [1], size)
+
+
+def test_the_initializer_runs_once_in_each_process(skate, attempts):
+    def begin(path):
+        with path.open("a") as file:
+            file.write("x")
+
+    with Pool(2, initializer=begin, initargs=(attempts,)) as pool:
+        pool.map(square, range(20), chunksize=1)
+        pool.close()
+        pool.join()
+    assert attempts.stat().st_size == 2
+
+
+def test_a_process_is_replaced_after_so_many_chunks(skate):
+    with Pool(1, maxtasksperchild=2) as pool:
+        pids = pool.map(lambda _: os.getpid(), range(6), chunksize=1)
+    assert len(set(pids)) == 3
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_dead_process_fails_its_calls_and_is_replaced(skate):
+    with Pool(1) as pool:
+        result = pool.apply_async(os._exit, (3,))
+        with pytest.raises(skate.exceptions.RayActorError):
+            result.get(timeout=30)
+        assert pool.apply(square, (4,)) == 16
+
+
+def test_close_lets_everything_finish_even_what_nobody_reads(skate, attempts):
+    def note(_n):
+        with attempts.open("a") as file:
+            file.write("x")
+
+    pool = Pool(2)
+    pool.imap(note, range(40))
+    pool.close()
+    pool.join()
+    assert attempts.stat().st_size == 40
+    for call in (lambda: pool.map(square, [1]), lambda: pool.apply_async(int), pool.__enter__):
+        with pytest.raises(ValueError, match="not running"):
+            call()
+
+
+def test_join_wants_a_closed_pool(pool):
+    with pytest.raises(ValueError, match="still running"):
+        pool.join()
+
+
+def test_terminate_fails_what_has_not_ended(skate, gate):
+    pool = Pool(1)
+    running = pool.apply_async(gate.read_bytes)
+    waiting = pool.map_async(square, [1])
+    pool.terminate()
+    for result in (running, waiting):
+        with pytest.raises(RuntimeError, match="terminated"):
+            result.get(timeout=10)
+    pool.join()
+
+
+def test_a_pool_does_not_travel(pool):
+    import pickle
+
+    with pytest.raises(NotImplementedError, match="cannot be passed"):
+        pickle.dumps(pool)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"processes": 0}, {"initializer": 3}, {"maxtasksperchild": 0}], ids=str
+)
+def test_senseless_arguments_are_refused(skate, wrong):
+    with pytest.raises((ValueError, TypeError)):
+        Pool(**wrong)
+
+
+def test_as_many_processes_as_cpus_and_a_session_of_its_own(fresh):
+    with Pool() as pool:
+        assert fresh.is_initialized()
+        assert len(pool._slots) == int(fresh.cluster_resources()["CPU"])
+        assert pool.map(square, [3]) == [9]
