@@ -42,6 +42,26 @@ def test_restarted_actor_has_a_gpu_again(skate):
     assert all_are_free(skate)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3, None])
+def test_actors_of_every_kind_have_their_gpu_from_the_constructor_on(skate, concurrency):
+    class Looks:
+        def __init__(self):
+            self.first = skate.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+        def look(self):
+            return self.first, skate.get_gpu_ids()
+
+    class AsyncLooks(Looks):
+        async def wait(self):
+            pass
+
+    cls = skate.remote(num_gpus=1)(Looks if concurrency else AsyncLooks)
+    actor = cls.options(max_concurrency=concurrency).remote()
+    first, now = skate.get(actor.look.remote())
+    assert first in (([0], "0"), ([1], "1"))  # the one before may be leaving still
+    assert now == first[0]
+
+
 def test_killed_task_gives_its_gpus_back(skate, gate):
     @skate.remote(num_gpus=2, max_retries=0)
     def holds():

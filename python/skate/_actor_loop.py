@@ -15,7 +15,7 @@ import sys
 import time
 from contextvars import ContextVar, copy_context
 
-from skate import _actor_worker
+from skate import _actor_worker, _session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,12 +144,16 @@ class _Runner:
     async def _pause(self, call: Call) -> None:
         future = self._loop.create_future()
         self._paused[call] = future
+        client = _session.connect()
+        sleeps = client.awaits(True)  # noqa: FBT003 - positional in the native module
         try:
             while not call.may_go_on():
                 await future
                 self._paused[call] = future = self._loop.create_future()
         finally:
             self._paused.pop(call, None)
+            if sleeps:
+                client.awaits(False)  # noqa: FBT003
 
     def _fail(self, call: Call, error: BaseException) -> None:
         try:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _NONE = type(None)
 _ASYNC_CONCURRENCY = 1000
-_CONCURRENCY_MAX = 2**31
+_CONCURRENCY_MAX = 60_000
+"""Calls at once of one process, all groups together: each has a slot in shared memory."""
 _RESTARTS_MAX = 2**31 - 1
 
 
@@ -139,7 +140,13 @@ class ActorOptions:
         if isinstance(groups, list):
             groups = {each["name"]: each["max_concurrency"] for each in groups}
         self.groups = ["", *groups]
-        self.lanes = [min(limit, _CONCURRENCY_MAX) for limit in (concurrency, *groups.values())]
+        self.lanes = [concurrency, *groups.values()]
+        if sum(self.lanes) > _CONCURRENCY_MAX:
+            msg = (
+                f"max_concurrency and concurrency_groups allow {sum(self.lanes)} calls at once, "
+                f"but one actor can run {_CONCURRENCY_MAX} at most"
+            )
+            raise ValueError(msg)
         takes_turns = self.lanes == [1]
         self.serves = "loop" if is_async else "turns" if takes_turns else "threads"
         self.in_order = (

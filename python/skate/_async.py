@@ -44,11 +44,15 @@ class _Bridge:
         self._waiting[token] = future
         try:
             request = client.watch(waitable, self.mailbox, token)
+            sleeps = client.awaits(True)  # noqa: FBT003 - positional in the native module
             try:
                 await future
             except BaseException:
                 client.forget(request)
                 raise
+            finally:
+                if sleeps:
+                    client.awaits(False)  # noqa: FBT003
         finally:
             self._waiting.pop(token, None)
 

@@ -330,6 +330,12 @@ class Client:
         A generator is ready when `next` would give something at once (an item, an error or the
         end; another reader may be faster). Takes nothing. Returns a request for `forget`.
         """
+    def awaits(self, is_asleep: bool, /) -> bool:
+        """Say that the calling coroutine begins to await, or no longer does.
+
+        While all calls of an async actor await, its CPU is lent. True if that matters here: if the
+        code belongs to a call of an async actor that has CPU.
+        """
     def forget(self, request: int, /) -> None:
         """That answer is not wanted any more; it may still arrive in the mailbox."""
     def cancel(self, target: ObjectRef[Any] | Stream, force: bool, recursive: bool, /) -> None: ...

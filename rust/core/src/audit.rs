@@ -289,22 +289,25 @@ impl Node {
         let mut running = 0;
         let mut running_without_cpu = 0;
         let mut blocked = 0;
-        let mut lent = 0;
+        let mut lent = Vec::new();
         for (id, row) in &self.workers {
             let needs_grant = row.actor.is_some() || !row.queue.is_empty();
             assert_eq!(row.grant.is_some(), needs_grant, "grant of {id:?}");
-            let cpu = row.grant.map(|class| self.classes[class as usize].demand.cpu());
+            let demand = row.grant.map(|class| &self.classes[class as usize].demand);
+            let has_no_cpu = demand.is_some_and(|demand| !demand.has_cpu());
             running += u32::from(row.is_running());
-            running_without_cpu += u32::from(row.is_running() && cpu == Some(0));
-            blocked += u32::from(row.blocked.is_some());
+            // Those of actors are not counted: there is no limit to them.
+            let is_pooled = row.actor.is_none();
+            running_without_cpu += u32::from(is_pooled && row.is_running() && has_no_cpu);
+            blocked += u32::from(is_pooled && row.blocked.is_some());
             let is_idle = row.queue.is_empty() && row.is_usable();
             assert_eq!(row.idle_key.is_some(), is_idle, "{id:?} is listed as idle");
             if let Some(key) = row.idle_key {
                 assert!(self.idle.contains(&(key, *id)), "{id:?} is in the list");
             }
             if let Some(blocked) = row.blocked {
-                let cpu = cpu.expect("a blocked worker has a task");
-                lent += if blocked.is_lent { cpu } else { 0 };
+                let demand = demand.expect("a blocked worker has a task");
+                lent.extend(blocked.is_lent.then_some(demand));
                 let due = (blocked.since_ns + LEND_AFTER_NS, *id);
                 assert_ne!(self.blocked.contains(&due), blocked.is_lent, "CPU of {id:?} is lent");
             }
@@ -327,7 +330,7 @@ impl Node {
         assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);
-        self.resources.check(demands, lent, self.workers.values().map(|row| &row.devices));
+        self.resources.check(demands, &lent, self.workers.values().map(|row| &row.devices));
         assert!(self.blocked.iter().all(|(_, worker)| self.workers.contains_key(worker)));
     }
 

@@ -47,7 +47,7 @@ impl Node {
                 actions.push(Action::Revoke(worker, dispatch.ticket));
             }
             self.blocked_workers += 1;
-            self.running_without_cpu -= u32::from(self.classes[class as usize].demand.cpu() == 0);
+            self.running_without_cpu -= u32::from(!self.classes[class as usize].demand.has_cpu());
         }
         self.running -= 1;
         self.blocked.insert((since_ns + LEND_AFTER_NS, worker));
@@ -63,7 +63,7 @@ impl Node {
         self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
         if !std::mem::replace(&mut blocked.is_lent, true) {
             let class = row.grant.expect("a worker with a task has a grant");
-            self.resources.give_cpu(self.classes[class as usize].demand.cpu());
+            self.resources.give_cpu(&self.classes[class as usize].demand);
             self.schedule(actions);
         }
     }
@@ -75,14 +75,15 @@ impl Node {
         let class = row.grant.expect("a worker with a task has a grant");
         let is_pooled = row.actor.is_none();
         self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
-        let cpu = self.classes[class as usize].demand.cpu();
+        let demand = &self.classes[class as usize].demand;
+        let has_no_cpu = !demand.has_cpu();
         if blocked.is_lent {
-            self.resources.take_cpu(cpu);
+            self.resources.take_cpu(demand);
         }
         self.running += 1;
         if is_pooled {
             self.blocked_workers -= 1;
-            self.running_without_cpu += u32::from(cpu == 0);
+            self.running_without_cpu += u32::from(has_no_cpu);
         }
         self.offer_room(worker, actions);
     }

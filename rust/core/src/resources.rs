@@ -23,17 +23,19 @@ pub(crate) const ONE: i64 = 10_000;
 /// Index of a resource; 0 is the CPU.
 pub(crate) type ResourceId = u32;
 
-/// What one task needs; sorted, without zeros.
+/// What one task needs; sorted, without zeros. Then how many of its rows are CPU, which come first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Demand(SmallVec<[(ResourceId, i64); 2]>);
+pub(crate) struct Demand(SmallVec<[(ResourceId, i64); 2]>, usize);
 
 impl Demand {
-    /// Its share of CPU.
-    pub(crate) fn cpu(&self) -> i64 {
-        match self.0.first() {
-            Some(&(Resources::CPU, amount)) => amount,
-            _ => 0,
-        }
+    /// Its CPU: the machine's, or that of a placement group.
+    fn cpus(&self) -> &[(ResourceId, i64)] {
+        &self.0[..self.1]
+    }
+
+    /// Whether it asks for CPU.
+    pub(crate) fn has_cpu(&self) -> bool {
+        self.1 > 0
     }
 }
 
@@ -93,7 +95,11 @@ impl Resources {
             .filter(|(_, units)| *units > 0)
             .map(|(name, units)| (self.intern(name), Self::amount(*units)))
             .collect();
-        amounts.sort_unstable();
+        let is_cpu = |id: ResourceId| {
+            let name = &self.rows[id as usize].name;
+            id == Self::CPU || name.starts_with("CPU_group_")
+        };
+        amounts.sort_unstable_by_key(|(id, amount)| (!is_cpu(*id), *id, *amount));
         amounts.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0;
             if is_same {
@@ -101,7 +107,8 @@ impl Resources {
             }
             is_same
         });
-        Demand(amounts)
+        let cpus = amounts.iter().filter(|(id, _)| is_cpu(*id)).count();
+        Demand(amounts, cpus)
     }
 
     /// Whole CPUs, at least 1.
@@ -215,17 +222,21 @@ impl Resources {
     }
 
     /// Takes CPU even if there is none left: the one who goes on comes before those who wait.
-    pub(crate) fn take_cpu(&mut self, amount: i64) {
-        self.rows[Self::CPU as usize].available -= amount;
+    pub(crate) fn take_cpu(&mut self, of: &Demand) {
+        for (id, amount) in of.cpus() {
+            self.rows[*id as usize].available -= amount;
+        }
     }
 
-    pub(crate) fn give_cpu(&mut self, amount: i64) {
-        self.rows[Self::CPU as usize].available += amount;
+    pub(crate) fn give_cpu(&mut self, of: &Demand) {
+        for (id, amount) in of.cpus() {
+            self.rows[*id as usize].available += amount;
+        }
     }
 
-    /// Whether more CPU is in use than there is.
-    pub(crate) fn is_cpu_owed(&self) -> bool {
-        self.rows[Self::CPU as usize].available < 0
+    /// Whether more of the CPU that it asks for is in use than there is.
+    pub(crate) fn is_cpu_owed(&self, by: &Demand) -> bool {
+        by.cpus().iter().any(|(id, _)| self.rows[*id as usize].available < 0)
     }
 
     /// Name, total and available of what this machine has.
@@ -242,7 +253,7 @@ impl Resources {
     pub(crate) fn check<'a>(
         &self,
         granted: impl Iterator<Item = &'a Demand>,
-        lent: i64,
+        lent: &[&Demand],
         allotted: impl Iterator<Item = &'a Allotment>,
     ) {
         self.devices.check(allotted);
@@ -250,7 +261,9 @@ impl Resources {
         for (id, amount) in granted.flat_map(|demand| &demand.0) {
             expected[*id as usize] -= amount;
         }
-        expected[Self::CPU as usize] += lent;
+        for (id, amount) in lent.iter().flat_map(|demand| demand.cpus()) {
+            expected[*id as usize] += amount;
+        }
         for (row, expected) in self.rows.iter().zip(expected) {
             assert_eq!(row.available, expected, "available {} does not add up", row.name);
         }
@@ -272,7 +285,7 @@ mod tests {
         let two =
             resources.demand(&[("CPU".into(), 4_000), ("x".into(), 1), ("CPU".into(), 6_000)]);
         assert_eq!(one, two);
-        assert_eq!(one.cpu(), ONE);
+        assert_eq!(one.cpus(), [(Resources::CPU, ONE)]);
     }
 
     #[test]
@@ -280,9 +293,9 @@ mod tests {
         let mut resources = two_cpus();
         let both = resources.demand(&[("CPU".into(), 20_000)]);
         resources.take(&both);
-        resources.give_cpu(20_000);
+        resources.give_cpu(&both);
         resources.take(&both);
-        resources.take_cpu(20_000);
+        resources.take_cpu(&both);
         assert_eq!(resources.table()[0], ("CPU".into(), 20_000, -20_000));
         assert!(!resources.fits(&both));
     }

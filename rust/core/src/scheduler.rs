@@ -153,7 +153,7 @@ impl Node {
             let worker = self.idle_or_new(actions)?;
             let row = &self.classes[class as usize];
             let devices = self.resources.take(&row.demand);
-            self.running_without_cpu += u32::from(row.demand.cpu() == 0);
+            self.running_without_cpu += u32::from(!row.demand.has_cpu());
             let row = self.worker(worker);
             row.grant = Some(class);
             row.devices = devices;
@@ -177,7 +177,7 @@ impl Node {
     fn may_start(&self, class: ClassId) -> bool {
         let demand = &self.classes[class as usize].demand;
         let most_without_cpu = ZERO_CPU_PER_CPU.saturating_mul(self.resources.cpus() as u32);
-        (demand.cpu() > 0 || self.running_without_cpu < most_without_cpu)
+        (demand.has_cpu() || self.running_without_cpu < most_without_cpu)
             && self.resources.fits(demand)
     }
 
@@ -202,7 +202,7 @@ impl Node {
     }
 
     fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
-        if self.resources.is_cpu_owed() && self.classes[class as usize].demand.cpu() > 0 {
+        if self.resources.is_cpu_owed(&self.classes[class as usize].demand) {
             return None;
         }
         loop {
@@ -351,7 +351,7 @@ impl Node {
         blocked: Option<Blocked>,
     ) {
         let demand = &self.classes[class as usize].demand;
-        let has_no_cpu = demand.cpu() == 0;
+        let has_no_cpu = !demand.has_cpu();
         self.resources.give(demand, devices);
         match blocked {
             None => {
@@ -369,7 +369,7 @@ impl Node {
     fn settle_blocked(&mut self, worker: ClientId, class: ClassId, blocked: Blocked) {
         self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
         if blocked.is_lent {
-            self.resources.take_cpu(self.classes[class as usize].demand.cpu());
+            self.resources.take_cpu(&self.classes[class as usize].demand);
         }
     }
 

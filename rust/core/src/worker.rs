@@ -22,7 +22,7 @@ use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
 /// Claim slots of a worker.
-pub(crate) const SLOTS: u64 = 4096;
+pub(crate) const SLOTS: u64 = 1 << 16;
 
 /// Where a worker's process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,12 @@ impl Worker {
 
     /// Whether it may be given tasks.
     pub(crate) fn is_usable(&self) -> bool {
-        self.actor.is_none() && matches!(self.life, Life::Starting | Life::Up)
+        self.actor.is_none() && self.is_staying()
+    }
+
+    /// Whether nobody has asked it to leave.
+    pub(crate) fn is_staying(&self) -> bool {
+        matches!(self.life, Life::Starting | Life::Up)
     }
 
     /// Whether a slot is free.
@@ -123,12 +128,17 @@ impl Worker {
         ticket
     }
 
+    /// Tickets count up.
+    fn place_of(&self, ticket: Ticket) -> Option<usize> {
+        self.queue.binary_search_by_key(&ticket, |dispatch| dispatch.ticket).ok()
+    }
+
     pub(crate) fn find(&self, ticket: Ticket) -> Option<TaskId> {
-        self.queue.iter().find(|dispatch| dispatch.ticket == ticket).map(|dispatch| dispatch.task)
+        Some(self.queue[self.place_of(ticket)?].task)
     }
 
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<TaskId> {
-        let place = self.queue.iter().position(|dispatch| dispatch.ticket == ticket)?;
+        let place = self.place_of(ticket)?;
         let dispatch = self.queue.remove(place)?;
         self.queued_ns -= dispatch.estimate_ns;
         self.free_slots.push(ticket.0 % SLOTS);

@@ -65,6 +65,7 @@ impl Call {
         run: Box<Run>,
         lane: usize,
     ) -> (Self, Option<PyErr>) {
+        worker.nap(session, |naps, tell| naps.began(run.ticket, tell));
         let (prepared, error) = match worker.prepared(py, run.template) {
             Ok(prepared) => (Some(prepared), None),
             Err(error) => (None, Some(error)),

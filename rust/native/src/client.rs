@@ -426,6 +426,15 @@ impl Client {
         Ok(request.0)
     }
 
+    /// Awaiting makes the calling coroutine's call of an actor sleep, or wake: true if that counts.
+    #[pyo3(signature = (is_asleep, /))]
+    fn awaits(&self, is_asleep: bool) -> bool {
+        match &self.role {
+            Role::Worker(worker) => worker.awaits(&self.session, is_asleep),
+            Role::Driver(_) | Role::Any => false,
+        }
+    }
+
     #[pyo3(signature = (request, /))]
     fn forget(&self, request: u64) {
         if self.session.check().is_ok() && self.session.answers.forget(RequestId(request)) {

@@ -148,8 +148,6 @@ pub(crate) fn execute(
     run: Run,
 ) -> PyResult<()> {
     let started = Instant::now();
-    // Before the function is unpickled, which may import what looks for GPUs.
-    worker.use_devices(py, &run.devices)?;
     let prepared = worker.prepared(py, run.template);
     let running = worker.running(&run, prepared.as_ref().ok());
     let name = Arc::clone(&running.name);
@@ -188,6 +186,7 @@ pub(crate) fn conclude<'a>(
     };
     modules::worker(py)?.call_method0(intern!(py, "before_result"))?;
     worker.current.set(None);
+    worker.nap(session, |naps, tell| naps.ended(task.run.ticket, tell));
     let is_last = matches!(end, End::Left(_));
     let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     session.send(Request::Finished(task.run.ticket, Outcome { end, ran_ns, unhandled }));

@@ -31,6 +31,7 @@ mod lease;
 mod link;
 mod mailbox;
 mod modules;
+mod naps;
 mod notice;
 mod object_ref;
 mod output;

@@ -38,6 +38,7 @@ use crate::execute::{self, Prepared};
 use crate::handles::Handles;
 use crate::lanes::{Lanes, Turn};
 use crate::modules;
+use crate::naps::Naps;
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
@@ -93,6 +94,8 @@ pub(crate) struct Worker {
     has_devices: AtomicBool,
     /// Its calls, if it runs several at once.
     lanes: OnceLock<Arc<Lanes>>,
+    /// Which of these sleep, if the actor has CPU to lend.
+    naps: OnceLock<Naps>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
     functions: Mutex<FxHashMap<FunctionId, Bytes>>,
     prepared: Mutex<FxHashMap<TemplateId, Arc<Prepared>>>,
@@ -133,6 +136,7 @@ impl Worker {
             actor_template: OnceLock::new(),
             has_devices: AtomicBool::new(false),
             lanes: OnceLock::new(),
+            naps: OnceLock::new(),
             definitions: Mutex::default(),
             functions: Mutex::default(),
             prepared: Mutex::default(),
@@ -157,6 +161,8 @@ impl Worker {
             if !std::mem::replace(&mut is_known, true) {
                 crate::sentinel::outlive_zygote();
             }
+            // Before anything is unpickled, which may import what looks for GPUs.
+            self.use_devices(py, &run.devices)?;
             let (serves, limits) = self.enter_actor(&run);
             if serves == Serves::InTurn {
                 execute::execute(self, session, py, *run)?;
@@ -187,6 +193,11 @@ impl Worker {
         {
             let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
             let _ = self.actor_template.set(run.template);
+            let is_cpu = |name: &str| name == "CPU" || name.starts_with("CPU_group_");
+            let has_cpu = definition.resources.iter().any(|(name, _)| is_cpu(name));
+            if serves != Serves::InTurn && has_cpu {
+                let _ = self.naps.set(Naps::default());
+            }
             return (serves, limits);
         }
         (Serves::InTurn, Box::default())
@@ -230,6 +241,8 @@ impl Worker {
                         lanes.lost_thread(lane);
                     }
                     if self.slot(run.ticket).claim(run.ticket.0) {
+                        let ticket = run.ticket;
+                        self.nap(session, |naps, tell| naps.began(ticket, tell));
                         execute::execute(self, session, py, *run)?;
                     }
                 }
@@ -259,6 +272,28 @@ impl Worker {
     /// That task waits for its stream no more.
     pub(crate) fn unpause(&self, ticket: Ticket) {
         self.pauses.lock().retain(|pause| pause.ticket != ticket);
+    }
+
+    /// Tells the node if all calls of an actor that has CPU sleep from now on, or no longer.
+    pub(crate) fn nap(
+        &self,
+        session: &Session,
+        change: impl FnOnce(&Naps, &mut dyn FnMut(Request)),
+    ) -> bool {
+        let Some(naps) = self.naps.get() else { return false };
+        change(naps, &mut |request| self.send(session, request));
+        true
+    }
+
+    /// A coroutine that belongs to a call of this process begins to wait: true if that counts.
+    pub(crate) fn awaits(&self, session: &Session, is_asleep: bool) -> bool {
+        if self.naps.get().is_none() {
+            return false;
+        }
+        let Some(ticket) = self.current.get().map(|running| running.ticket) else { return false };
+        self.nap(session, |naps, tell| {
+            if is_asleep { naps.fell_asleep(ticket, tell) } else { naps.woke(ticket, tell) }
+        })
     }
 
     /// A call on the loop has ended.
@@ -635,15 +670,27 @@ impl Transport for Worker {
 
     fn holds_resources(&self) -> bool {
         // What other threads of the user do is theirs: only the task's own holds its CPU.
-        crate::is_main_thread() && self.lanes.get().is_none() && self.current.get().is_some()
+        match self.lanes.get() {
+            None => crate::is_main_thread() && self.current.get().is_some(),
+            Some(_) => self.naps.get().is_some() && self.current.get().is_some(),
+        }
     }
 
     fn blocked(&self, session: &Session, is_blocked: bool) {
         if let Some(Running { ticket, .. }) = self.current.get().as_deref() {
             let ticket = *ticket;
-            let request =
-                if is_blocked { Request::Blocked(ticket) } else { Request::Resumed(ticket) };
-            self.send(session, request);
+            let Some(lanes) = self.lanes.get() else {
+                let request =
+                    if is_blocked { Request::Blocked(ticket) } else { Request::Resumed(ticket) };
+                return self.send(session, request);
+            };
+            // A call that does not await keeps the whole loop from going on.
+            let stops_all = lanes.serves() == Serves::Loop && crate::is_main_thread();
+            self.nap(session, |naps, tell| match (is_blocked, stops_all) {
+                (true, false) => naps.fell_asleep(ticket, tell),
+                (false, false) => naps.woke(ticket, tell),
+                (_, true) => naps.loop_stands(ticket, is_blocked, tell),
+            });
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::ring::{RING_CAPACITY, RingReader, RingWriter};
 use crate::sync::{Apart, AtomicU64, Ordering};
 
 /// Tasks in flight to one worker.
-pub const SLOTS: usize = 4096;
+pub const SLOTS: usize = 1 << 16;
 
 #[derive(Debug)]
 #[repr(C, align(4096))]
