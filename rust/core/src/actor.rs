@@ -11,7 +11,7 @@
 //! ```
 //!
 //! An actor's constructor is a task whose id is the actor's; it is made anew for each start, so the
-//! actor keeps the arguments until it is dead. Its process is a worker that runs nothing else and
+//! actor keeps the arguments while it may be started again. Its process is a worker that runs nothing else and
 //! keeps the grant of the actor's resources for life. Who calls it is the subject of call.rs.
 //!
 //! Invariants: an actor that is Starting or Alive has a process; one that is Pending has its
@@ -62,7 +62,7 @@ pub(crate) struct Actor {
     pub(crate) stage: Stage,
     /// Its process; a dead actor's may still be leaving.
     pub(crate) worker: Option<ClientId>,
-    /// How to make it. Its arguments are kept until it is dead.
+    /// How to make it. Its arguments are kept while it may be made again.
     pub(crate) creation: Creation,
     template: Arc<Template>,
     pub(crate) class: ClassId,
@@ -257,19 +257,25 @@ impl Node {
         outcome: Outcome,
         actions: &mut Vec<Action>,
     ) {
+        let fate = match &outcome.end {
+            End::Raised { error, .. } => self.fate_of(id.0, error),
+            _ => None,
+        };
+        self.remove_task(id.0, actions);
         match outcome.end {
             End::Returned(_) | End::Exhausted(..) => {
-                self.remove_task(id.0, actions);
                 let row = self.actors.get_mut(&id).expect("it has a constructor");
                 if row.stage == Stage::Starting {
                     row.stage = Stage::Alive;
                     row.start_failures = 0;
+                    if row.restarts_left == 0 {
+                        self.drop_creation_arguments(id, actions);
+                    }
                     self.ending.push(id);
                     self.serve_actor(id, actions);
                 }
             }
             End::Raised { error, holds, .. } => {
-                let fate = self.fate_of(id.0, &error);
                 self.constructor_failed(id, error, &holds, fate, actions);
             }
             End::Left(leave) => self.actor_left(id, leave, actions),
@@ -287,7 +293,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         if self.actors[&id].stage == Stage::Dead {
-            return self.remove_task(id.0, actions);
+            return;
         }
         if let Some(block) = error.block() {
             self.store.adopt(block);
@@ -337,7 +343,7 @@ impl Node {
     fn retire_process(&mut self, id: ActorId, actions: &mut Vec<Action>) {
         if let Some(worker) = self.actors[&id].worker
             && let row = self.worker(worker)
-            && matches!(row.life, Life::Starting | Life::Up)
+            && row.is_staying()
         {
             row.life = Life::Leaving;
             actions.push(Action::Retire(worker));
@@ -361,8 +367,7 @@ impl Node {
         if let Some((name, _)) = &row.creation.name {
             self.names.remove(name);
         }
-        let submit = row.creation.submit.clone();
-        self.let_go_arguments(&submit, actions);
+        self.drop_creation_arguments(id, actions);
         for call in calls {
             self.fail_call(call, actions);
         }
@@ -474,6 +479,16 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// It will not be made again: what its constructor got may go.
+    fn drop_creation_arguments(&mut self, id: ActorId, actions: &mut Vec<Action>) {
+        let row = self.actors.get_mut(&id).expect("the caller has it");
+        let submit = row.creation.submit.clone();
+        let kept = &mut row.creation.submit;
+        (kept.waits, kept.holds) = (Box::default(), Box::default());
+        kept.args = Args::Inline((&[][..]).into());
+        self.let_go_arguments(&submit, actions);
     }
 
     pub(crate) fn let_go_arguments(

@@ -116,6 +116,10 @@ impl Node {
     pub(crate) fn serve_actor(&mut self, actor: ActorId, actions: &mut Vec<Action>) {
         let Some(row) = self.actors.get(&actor) else { return };
         let (Stage::Alive, Some(worker)) = (row.stage, row.worker) else { return };
+        // One that is to be killed takes no more: they wait for the actor's next life.
+        if !self.workers[&worker].is_staying() {
+            return;
+        }
         for lane in 0..row.lanes.len() {
             while self.workers[&worker].has_slot() {
                 let row = self.actors.get_mut(&actor).expect("looked up just now");

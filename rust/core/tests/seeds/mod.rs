@@ -1,0 +1,114 @@
+//! Plays seeds, on all cores; a failure is played again, and says the command that repeats it, and
+//! its story.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// A session that follows from a seed.
+pub(crate) trait Session {
+    /// The name of the test file.
+    const TEST: &'static str;
+
+    fn new(seed: u64, tells_story: bool) -> Self;
+
+    /// Plays it. Panics if something is not as it must be.
+    fn run(&mut self);
+
+    /// What happened, line by line.
+    fn story(&self) -> &[String];
+}
+
+/// Played by a plain `cargo test`.
+const USUAL_SEEDS: u64 = 300;
+/// Lines of a failure's story.
+const STORY_LINES: usize = 60;
+
+thread_local! {
+    /// Where the last panic was.
+    static PLACE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// Plays one seed; the error is what was not as it must be.
+fn play(world: &mut impl Session) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| world.run())).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        format!("{text} ({})", PLACE.take())
+    })
+}
+
+/// Plays a failed seed again and says what happened.
+fn story_of<S: Session>(seed: u64, error: &str) -> String {
+    let mut world = S::new(seed, true);
+    let _ = play(&mut world);
+    let lines = world.story();
+    // Whoever the error names, as `TaskId(7)` or `RequestId(7)`.
+    let names: Vec<&str> = error
+        .split_inclusive(')')
+        .filter_map(|part| part.rfind("Id(").map(|at| &part[at - 4..]))
+        .collect();
+    let tail = lines.len().saturating_sub(STORY_LINES);
+    let mut concerned: Vec<&String> =
+        lines[..tail].iter().filter(|line| names.iter().any(|name| line.contains(name))).collect();
+    concerned.drain(..concerned.len().saturating_sub(STORY_LINES));
+    let mut story = format!(
+        "seed {seed}: {error}\n\nrepeat it by\n  SKATE_SIM_SEED={seed} cargo test -p skate-core \
+         --test {}\n\nbefore, about {names:?}:\n",
+        S::TEST
+    );
+    for line in concerned.into_iter().map(String::as_str).chain(["\nat last:"]) {
+        story += line;
+        story += "\n";
+    }
+    for line in &lines[tail..] {
+        story += line;
+        story += "\n";
+    }
+    story
+}
+
+/// Plays the seeds that the environment asks for, or some.
+pub(crate) fn play_all<S: Session>() {
+    let (first, last) = match variable("SKATE_SIM_SEED") {
+        Some(seed) => (seed, seed),
+        None => (1, variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS)),
+    };
+    let began = Instant::now();
+    let next = AtomicU64::new(first);
+    let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);
+    // Where it was is part of the news; the rest is told once, below.
+    std::panic::set_hook(Box::new(|panic| {
+        PLACE.set(panic.location().map(ToString::to_string).unwrap_or_default());
+    }));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failure.lock().unwrap().is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        break;
+                    }
+                    if let Err(error) = play(&mut S::new(seed, false)) {
+                        *failure.lock().unwrap() = Some((seed, error));
+                    }
+                }
+            });
+        }
+    });
+    let story = failure.into_inner().unwrap().map(|(seed, error)| story_of::<S>(seed, &error));
+    let _ = std::panic::take_hook();
+    if let Some(story) = story {
+        panic!("{story}");
+    }
+    let seeds = last - first + 1;
+    let per_minute = seeds * 60_000 / (began.elapsed().as_millis() as u64).max(1);
+    eprintln!("{seeds} seeds, {per_minute} per minute");
+}
