@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::node::Node;
 use crate::object::Waiter;
 use crate::request::Open;
-use crate::task::Phase;
+use crate::task::{Phase, Task};
 use crate::value::Value;
 use crate::worker::{Life, SLOTS};
 
@@ -327,6 +327,11 @@ impl Node {
         assert_eq!(self.running, running, "running tasks");
         assert_eq!(self.running_without_cpu, running_without_cpu, "running tasks without CPU");
         assert_eq!(self.blocked_workers, blocked, "blocked workers");
+        let is_waiting = |task: &&Task| matches!(task.phase, Phase::Waiting(_));
+        let waiting = self.tasks.values().filter(is_waiting).count();
+        assert_eq!(self.waiting_tasks, waiting, "tasks without their arguments");
+        let asking = self.workers.values().map(|row| row.ledger.requests.len()).sum::<usize>();
+        assert_eq!(self.asking, asking, "open requests of workers");
         assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);

@@ -36,6 +36,19 @@ impl Node {
         self.workers.get(&client).map(|row| &row.ledger)
     }
 
+    /// A request that cannot be answered at once.
+    pub(crate) fn open(&mut self, client: ClientId, id: RequestId, open: Open) {
+        self.asking += usize::from(client != ClientId::DRIVER);
+        self.ledger(client).requests.insert(id, open);
+    }
+
+    /// It is to be answered, or was given up. None if it is not open.
+    pub(crate) fn close(&mut self, client: ClientId, id: RequestId) -> Option<Open> {
+        let open = self.ledger(client).requests.remove(&id)?;
+        self.asking -= usize::from(client != ClientId::DRIVER);
+        Some(open)
+    }
+
     /// A request that is not answered.
     pub(crate) fn open_mut(&mut self, client: ClientId, id: RequestId) -> Option<&mut Open> {
         let ledger = if client == ClientId::DRIVER {

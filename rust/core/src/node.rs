@@ -99,6 +99,10 @@ pub struct Node {
     /// Of those that run, so many ask for no CPU.
     pub(crate) running_without_cpu: u32,
     pub(crate) blocked_workers: u32,
+    /// Tasks some of whose arguments are not there.
+    pub(crate) waiting_tasks: usize,
+    /// Open requests of workers.
+    pub(crate) asking: usize,
     pub(crate) start_failures: u32,
 }
 
@@ -140,6 +144,8 @@ impl Node {
             running: 0,
             running_without_cpu: 0,
             blocked_workers: 0,
+            waiting_tasks: 0,
+            asking: 0,
             start_failures: 0,
         };
         for _ in 0..config.prestart {
@@ -411,6 +417,7 @@ impl Node {
             is_closing: false,
         };
         self.tasks.insert(id, task);
+        self.waiting_tasks += 1;
         if is_call {
             self.enter_call(id);
         }
@@ -539,6 +546,17 @@ impl Node {
     /// Tasks believed to execute now.
     pub const fn running(&self) -> u32 {
         self.running
+    }
+
+    /// Whether anybody but the driver waits for what workers publish: a task for its arguments, or a
+    /// worker for its answer.
+    pub const fn is_awaited(&self) -> bool {
+        self.waiting_tasks > 0 || self.asking > 0
+    }
+
+    /// Whether the next task would be the first to find no worker without one.
+    pub fn wants_worker(&self) -> bool {
+        self.idle.is_empty() && !self.has_backlog()
     }
 
     /// Whether tasks are ready that no worker has.

@@ -49,7 +49,7 @@ impl Node {
             None => stream.nexts.push_back(next),
             Some(_) => stream.own_nexts.push(next),
         }
-        self.ledger(next.client).requests.insert(next.request, Open::Next(task));
+        self.open(next.client, next.request, Open::Next(task));
     }
 
     /// For the driver, without a request: what `next` would answer at once; None if it would wait, or
@@ -101,7 +101,7 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&task) else { return };
         if stream.is_over() {
             for length in std::mem::take(&mut stream.lengths) {
-                self.ledger(length.client).requests.remove(&length.request);
+                self.close(length.client, length.request);
                 let reply = self.progress(task, length.at);
                 self.answer(length.client, length.request, reply, actions);
             }
@@ -110,7 +110,7 @@ impl Node {
     }
 
     fn answer_next(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) {
-        self.ledger(next.client).requests.remove(&next.request);
+        self.close(next.client, next.request);
         let reply = self.give(task, next, actions);
         self.answer(next.client, next.request, reply, actions);
     }

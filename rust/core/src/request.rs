@@ -47,7 +47,7 @@ impl Node {
             Request::Length(id, task, at) => match self.streams.get_mut(&task) {
                 Some(stream) if !stream.is_over() => {
                     stream.lengths.push(Next { client, request: id, at, most: None });
-                    self.ledger(client).requests.insert(id, Open::Length(task));
+                    self.open(client, id, Open::Length(task));
                 }
                 _ => {
                     let reply = self.progress(task, at);
@@ -55,7 +55,7 @@ impl Node {
                 }
             },
             Request::Forget(id) => {
-                if self.close(client, id) {
+                if self.forget(client, id) {
                     self.answer(client, id, Reply::Forgotten, actions);
                 }
             }
@@ -118,7 +118,7 @@ impl Node {
         for object in &objects {
             self.register(*object, client, id);
         }
-        self.ledger(client).requests.insert(id, Open::Get { ids: objects, missing });
+        self.open(client, id, Open::Get { ids: objects, missing });
     }
 
     /// A waiter of that object, by now in no table, has given up.
@@ -196,7 +196,7 @@ impl Node {
         } else {
             self.values_reply(client, &ids)
         };
-        self.ledger(client).requests.remove(&id);
+        self.close(client, id);
         for object in ids {
             self.unregister(object);
         }
@@ -204,8 +204,8 @@ impl Node {
     }
 
     /// Takes an open request out of all tables; false if it is not open.
-    fn close(&mut self, client: ClientId, id: RequestId) -> bool {
-        let open = self.ledger(client).requests.remove(&id);
+    fn forget(&mut self, client: ClientId, id: RequestId) -> bool {
+        let open = self.close(client, id);
         let is_open = open.is_some();
         if let Some(open) = open {
             self.withdraw(client, id, open);

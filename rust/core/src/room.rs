@@ -106,7 +106,7 @@ impl Node {
         let waiting = Waiting { client, request, size, since_ns, is_ordinary: false };
         self.room.waiting.push_back(waiting);
         self.room.check_ns.get_or_insert(since_ns + CHECK_NS);
-        self.ledger(client).requests.insert(request, Open::Allocate);
+        self.open(client, request, Open::Allocate);
     }
 
     /// Whether it is a producer with unread items, and the store nearly full.
@@ -129,7 +129,7 @@ impl Node {
             let Waiting { client, request, size, .. } = self.room.waiting[place];
             let Ok(span) = self.store.lease(client, size) else { return };
             self.room.waiting.remove(place);
-            self.ledger(client).requests.remove(&request);
+            self.close(client, request);
             self.enter(client, Held::Lease(span.offset));
             self.answer(client, request, Reply::Lease(span), actions);
         }
@@ -184,7 +184,7 @@ impl Node {
             return;
         }
         let Some(row) = self.room.waiting.pop_front() else { return };
-        self.ledger(row.client).requests.remove(&row.request);
+        self.close(row.client, row.request);
         let failure = self.store.full(row.size);
         self.answer(row.client, row.request, Reply::Failed(failure), actions);
     }

@@ -80,6 +80,7 @@ impl Node {
     /// The arguments are there: queues the task and looks for a place.
     pub(crate) fn waiting_to_ready(&mut self, id: TaskId, place: Place, actions: &mut Vec<Action>) {
         let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
+        self.waiting_tasks -= usize::from(matches!(task.phase, Phase::Waiting(_)));
         task.phase = Phase::Ready;
         match task.submit.actor {
             Some(actor) if actor.0 == id => self.constructor_to_ready(actor, actions),
@@ -497,7 +498,9 @@ impl Node {
         if !self.workers.contains_key(&worker) {
             return;
         }
-        for (request, open) in std::mem::take(&mut self.ledger(worker).requests) {
+        let requests = std::mem::take(&mut self.ledger(worker).requests);
+        self.asking -= requests.len();
+        for (request, open) in requests {
             self.withdraw(worker, request, open);
         }
         self.hand_back_lent(worker, actions);

@@ -258,6 +258,7 @@ impl Node {
     pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.remove(&id).expect("a task ends once");
         if let Phase::Waiting(_) = task.phase {
+            self.waiting_tasks -= 1;
             for argument in &task.submit.waits {
                 if let Some(object) = self.objects.get_mut(argument) {
                     object.waiters.retain(|waiter| *waiter != Waiter::Task(id));

@@ -40,7 +40,7 @@ impl Node {
             }
         }
         let open = Open::Wait { on, count, ready: places.len() };
-        self.ledger(client).requests.insert(id, open);
+        self.open(client, id, open);
     }
 
     fn watch(
@@ -90,7 +90,7 @@ impl Node {
         }
         let (on, count) = (std::mem::take(on), *count);
         let places = self.ready_places(&on, count);
-        self.ledger(client).requests.remove(&id);
+        self.close(client, id);
         self.leave_wait(&on, client, id);
         self.answer(client, id, Reply::Ready(places), actions);
         true

@@ -5,7 +5,7 @@
 //! (handles, pins, leases) can be given back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -83,28 +83,47 @@ pub(crate) enum Asker {
     Mail(Arc<Mail>, u64),
 }
 
+impl Asker {
+    const fn is_mail(&self) -> bool {
+        matches!(self, Self::Mail(..))
+    }
+}
+
 /// The open requests of one process.
 #[derive(Default)]
 pub(crate) struct Answers {
     open: Mutex<FxHashMap<RequestId, Asker>>,
+    /// Of these, so many were asked by mail: their answers wake somebody who does not lead.
+    by_mail: AtomicUsize,
 }
 
 impl Answers {
     /// Before the request is sent.
     pub(crate) fn expect(&self, request: RequestId, asker: Asker) {
+        self.by_mail.fetch_add(asker.is_mail().into(), Ordering::Relaxed);
         self.open.lock().insert(request, asker);
     }
 
     /// The asker goes away. True if the answer had not come.
     pub(crate) fn forget(&self, request: RequestId) -> bool {
-        self.open.lock().remove(&request).is_some()
+        self.take(request).is_some()
+    }
+
+    /// Whether an answer is to arrive by mail. A hint.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.by_mail.load(Ordering::Relaxed) > 0
+    }
+
+    fn take(&self, request: RequestId) -> Option<Asker> {
+        let asker = self.open.lock().remove(&request)?;
+        self.by_mail.fetch_sub(asker.is_mail().into(), Ordering::Relaxed);
+        Some(asker)
     }
 
     /// Delivers; gives the reply back if nobody waits.
     pub(crate) fn deliver(&self, request: RequestId, reply: Reply) -> Option<Reply> {
         // The seat is filled outside of the lock: filling wakes a thread that may ask again.
-        let asker = self.open.lock().remove(&request);
-        match asker {
+        match self.take(request) {
             None => Some(reply),
             Some(Asker::Thread(seat)) => {
                 seat.put(reply);

@@ -67,6 +67,9 @@ struct State {
     submits: u32,
     /// The zygote knows what actors with a loop need.
     has_preloaded: bool,
+    /// What the workers were last told: see `hint`.
+    has_backlog: bool,
+    is_awaited: bool,
 }
 
 /// Whether it makes actors with an event loop.
@@ -126,6 +129,8 @@ impl Host {
                 to_ring: Vec::new(),
                 submits: 0,
                 has_preloaded: false,
+                has_backlog: false,
+                is_awaited: false,
             }),
             hub,
             segment: Arc::downgrade(segment),
@@ -159,6 +164,7 @@ impl Host {
     /// Carries out what is left, and tells the workers.
     fn settle(&self, state: &mut State) {
         self.carry_out(state);
+        self.hint(state);
         let running = state.node.running();
         if running != self.running.swap(running, Ordering::Relaxed) {
             self.hub.hints().set_running(running);
@@ -166,6 +172,22 @@ impl Host {
         for worker in state.to_ring.drain(..) {
             if let Some(link) = state.links.get_mut(&worker) {
                 link.ring();
+            }
+        }
+    }
+
+    /// Tells the workers whether what they publish can wait for the next leader.
+    fn hint(&self, state: &mut State) {
+        let has_backlog = state.node.has_backlog();
+        if has_backlog != std::mem::replace(&mut state.has_backlog, has_backlog) {
+            self.hub.hints().set_backlog(has_backlog);
+        }
+        let is_awaited = state.node.is_awaited() || self.answers.has_mail();
+        if is_awaited != std::mem::replace(&mut state.is_awaited, is_awaited) {
+            self.hub.hints().set_urgent(is_awaited);
+            if is_awaited {
+                // What was published before the hint may be what is waited for.
+                self.read_rings(state);
             }
         }
     }
@@ -346,26 +368,34 @@ impl Host {
         }
     }
 
-    /// Reads every ring; the Engine's poll, for a caller that has the lock.
-    fn read_rings(&self, state: &mut State) {
+    /// Reads every ring; the Engine's poll, for a caller that has the lock. False if it has left
+    /// messages that were there.
+    fn read_rings(&self, state: &mut State) -> bool {
+        let mut is_all = true;
         for turn in 0..state.turns.len() {
             let worker = state.turns[turn];
-            self.read_ring(state, worker, BATCH);
+            is_all &= self.read_ring(state, worker, BATCH);
         }
+        is_all
     }
 
-    fn read_ring(&self, state: &mut State, worker: ClientId, most: usize) {
+    fn read_ring(&self, state: &mut State, worker: ClientId, most: usize) -> bool {
+        let mut is_all = false;
         for _ in 0..most {
-            let Some(link) = state.links.get_mut(&worker) else { return };
+            let Some(link) = state.links.get_mut(&worker) else { return true };
             match link.receive(&mut state.scratch) {
                 Ok(Some(ToNode::Request(request))) => self.request(state, worker, request),
                 Ok(Some(ToNode::Function(id, bytes))) => {
                     link.knows_function(id);
                     state.functions.insert(id, bytes);
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    is_all = true;
+                    break;
+                }
                 Err(()) => {
                     self.act(state, Action::Kill(worker, "it wrote what is no message"));
+                    is_all = true;
                     break;
                 }
             }
@@ -374,6 +404,7 @@ impl Host {
             link.note_read();
             link.send_backlog();
         });
+        is_all
     }
 
     /// The zygote has forked a worker.
@@ -477,12 +508,12 @@ impl Host {
 }
 
 impl Engine for Host {
-    fn poll(&self) {
+    fn poll(&self) -> bool {
         self.turn(|host, state| {
             host.tick(state);
             host.flush(state, None);
-            host.read_rings(state);
-        });
+            host.read_rings(state)
+        })
     }
 
     fn has_work(&self) -> bool {
@@ -494,7 +525,8 @@ impl Engine for Host {
     }
 
     fn may_spin(&self) -> bool {
-        self.running.load(Ordering::Relaxed) < self.cpus
+        let shares_core = self.hub.cores().node_shares();
+        self.running.load(Ordering::Relaxed) < self.cpus && !shares_core
     }
 
     fn has_background(&self) -> bool {
@@ -507,7 +539,8 @@ impl Transport for Host {
         self.turn(|host, state| {
             if matches!(request, Request::Submit(_)) {
                 state.submits += 1;
-                if state.submits % SUBMITS_PER_POLL == 0 {
+                // A worker that is believed to be busy may have said that it is not.
+                if state.node.wants_worker() || state.submits % SUBMITS_PER_POLL == 0 {
                     host.read_rings(state);
                 }
             }
@@ -583,6 +616,14 @@ impl Transport for Host {
 
     fn listen(&self, _session: &Session) {
         // The driver's background thread always listens.
+    }
+
+    fn has_untold(&self) -> bool {
+        false
+    }
+
+    fn ring_untold(&self) {
+        // Each turn ends by ringing those that it has sent something.
     }
 
     fn current_task(&self) -> Option<TaskId> {

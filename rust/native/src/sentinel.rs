@@ -79,6 +79,7 @@ fn watch(poller: &Poller, ticker: &Ticker, session: &Session) {
         }
         if session.is_dirty() {
             session.transport.try_flush(session);
+            session.transport.ring_untold();
         }
     }
 }

@@ -57,6 +57,10 @@ pub(crate) trait Transport: Send + Sync {
     fn engine(&self) -> &dyn Engine;
     /// Makes sure that answers are heard while no thread waits.
     fn listen(&self, session: &Session);
+    /// Whether messages wait to be rung for.
+    fn has_untold(&self) -> bool;
+    /// Rings for them.
+    fn ring_untold(&self);
     /// The task that this thread runs.
     fn current_task(&self) -> Option<TaskId>;
     /// Whether this thread runs a task whose CPU others could use while it sleeps.
@@ -206,9 +210,9 @@ impl Session {
         self.segment.read().clone().ok_or(Error::NotStarted)
     }
 
-    /// Whether drops or new handles wait to be sent.
+    /// Whether drops or new handles wait to be sent, or messages to be rung for.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.handles.is_dirty()
+        self.handles.is_dirty() || self.transport.has_untold()
     }
 
     pub(crate) fn next_task(&self) -> TaskId {

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::{Reply, Run};
-use skate_core::event::{Request, Template, Waitable};
+use skate_core::event::{End, Request, Template, Waitable};
 use skate_core::id::{ActorId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Bytes, Value};
 use skate_shm::claim::Slot;
@@ -45,7 +45,11 @@ use crate::ticker::Ticker;
 use crate::wire::{self, Serves, Target, TemplateBody, ToNode, ToWorker};
 
 /// How long to leave the node alone when the ring to it is full.
+/// Waits on the core of the node before this worker moves: moving costs as much as some of them.
+const SHARED_WAITS: u32 = 16;
 const FULL_RING_NAP: Duration = Duration::from_micros(50);
+/// With fewer runs than this left, the node should send more: half of what is run while it wakes up.
+const LOW_WATER: usize = 16;
 
 struct Outbox {
     writer: RingWriter,
@@ -106,6 +110,10 @@ pub(crate) struct Worker {
     ticker: Arc<Ticker>,
     /// Whether the background thread has been started.
     listening: AtomicBool,
+    /// Something was published for which only a leader was rung.
+    untold: AtomicBool,
+    /// Waits in a row on the core that the node waits on.
+    shared_waits: AtomicU32,
     cpus: u32,
 }
 
@@ -145,6 +153,8 @@ impl Worker {
             answers,
             ticker,
             listening: AtomicBool::new(false),
+            untold: AtomicBool::new(false),
+            shared_waits: AtomicU32::new(0),
             cpus: crate::usable_cpus(),
         }))
     }
@@ -346,11 +356,28 @@ impl Worker {
             if !self.runs.lock().is_empty() || self.leaving.load(Ordering::Acquire) {
                 continue;
             }
-            self.try_flush(session);
+            if self.handles.is_dirty() {
+                self.flush(&mut self.outbox.lock(), None);
+                self.ring_relaxed();
+            }
+            self.keep_off_the_node();
             // However it ends, the queue is looked at again. A SIGINT that comes now is late for the
             // task that it was meant for, so its handler does nothing.
             let _ = py.detach(|| session.pump.wait(self, &self.seat, None));
             py.check_signals()?;
+        }
+    }
+
+    /// Moves to an idle core when this one has been the node's for a while: there nobody can spin.
+    fn keep_off_the_node(&self) {
+        let may_move = self.hub.hints().running() < self.cpus;
+        if !may_move || !self.hub.cores().worker_shares() {
+            return self.shared_waits.store(0, Ordering::Relaxed);
+        }
+        if self.shared_waits.fetch_add(1, Ordering::Relaxed) + 1 == SHARED_WAITS {
+            self.shared_waits.store(0, Ordering::Relaxed);
+            // It stays where it is if the system refuses.
+            let _ = skate_shm::thread::step_aside();
         }
     }
 
@@ -542,15 +569,51 @@ impl Worker {
         }
     }
 
+    /// Results and items wake only a leader, unless somebody else waits for them, or for this worker:
+    /// the driver looks by itself when it wants to know something. What it has not read by the
+    /// sentinel's next look is rung for then.
+    fn urgency_of(&self, request: &Request) -> Urgency {
+        let is_result = match request {
+            Request::Yielded(..) => true,
+            Request::Finished(_, outcome) => {
+                outcome.unhandled.is_none()
+                    && matches!(outcome.end, End::Returned(_) | End::Exhausted(..))
+            }
+            _ => false,
+        };
+        let hints = self.hub.hints();
+        if !is_result || self.lanes.get().is_some() || hints.is_urgent() {
+            return Urgency::Urgent;
+        }
+        if hints.has_backlog() && self.runs.lock().len() < LOW_WATER {
+            return Urgency::Urgent;
+        }
+        Urgency::Relaxed
+    }
+
+    /// Wakes a leader, if there is one. If not, the sentinel rings within a tick.
+    fn ring_relaxed(&self) {
+        self.hub.bell().ring(Urgency::Relaxed);
+        self.untold.store(true, Ordering::Release);
+        self.ticker.note_dirty();
+    }
+
     fn write_all(&self, message: &ToNode, urgency: Urgency) {
         leave_if_forked();
-        self.flush(&mut self.outbox.lock(), Some(message));
-        self.hub.bell().ring(urgency);
+        let mut outbox = self.outbox.lock();
+        self.flush(&mut outbox, Some(message));
+        let is_half_full = outbox.writer.is_half_full();
+        drop(outbox);
+        if urgency == Urgency::Urgent || is_half_full {
+            self.hub.bell().ring(Urgency::Urgent);
+        } else {
+            self.ring_relaxed();
+        }
     }
 }
 
 impl Engine for Worker {
-    fn poll(&self) {
+    fn poll(&self) -> bool {
         let mut inbox = self.inbox.lock();
         let Inbox { reader, scratch } = &mut *inbox;
         loop {
@@ -569,6 +632,7 @@ impl Engine for Worker {
             self.hub.bell().ring(Urgency::Urgent);
         }
         self.nudge_pauses();
+        true
     }
 
     fn has_work(&self) -> bool {
@@ -583,7 +647,8 @@ impl Engine for Worker {
     }
 
     fn may_spin(&self) -> bool {
-        self.hub.hints().running() < self.cpus
+        let shares_core = self.hub.cores().worker_shares();
+        self.hub.hints().running() < self.cpus && !shares_core
     }
 
     fn has_background(&self) -> bool {
@@ -593,11 +658,14 @@ impl Engine for Worker {
 
 impl Transport for Worker {
     fn send(&self, _session: &Session, request: Request) {
-        self.write_all(&ToNode::Request(request), Urgency::Urgent);
+        leave_if_forked();
+        let urgency = self.urgency_of(&request);
+        self.write_all(&ToNode::Request(request), urgency);
     }
 
     fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
         if self.exported.lock().insert(function) {
+            // It matters with the task that comes after it.
             self.write_all(&ToNode::Function(function, bytes), Urgency::Relaxed);
         }
     }
@@ -661,6 +729,16 @@ impl Transport for Worker {
         {
             // Without the thread, answers are heard whenever another call waits.
             self.listening.store(false, Ordering::Release);
+        }
+    }
+
+    fn has_untold(&self) -> bool {
+        self.untold.load(Ordering::Acquire)
+    }
+
+    fn ring_untold(&self) {
+        if self.untold.swap(false, Ordering::AcqRel) && !self.outbox.lock().writer.is_empty() {
+            self.hub.bell().ring(Urgency::Urgent);
         }
     }
 

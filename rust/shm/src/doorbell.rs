@@ -27,7 +27,7 @@
 //! leaving leader                              R6 futex wake
 //!  L1 state = BACKGROUND     AcqRel
 //!  L2 fence                  SeqCst          background thread
-//!  L3 recheck the rings; work? ring_always    B1 called 1→0? then poll  AcqRel swap
+//!  L3 recheck the rings; work? read it        B1 called 1→0? then poll  AcqRel swap
 //!                                             B2 futex wait on 0, then B1
 //! ```
 //!
@@ -157,8 +157,8 @@ impl Doorbell {
     }
 
     /// Hands the bell to the background thread: from now on an urgent ring wakes it. No system call.
-    /// The caller, a leader that leaves, must then look at the rings once more, and
-    /// [`ring_always`](Self::ring_always) if there is something that cannot wait.
+    /// The caller, a leader that leaves, must then read what is in the rings now, or
+    /// [`ring_always`](Self::ring_always) for it.
     pub fn arm_background(&self) {
         self.announce(BACKGROUND); // L1
         fence(Ordering::SeqCst); // L2, pairs with R2

@@ -5,8 +5,9 @@
 //!   node ──writes──▶ hints ──read by──▶ every worker: must I ring at once? may I spin?
 //! ```
 //!
-//! Invariant: the hints are hints. The node alone writes them, a reader may see an old value, and
-//! whatever it sees changes only when something happens, never whether it does.
+//! Invariant: the hints are hints. The node alone writes them (of [`Cores`] each side its own word), a
+//! reader may see an old value, and whatever it sees changes only when something happens, never
+//! whether it does.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -24,8 +25,8 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Something waits that the background thread must handle (dependents, `await`ers): workers ring
-    /// with [`Urgency::Urgent`](crate::doorbell::Urgency::Urgent).
+    /// Something waits that the background thread must handle (dependents, other workers, `await`ers):
+    /// workers ring with [`Urgency::Urgent`](crate::doorbell::Urgency::Urgent).
     pub fn is_urgent(&self) -> bool {
         self.urgent.load(Ordering::Relaxed) != 0
     }
@@ -35,14 +36,14 @@ impl Hints {
         self.urgent.store(urgent.into(), Ordering::Relaxed);
     }
 
-    /// Tasks that wait for a worker: one that runs dry should ring.
-    pub fn backlog(&self) -> u32 {
-        self.backlog.load(Ordering::Relaxed)
+    /// Tasks wait for a worker: one that is about to run dry should ring.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) != 0
     }
 
-    /// Node: sets [`backlog`](Self::backlog).
-    pub fn set_backlog(&self, tasks: u32) {
-        self.backlog.store(tasks, Ordering::Relaxed);
+    /// Node: sets [`has_backlog`](Self::has_backlog).
+    pub fn set_backlog(&self, has_backlog: bool) {
+        self.backlog.store(has_backlog.into(), Ordering::Relaxed);
     }
 
     /// Workers that run a task now: with as many as there are cores, spinning only hurts.
@@ -56,12 +57,46 @@ impl Hints {
     }
 }
 
+/// On which cores the two sides have waited last. Hints, too: each side writes its own.
+///
+/// A kernel may wake a worker on the core of whoever woke it although another one is idle (virtual
+/// machines do, since an idle core costs them a trip to the host). Spinning there is worse than useless:
+/// it keeps away the very process that it waits for.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Cores {
+    node: AtomicU32,
+    worker: AtomicU32,
+}
+
+impl Cores {
+    /// Node: it waits here; whether a worker has waited on the same core.
+    pub fn node_shares(&self) -> bool {
+        Self::enter(&self.node) == self.worker.load(Ordering::Relaxed)
+    }
+
+    /// Worker: it waits here; whether the node has waited on the same core.
+    pub fn worker_shares(&self) -> bool {
+        Self::enter(&self.worker) == self.node.load(Ordering::Relaxed)
+    }
+
+    /// Counted from 1: the page begins as zeroes.
+    fn enter(own: &AtomicU32) -> u32 {
+        let core = u32::try_from(rustix::thread::sched_getcpu()).unwrap_or(u32::MAX - 1) + 1;
+        if own.load(Ordering::Relaxed) != core {
+            own.store(core, Ordering::Relaxed);
+        }
+        core
+    }
+}
+
 #[derive(Debug)]
 #[repr(C)]
 struct Page {
     stamp: Apart<AtomicU64>,
     bell: Apart<Doorbell>,
     hints: Apart<Hints>,
+    cores: Apart<Cores>,
 }
 
 // SAFETY: `repr(C)`, atomics only, all valid as zeroes.
@@ -93,6 +128,11 @@ impl Hub {
     /// The node's bell.
     pub fn bell(&self) -> &Doorbell {
         &self.page.get().bell.0
+    }
+
+    /// Where both sides wait.
+    pub fn cores(&self) -> &Cores {
+        &self.page.get().cores.0
     }
 
     /// The node's hints.

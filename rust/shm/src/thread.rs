@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use rustix::io;
 use rustix::process::{self, Signal};
+use rustix::thread;
 
 /// Blocks all signals in the calling thread; threads that it starts inherit this.
 pub fn block_all_signals() {
@@ -15,6 +16,20 @@ pub fn block_all_signals() {
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
     // SAFETY: `all` is initialised; a null old set is allowed. It cannot fail for SIG_SETMASK.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Moves the calling thread to another core than the one it runs on, if it may use one.
+///
+/// It may run on all of its cores again afterwards: it just does not start from this one.
+pub fn step_aside() -> io::Result<()> {
+    let all = thread::sched_getaffinity(None)?;
+    if all.count() < 2 {
+        return Ok(());
+    }
+    let mut others = all;
+    others.unset(thread::sched_getcpu());
+    thread::sched_setaffinity(None, &others)?;
+    thread::sched_setaffinity(None, &all)
 }
 
 /// Kills every process of the caller's process group, the caller included: the end of a worker whose

@@ -177,11 +177,11 @@ fn control_and_hub_refuse_each_others_descriptors_and_second_owners() {
     assert!(control.worker_end().is_some() && control.worker_end().is_none());
 
     let hints = Hub::open(hub_fd.as_fd()).unwrap();
-    hub.hints().set_backlog(3);
+    hub.hints().set_backlog(true);
     hub.hints().set_running(2);
     hub.hints().set_urgent(true);
     let hints = hints.hints();
-    assert_eq!((hints.backlog(), hints.running(), hints.is_urgent()), (3, 2, true));
+    assert_eq!((hints.has_backlog(), hints.running(), hints.is_urgent()), (true, 2, true));
 }
 
 #[test]
