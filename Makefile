@@ -19,7 +19,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Ca
 SEEDS ?= 10000
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest bench loom sim soak wheel clean
+.PHONY: help setup demo test check cargo-test pytest local bench loom sim soak wheel clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -32,7 +32,7 @@ demo: setup ## Set up, run the main job, then the documentation's programs
 		echo; echo "== examples/$$example.py"; $(PY) "examples/$$example.py"; done
 	@echo; echo "== skate run examples/written_for_ray.py"; $(BIN)/skate run examples/written_for_ray.py
 
-test: check cargo-test pytest ## All of it: check, cargo test, pytest
+test: check cargo-test pytest local ## All of it: check, cargo test, pytest, local
 
 check: setup ## rustfmt, clippy, ruff, mypy, stubtest
 	cargo fmt --all --check
@@ -47,6 +47,9 @@ cargo-test: ## The Rust tests of core and shm (no Python needed)
 
 pytest: setup ## The Python tests; ARGS="-k name" chooses
 	$(PY) -m pytest -q $(ARGS)
+
+local: setup ## Those tests again in one process (local_mode), but for what needs several
+	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators $(ARGS)
 
 bench: setup ## skate, Ray (when installed) and the floor in one table, then the cargo benches
 	$(PY) benches/run.py $(ARGS)

@@ -9,6 +9,32 @@ import os
 
 import pytest
 
+ENGINE = os.environ.get("SKATE_TEST_ENGINE", "skate")
+
+
+def skip_what_needs_processes(item):
+    """For the engine in one process, where a test and its tasks take turns in one thread."""
+    marked = item.get_closest_marker("processes")
+    if marked is not None:
+        item.add_marker(pytest.mark.skip(reason=f"one process: {marked.args[0]}"))
+    elif {"gate", "gates", "eventually"} & set(item.fixturenames):
+        item.add_marker(pytest.mark.skip(reason="one process: the test and its task take turns"))
+
+
+def pytest_collection_modifyitems(items):
+    if ENGINE == "local":
+        for item in items:
+            skip_what_needs_processes(item)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_engine():
+    """What every `init` starts, in programs of the tests, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if ENGINE == "local":
+            patch.setenv("SKATE_LOCAL_MODE", "1")
+        yield
+
 
 @pytest.fixture
 def gates(tmp_path):

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Generic, NoReturn, TypeVar
 
-    from skate._native import Client, Template
+    from skate._engine import Client, Template
     from skate.dag import ClassNode
 
     T = TypeVar("T")
@@ -171,9 +171,7 @@ class ActorClass(_Typed["T"]):
         name = None
         if resolved.name is not None:
             name = (resolved.namespace or _session.current_namespace, resolved.name)
-        from skate._native import ActorRef
-
-        ref, packed, _ = ActorRef.create(
+        ref, packed, _ = client.ActorRef.create(
             definition.template(client, resolved),
             args,
             kwargs,

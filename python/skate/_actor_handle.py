@@ -4,7 +4,7 @@
                         │ .remote(args)
                         └─ Template of the current session, made at the first call ─▶ submit
 
-Invariant: a handle keeps what the node must hear of in an `ActorRef`, which methods share: there is
+Invariant: a handle keeps what its engine must hear of in an `Actor`, which methods share: there is
 no cycle, so the last `del` ends the actor at once. A handle that travels carries its `ActorSpec`,
 so whoever gets it needs neither the class nor a question.
 """
@@ -17,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Generic, NoReturn, TypeVar
 
+    from skate._engine import Actor, Client, Template
     from skate._method import MethodSpec
-    from skate._native import ActorRef, Client, Template
     from skate.dag import FunctionNode
 
     T = TypeVar("T")
@@ -120,7 +120,7 @@ class ActorMethod:
                  "_whole")  # fmt: skip
 
     def __init__(
-        self, ref: ActorRef, whole: ActorSpec, spec: MethodSpec, options: dict[str, Any]
+        self, ref: Actor, whole: ActorSpec, spec: MethodSpec, options: dict[str, Any]
     ) -> None:
         self._ref = ref
         self._whole = whole
@@ -215,10 +215,10 @@ class ActorHandle(_Typed["T"]):
     while anybody holds one, the actor lives.
     """
 
-    _ref: ActorRef
+    _ref: Actor
     _spec: ActorSpec
 
-    def __init__(self, ref: ActorRef, spec: ActorSpec) -> None:
+    def __init__(self, ref: Actor, spec: ActorSpec) -> None:
         self._ref = ref
         self._spec = spec
 
@@ -257,12 +257,12 @@ class ActorHandle(_Typed["T"]):
         return restore, (self._ref, self._spec.packed)
 
 
-def restore(ref: ActorRef, packed: bytes) -> ActorHandle[Any]:
+def restore(ref: Actor, packed: bytes) -> ActorHandle[Any]:
     """The handle that `ActorHandle.__reduce__` wrote."""
     return ActorHandle(ref, spec_of(packed))
 
 
-def _describe(ref: ActorRef, spec: ActorSpec) -> str:
+def _describe(ref: Actor, spec: ActorSpec) -> str:
     return f"Actor({spec.class_name}, {ref.hex()})"
 
 

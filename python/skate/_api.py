@@ -8,17 +8,17 @@ from __future__ import annotations
 
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _session
-from skate._native import ObjectRef, Stream
+from skate._generator import ObjectRefGenerator
+from skate._native import ObjectRef
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar, overload
 
-    from skate._generator import ObjectRefGenerator
     from skate._statistics import Statistics
 
     T = TypeVar("T")
-    G = TypeVar("G", bound=Stream)
+    G = TypeVar("G", bound=ObjectRefGenerator[Any])
     W = TypeVar("W", bound="Waitable")
     Waitable: TypeAlias = ObjectRef[Any] | ObjectRefGenerator[Any]
 
@@ -71,7 +71,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
             )
             raise TypeError(msg)
         return client.get(object_refs, timeout)
-    if isinstance(object_refs, Stream):
+    if isinstance(object_refs, ObjectRefGenerator):
         return object_refs
     msg = (
         f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either "
@@ -157,13 +157,13 @@ def _no_waitables(waitables: object) -> TypeError:
     """The error for what is no list of refs and generators."""
     if isinstance(waitables, list):
         for kind in map(type, waitables):
-            if kind is not ObjectRef and not issubclass(kind, Stream):
+            if kind is not ObjectRef and not issubclass(kind, ObjectRefGenerator):
                 return TypeError(
                     "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list "
                     f"containing {kind}"
                 )
     got = f"{type(waitables)}"
-    if isinstance(waitables, ObjectRef | Stream):
+    if isinstance(waitables, ObjectRef | ObjectRefGenerator):
         got = f"a single ray.ObjectRef or ray.ObjectRefGenerator {waitables}"
     return TypeError(
         f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {got}"
@@ -207,7 +207,7 @@ def cancel(
     Rule: semantics.md 2.19, 1.8, A10.
     """
     target: object = object_ref
-    if not isinstance(target, ObjectRef | Stream):
+    if not isinstance(target, ObjectRef | ObjectRefGenerator):
         msg = (
             "ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: "
             f"{type(target)}."

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any, TypeVar
 
-    from skate._native import Client, ObjectRef, Stream
+    from skate._engine import Client
+    from skate._generator import ObjectRefGenerator
+    from skate._native import ObjectRef
 
     T = TypeVar("T")
 
@@ -37,7 +39,9 @@ class _Bridge:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         loop.add_reader(self.mailbox.fileno(), self._deliver)
 
-    async def ready(self, client: Client, waitable: ObjectRef[Any] | Stream) -> None:
+    async def ready(
+        self, client: Client, waitable: ObjectRef[Any] | ObjectRefGenerator[Any]
+    ) -> None:
         """Returns when the ref is ready, or when `next` of the generator would not wait."""
         token = next(self._tokens)
         future = asyncio.get_running_loop().create_future()
@@ -83,7 +87,7 @@ async def await_ref(ref: ObjectRef[T]) -> T:
     return client.get_one(ref, None)
 
 
-async def next_item(stream: Stream) -> ObjectRef[Any]:
+async def next_item(stream: ObjectRefGenerator[Any]) -> ObjectRef[Any]:
     """The next item of a generator.
 
     Raises:
@@ -100,7 +104,9 @@ async def next_item(stream: Stream) -> ObjectRef[Any]:
         await _bridge().ready(client, stream)
 
 
-async def next_item_within(stream: Stream, timeout_s: float | None) -> ObjectRef[Any]:
+async def next_item_within(
+    stream: ObjectRefGenerator[Any], timeout_s: float | None
+) -> ObjectRef[Any]:
     """The same with a timeout.
 
     Raises:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Self
 
-    from skate._native import Client
+    from skate._engine import Client
 
 
 class Context(Mapping[str, "Any"]):

@@ -10,6 +10,7 @@ import functools
 import io
 import types
 
+from skate._generator import ObjectRefGenerator
 from skate._pickler import Pickler, registered
 
 TYPE_CHECKING = False
@@ -104,7 +105,7 @@ def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, st
 
 def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
     """What a pickle of the value contains, each with its path."""
-    if type(value) in registered:
+    if type(value) in registered or isinstance(value, ObjectRefGenerator):
         return  # its serializer decides what travels
     match value:
         case dict():

@@ -55,7 +55,7 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any
         size *= int(extent)
     client = _session.client or _session.connect()
     fresh = client.empty(_FORMATS.get(kind.char, kind.char), extents, size)
-    return np.ndarray(extents, kind, buffer=fresh)  # type: ignore[arg-type] # it has a buffer
+    return np.ndarray(extents, kind, buffer=fresh)
 
 
 def empty_buffer(nbytes: int) -> memoryview:

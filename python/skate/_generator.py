@@ -5,6 +5,8 @@
 
     passed on: an argument, a return value, part of any value of a skate call ─▶ one more holder
 
+    ObjectRefGenerator ◀─ names and checks ── a class of each engine: cursor, waiting, ending
+
 Invariant: each item is given exactly once through a cursor, in the order of the yields; then the
 error, if there was one, as one more ref; then the end, for ever. A `next` that ends in any other
 way has taken nothing.
@@ -22,17 +24,28 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    class _Typed(Stream, Generic[T]):
-        """At run time a plain class: `typing` takes 10 ms to import."""
+    class _Typed(Generic[T]):
+        """What each engine does in its own way. At run time an empty class."""
 
+        def __iter__(self) -> Self: ...
         def __next__(self) -> ObjectRef[T]: ...
         def next_within(self, timeout_s: float | None, /) -> ObjectRef[T]: ...
         def batch_within(self, most: int, timeout_s: float | None, /) -> list[ObjectRef[T]]: ...
+        def shut(self) -> None: ...
+        def is_ready(self) -> bool: ...
+        def is_finished(self) -> bool:
+            """Whether every item and the final error have been taken."""
+
+        def whole(self) -> ObjectRef[Any]: ...
+        def size(self) -> int: ...
+        @property
+        def position(self) -> int: ...
+        def task_id(self) -> str: ...
 
 else:
 
-    class _Typed(Stream):
-        """Takes type arguments and ignores them."""
+    class _Typed:
+        """Takes type arguments and ignores them; `typing` takes 10 ms to import."""
 
         def __class_getitem__(cls, _item: object) -> type:
             return cls
@@ -47,6 +60,11 @@ class ObjectRefGenerator(_Typed["T"]):
 
     Rule: semantics.md 1.4, A2, A3, A5, A7, A8.
     """
+
+    def __new__(cls, *_args: object) -> Self:
+        """Refuses: only an engine makes generators."""
+        msg = f"{cls.__name__}: generators are made by calling a remote function, not directly"
+        raise TypeError(msg)
 
     def __bool__(self) -> bool:
         """True, without waiting."""
@@ -189,4 +207,15 @@ def _refuse(method: str) -> NoReturn:
     raise NotImplementedError(msg)
 
 
-_native.bind_types(ObjectRefGenerator, DynamicObjectRefGenerator)
+class _Streaming(Stream, ObjectRefGenerator["Any"]):
+    """Those of the node."""
+
+
+class _Dynamic(Stream, DynamicObjectRefGenerator["Any"]):
+    """Likewise."""
+
+
+# People see what it is, not which engine made it.
+_Streaming.__name__ = _Streaming.__qualname__ = "ObjectRefGenerator"
+_Dynamic.__name__ = _Dynamic.__qualname__ = "DynamicObjectRefGenerator"
+_native.bind_types(_Streaming, _Dynamic)

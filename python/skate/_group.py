@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from skate._native import Client
+    from skate._engine import Client
 
     Amounts = tuple[tuple[str, int], ...]
 

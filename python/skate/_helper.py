@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from skate._engine import Client
+
 _FIRST_TOKEN = 1000  # smaller ones are kinds of notices
 _PATIENCE_S = 5.0
 
@@ -29,7 +31,7 @@ _PATIENCE_S = 5.0
 class Helper:
     """The helper of one session."""
 
-    def __init__(self, client: _native.Client) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
         self._mailbox = client.notices() if client.is_driver else _native.Mailbox()
         self._tokens = itertools.count(_FIRST_TOKEN)
@@ -90,7 +92,7 @@ _current: Helper | None = None
 _lock = threading.Lock()
 
 
-def of(client: _native.Client) -> Helper:
+def of(client: Client) -> Helper:
     """The helper of the session; started when there is none."""
     global _current  # noqa: PLW0603 - belongs to the one current session
     with _lock:
@@ -99,7 +101,7 @@ def of(client: _native.Client) -> Helper:
         return _current
 
 
-def finish(client: _native.Client) -> None:
+def finish(client: Client) -> None:
     """Ends the helper of a session that was closed, after it has shown everything."""
     global _current
     with _lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from skate._native import Client
+    from skate._engine import Client
 
 JOB_ID = "01000000"
 """There is one job in a session: its driver."""

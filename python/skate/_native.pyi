@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
 _T = TypeVar("_T")
-_W = TypeVar("_W", bound=ObjectRef[Any] | Stream)
+_W = TypeVar("_W")
 
 ABI3: bool
 """Whether this build uses the stable ABI."""
@@ -39,6 +39,9 @@ class ObjectRef(Generic[_T]):
     def is_nil(self) -> bool: ...
     def task_id(self) -> str: ...
     def job_id(self) -> str: ...
+    @property
+    def kept(self) -> Any:
+        """What `ref_of` was given; None in refs of the node."""
     def future(self) -> Future[_T]: ...
     def _on_completed(self, callback: Callable[[_T], None]) -> None: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
@@ -230,11 +233,16 @@ class Mailbox:
         """Everything in it, oldest first: `(token, what)`. Never waits."""
     def wait(self, timeout_s: float | None = None, /) -> list[tuple[int, Any]]:
         """Like take, but waits until there is something, the timeout has passed, or `close`."""
+    def post(self, token: int, /) -> None:
+        """Put `(token, None)` into it: what an engine without a node does."""
     def close(self) -> None: ...
 
 @final
 class Client:
     """This process's connection to the node."""
+
+    ActorRef: type[ActorRef]
+    """The class that makes and finds actors."""
 
     @property
     def is_driver(self) -> bool: ...
@@ -425,6 +433,15 @@ def wake_with_driver() -> None:
 
 def disable_in_child() -> None:
     """After a fork in user code: this process has no session any more; every call says so."""
+
+def ref_of(binary: bytes, kept: Any, /) -> ObjectRef[Any]:
+    """A ref of another engine, by its binary form.
+
+    Args:
+        binary: 28 bytes.
+        kept: What that engine needs to know it; dropped with the ref. Its `reduce()` says how the
+            ref is pickled.
+    """
 
 def rebuild_ref(bytes: bytes) -> ObjectRef[Any]:
     """The ref that its `__reduce__` wrote."""

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
     from skate._actor_class import ActorClass
+    from skate._engine import Client, Template
     from skate._generator import ObjectRefGenerator
-    from skate._native import Client, ObjectRef, Template
+    from skate._native import ObjectRef
     from skate.dag import FunctionNode
 
     A = TypeVar("A")

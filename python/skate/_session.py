@@ -1,6 +1,7 @@
 """The one current session of this process: how it begins, is found, and ends.
 
     none ─ init / first call ─▶ client ─ shutdown / atexit ─▶ none        (driver)
+           └─ of the node, or (`local_mode`) of this process alone: chosen in `init`
     none ─ _worker.main ──────▶ client                                    (worker, for life)
     any ─ os.fork in user code ─▶ forked: every call raises RaySystemError, for good
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from skate._context import Context
+    from skate._engine import Client
     from skate._machine import Machine
 
-client: _native.Client | None = None
+client: Client | None = None
 """The current session, or None."""
 
 machine: Machine | None = None
@@ -33,7 +35,7 @@ current_namespace: str = ""
 
 _is_forked = False
 _is_hooked = False
-_helped: _native.Client | None = None
+_helped: Client | None = None
 _lock = RLock()
 
 _TWICE = (
@@ -57,7 +59,7 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 # Those that would change what programs do, and that this version cannot honour: only empty values.
 _EMPTY_ONLY = frozenset({
-    "local_mode", "job_config", "runtime_env", "_system_config", "_plasma_directory",
+    "job_config", "runtime_env", "_system_config", "_plasma_directory",
     "_object_spilling_directory", "enable_resource_isolation", "system_reserved_cpu",
     "system_reserved_memory", "_cgroup_path",
 })  # fmt: skip
@@ -73,7 +75,7 @@ def is_initialized() -> bool:
     return client is not None
 
 
-def connect() -> _native.Client:
+def connect() -> Client:
     """The current session; starts one when there is none.
 
     Raises:
@@ -100,6 +102,7 @@ def init(
     resources: dict[str, float] | None = None,
     labels: dict[str, str] | None = None,
     object_store_memory: int | None = None,
+    local_mode: bool = False,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
     namespace: str | None = None,
@@ -115,11 +118,14 @@ def init(
         labels: Of this node, shown by `nodes`.
         object_store_memory: Bytes of shared memory for values, at least 78,643,200; by default 30 %
             of the memory that this process may use, at most 200 GB.
+        local_mode: Whether everything runs in this process, tasks inside of `.remote()`, for
+            debuggers and coverage; see docs/local_mode.md. `SKATE_LOCAL_MODE=1` says so from
+            outside.
         ignore_reinit_error: Whether a second `init` is no error.
         log_to_driver: Whether what workers write to stdout and stderr appears here.
         namespace: For names of actors; by default a fresh one.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
-            no effect; `runtime_env`, `job_config`, `local_mode` and `_system_config` must be empty.
+            no effect; `runtime_env`, `job_config` and `_system_config` must be empty.
 
     Returns:
         The session as a context manager, which ends it, and as a mapping of addresses.
@@ -131,7 +137,7 @@ def init(
 
     Rule: semantics.md 5.1; wording of Ray 2.60.
     """
-    from skate import _launch, _machine
+    from skate import _machine
     from skate.exceptions import RaySystemError
 
     _check_others(others)
@@ -148,32 +154,44 @@ def init(
             num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
         )
         session = os.urandom(8).hex()
-        _launch.reserve_standard_descriptors()
+        namespace = namespace or session
         _hook()
         try:
-            client = _native.start(
-                session,
-                _launch.zygote_argv(),
-                _launch.hello(session, namespace or session),
-                here.resources,
-                here.store_bytes,
-                here.workers_at_once,
-                log_to_driver,
-            )
-            machine, current_namespace = here, namespace or session
+            if local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}:
+                from skate._local.client import Client as Local
+
+                client = Local(session, here)
+            else:
+                client = _start(session, namespace, here, log_to_driver)
+            machine, current_namespace = here, namespace
             return _context(client)
         except BaseException:  # a KeyboardInterrupt may come at any line
             shutdown()
             raise
 
 
-def _context(current: _native.Client) -> Context:
+def _start(session: str, namespace: str, here: Machine, log_to_driver: bool) -> Client:
+    from skate import _launch
+
+    _launch.reserve_standard_descriptors()
+    return _native.start(
+        session,
+        _launch.zygote_argv(),
+        _launch.hello(session, namespace),
+        here.resources,
+        here.store_bytes,
+        here.workers_at_once,
+        log_to_driver,
+    )
+
+
+def _context(current: Client) -> Context:
     from skate._context import Context  # the zygote starts meanwhile
 
     return Context(current)
 
 
-def _begin() -> _native.Client:
+def _begin() -> Client:
     if client is None:  # another thread may have been faster
         init()
     assert client is not None  # noqa: S101 - init has set it
@@ -201,7 +219,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
             _helper.finish(ended)  # not under the lock: a callback may be waiting for it
 
 
-def start_helper(current: _native.Client) -> None:
+def start_helper(current: Client) -> None:
     """Makes sure that what workers write is shown. Called before the first submission."""
     global _helped  # noqa: PLW0603 - remembered so that it costs nothing
     if _helped is not current and current.is_driver:
@@ -211,7 +229,7 @@ def start_helper(current: _native.Client) -> None:
         _helped = current
 
 
-def enter_worker(joined: _native.Client, namespace: str) -> None:
+def enter_worker(joined: Client, namespace: str) -> None:
     """Makes this process a worker of a session."""
     global client, current_namespace
     client, current_namespace = joined, namespace

@@ -85,9 +85,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         raise ValueError(msg)
     client = _session.connect()
     from skate._actor_handle import spec_of
-    from skate._native import ActorRef
 
-    ref, packed, _ = ActorRef.find(client, namespace or _session.current_namespace, name)
+    ref, packed, _ = client.ActorRef.find(client, namespace or _session.current_namespace, name)
     assert packed is not None  # noqa: S101 - only a new one comes without
     return ActorHandle(ref, spec_of(packed))
 
@@ -100,9 +99,7 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
         for each.
     """
     client = _session.connect()
-    from skate._native import ActorRef
-
-    names = ActorRef.names(client)
+    names = client.ActorRef.names(client)
     if all_namespaces:
         return [{"name": name, "namespace": namespace} for namespace, name in names]
     return [name for namespace, name in names if namespace == _session.current_namespace]

@@ -5,7 +5,7 @@ Invariant: ids are hex strings; what does not exist here (a task on the driver, 
 
 from __future__ import annotations
 
-from skate import _devices, _ids, _native, _session
+from skate import _devices, _ids, _session
 from skate._actor_handle import ActorHandle, spec_of
 from skate._group import current_key, plain_amounts
 from skate._options import UNITS
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from skate._native import Client
+    from skate._engine import Client
 
 
 class RuntimeContext:
@@ -95,7 +95,7 @@ class RuntimeContext:
 
     def get_actor_name(self) -> str | None:
         """What `name=` said, "" if nothing; None outside of actors."""
-        found = _native.ActorRef.own(self._client)
+        found = self._client.ActorRef.own(self._client)
         return None if found is None else found[2]
 
     @property
@@ -105,7 +105,7 @@ class RuntimeContext:
         Raises:
             RuntimeError: this code does not run in an actor.
         """
-        found = _native.ActorRef.own(self._client)
+        found = self._client.ActorRef.own(self._client)
         if found is None:
             msg = "This method is only available in an actor."
             raise RuntimeError(msg)

@@ -1,4 +1,8 @@
-"""The engine under test: `SKATE_TEST_ENGINE=ray` runs these files unchanged against Ray itself."""
+"""The engine under test, by default skate with processes.
+
+`SKATE_TEST_ENGINE=ray` runs these files unchanged against Ray itself, `local` against skate in one
+process.
+"""
 
 import importlib
 import os
@@ -11,7 +15,7 @@ ENGINE = os.environ.get("SKATE_TEST_ENGINE", "skate")
 def pytest_collection_modifyitems(items):
     for item in items:
         only = item.get_closest_marker("engine")
-        if only is not None and only.args != (ENGINE,):
+        if only is not None and ENGINE not in only.args:
             item.add_marker(pytest.mark.skip(reason=f"claim of {only.args[0]} only"))
         if ENGINE == "ray":  # Ray deprecates "dynamic", and leaves sockets open
             item.add_marker(pytest.mark.filterwarnings("ignore"))
@@ -20,7 +24,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def engine():
     """The module, without a session."""
-    return importlib.import_module(ENGINE)
+    return importlib.import_module("ray" if ENGINE == "ray" else "skate")
 
 
 @pytest.fixture(scope="module")

@@ -267,6 +267,7 @@ def test_default_actor_holds_no_cpu(ray):
     assert ray.get([actor.hello.remote() for actor in idle]) == ["hello"] * 5
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_resources_of_an_actor_are_held_while_it_lives(ray):
     @ray.remote(resources={"spot": 2}, num_cpus=0)
     class Spot:

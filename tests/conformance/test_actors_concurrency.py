@@ -7,6 +7,7 @@ import time
 import pytest
 
 
+@pytest.mark.processes("several threads of one actor")
 def test_threaded_actor_runs_calls_at_once(ray):
     @ray.remote(max_concurrency=3)
     class Meeting:
@@ -21,6 +22,7 @@ def test_threaded_actor_runs_calls_at_once(ray):
     assert len(set(ray.get([meeting.come.remote() for _ in range(3)]))) == 3
 
 
+@pytest.mark.processes("several threads of one actor")
 def test_threads_know_their_own_call(ray):
     @ray.remote(max_concurrency=2)
     class Pair:
@@ -153,6 +155,7 @@ def test_async_actor_runs_no_more_at_once_than_it_may(ray):
     assert max(ray.get([few.work.remote() for _ in range(10)])) == 2
 
 
+@pytest.mark.processes("several threads of one actor")
 def test_groups_have_limits_of_their_own(ray):
     @ray.remote(concurrency_groups={"io": 1})
     class Grouped:
@@ -172,6 +175,7 @@ def test_groups_have_limits_of_their_own(ray):
     assert ray.get(waiting) is True
 
 
+@pytest.mark.processes("several threads of one actor")
 def test_call_chooses_its_group(ray):
     @ray.remote(concurrency_groups={"io": 1})
     class Chosen:

@@ -24,6 +24,9 @@ def Mortal(ray):
             gate.read_bytes()
             return "waited"
 
+        def was_restarted(self):
+            return ray.get_runtime_context().was_current_actor_reconstructed
+
         def exit_actor(self):
             ray.actor.exit_actor()
 
@@ -114,12 +117,13 @@ def test_exit_with_code_zero_is_for_good(ray, Mortal):
 
 def test_exit_with_another_code_is_a_crash(ray, Mortal):
     mortal = Mortal.options(max_restarts=1, max_task_retries=-1).remote()
-    before = ray.get(mortal.pid.remote())
+    assert not ray.get(mortal.was_restarted.remote())
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(mortal.sys_exit.options(max_task_retries=0).remote(3))
-    assert ray.get(mortal.pid.remote()) != before
+    assert ray.get(mortal.was_restarted.remote())
 
 
+@pytest.mark.processes("its process is killed")
 def test_crashed_actor_fails_its_calls(ray, Mortal):
     mortal = Mortal.remote()
     crashed = mortal.crash.remote()

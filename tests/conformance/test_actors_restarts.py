@@ -37,6 +37,7 @@ def Phoenix(ray):
     return Phoenix
 
 
+@pytest.mark.processes("its process is killed")
 def test_restarted_actor_begins_anew(ray, Phoenix, attempts):
     phoenix = Phoenix.options(max_restarts=1, max_task_retries=1).remote()
     assert ray.get([phoenix.count.remote(), phoenix.count.remote()]) == [1, 2]
@@ -47,6 +48,7 @@ def test_restarted_actor_begins_anew(ray, Phoenix, attempts):
     assert attempts.stat().st_size == 2
 
 
+@pytest.mark.processes("its process is killed")
 def test_without_retries_the_call_under_way_fails_and_the_actor_is_restarted(
     ray, Phoenix, attempts
 ):
@@ -56,6 +58,7 @@ def test_without_retries_the_call_under_way_fails_and_the_actor_is_restarted(
     assert attempts.stat().st_size == 1
 
 
+@pytest.mark.processes("its process is killed")
 def test_actor_is_dead_when_its_restarts_are_used_up(ray, Phoenix, attempts):
     phoenix = Phoenix.options(max_restarts=2, max_task_retries=-1).remote()
     with pytest.raises(ray.exceptions.ActorDiedError):
@@ -63,6 +66,7 @@ def test_actor_is_dead_when_its_restarts_are_used_up(ray, Phoenix, attempts):
     assert attempts.stat().st_size == 3
 
 
+@pytest.mark.processes("its process is killed")
 def test_retries_of_a_call_bound_its_attempts(ray, Phoenix, attempts):
     phoenix = Phoenix.options(max_restarts=-1, max_task_retries=2).remote()
     with pytest.raises(ray.exceptions.RayActorError):
@@ -128,6 +132,7 @@ def test_option_of_the_call_counts_more_than_the_method_and_that_more_than_the_a
     assert counts == [2, 3, 4, 1]
 
 
+@pytest.mark.processes("its process is killed")
 def test_constructor_that_fails_after_a_restart_ends_the_actor(ray, attempts):
     @ray.remote(max_restarts=-1, max_task_retries=-1)
     class Once:

@@ -134,6 +134,7 @@ def test_exception_group_keeps_its_members(ray):
     assert [type(error) for error in caught.value.exceptions] == [ValueError, KeyError]
 
 
+@pytest.mark.processes("its process ends")
 def test_exit_of_a_worker_is_a_worker_crash(ray):
     @ray.remote(max_retries=0)
     def leave():
@@ -145,6 +146,7 @@ def test_exit_of_a_worker_is_a_worker_crash(ray):
         ray.get(leave.remote())
 
 
+@pytest.mark.processes("its process is killed")
 def test_killed_worker_is_a_worker_crash(ray):
     @ray.remote(max_retries=0)
     def kill():
@@ -157,6 +159,7 @@ def test_killed_worker_is_a_worker_crash(ray):
         ray.get(kill.remote())
 
 
+@pytest.mark.processes("its process ends")
 def test_other_tasks_go_on_after_a_worker_crash(ray):
     @ray.remote(max_retries=0)
     def maybe(k):

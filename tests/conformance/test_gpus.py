@@ -41,12 +41,14 @@ def test_task_without_gpus_has_none(ray):
     assert ray.get_runtime_context().get_accelerator_ids()["GPU"] == []
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_task_has_the_gpus_it_asked_for(ray):
     look, _ = define(ray)
     assert ray.get(look.options(num_gpus=2).remote()) == ([0, 1], "0,1", ["0", "1"], 2.0)
     assert ray.get(look.options(num_gpus=1).remote()) == ([0], "0", ["0"], 1.0)
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_actors_have_different_gpus_for_life(ray):
     _, looks = define(ray)
     actors = [looks.options(num_gpus=1).remote() for _ in range(2)]
@@ -55,6 +57,7 @@ def test_actors_have_different_gpus_for_life(ray):
     assert ray.get([actor.look.remote() for actor in actors]) == first
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_parts_fill_one_gpu_before_the_next(ray):
     _, looks = define(ray)
     actors = [looks.options(num_gpus=0.5).remote() for _ in range(4)]
@@ -62,6 +65,7 @@ def test_parts_fill_one_gpu_before_the_next(ray):
     assert sorted(ids) == [[0], [0], [1], [1]]
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_what_is_left_of_two_gpus_is_not_one(ray):
     look, looks = define(ray)
     actors = [looks.options(num_gpus=0.6).remote() for _ in range(2)]
@@ -78,6 +82,7 @@ def test_more_than_one_must_be_whole(ray):
         look.options(num_gpus=1.5).remote()
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_bundles_of_a_group_have_their_own_gpus(ray):
     look, _ = define(ray)
     util = importlib.import_module(f"{ray.__name__}.util")
@@ -97,6 +102,7 @@ def test_bundles_of_a_group_have_their_own_gpus(ray):
     util.remove_placement_group(group)
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_environment_names_the_gpus(fresh, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES contains"):

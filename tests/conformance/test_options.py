@@ -69,6 +69,7 @@ def test_two_tasks_of_half_a_cpu_run_at_once(ray, gates):
     assert ray.get(refs) == [True, True]
 
 
+@pytest.mark.processes("nothing is ever pending")
 def test_task_that_needs_more_than_there_is_stays_pending(ray):
     @ray.remote(num_cpus=100)
     def huge():

@@ -81,6 +81,7 @@ def test_wrong_arguments_are_refused(util):
         util.placement_group([])
 
 
+@pytest.mark.processes("nothing is ever taken")
 def test_second_group_waits_for_the_first(ray, util):
     first = util.placement_group([{"CPU": 2}])
     assert first.wait(30)

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 
+@pytest.mark.processes("its process is killed")
 def test_crashed_task_runs_again(ray, attempts):
     @ray.remote(max_retries=2)
     def crash_once():
@@ -19,6 +20,7 @@ def test_crashed_task_runs_again(ray, attempts):
     assert attempts.stat().st_size == 2
 
 
+@pytest.mark.processes("its process ends")
 def test_crashes_are_retried_three_times_by_default(ray, attempts):
     @ray.remote
     def crash():
@@ -80,6 +82,7 @@ def test_only_listed_exceptions_are_retried(ray, attempts, raised, times):
     assert attempts.stat().st_size == times
 
 
+@pytest.mark.processes("its process is killed")
 def test_retried_stream_shows_each_index_once(ray, attempts):
     @ray.remote(max_retries=2)
     def items():

@@ -100,6 +100,15 @@ def test_context_of_the_driver(ray):
     assert isinstance(context.namespace, str)
 
 
+@pytest.mark.processes("that is the claim")
+def test_a_task_runs_in_another_worker(ray):
+    @ray.remote
+    def where():
+        return ray.get_runtime_context().get_worker_id()
+
+    assert ray.get(where.remote()) != ray.get_runtime_context().get_worker_id()
+
+
 def test_context_of_a_task(ray):
     @ray.remote
     def where():
@@ -118,7 +127,7 @@ def test_context_of_a_task(ray):
     here = ray.get_runtime_context()
     assert task == ref.task_id().hex() if hasattr(ref.task_id(), "hex") else task == ref.task_id()
     assert (job, node) == (here.get_job_id(), here.get_node_id())
-    assert worker != here.get_worker_id()
+    assert len(worker) == len(here.get_worker_id())
     assert actor is None
     assert held["CPU"] == 1
 

@@ -14,6 +14,7 @@ def test_task_returns_value_of_its_function(ray):
     assert ray.get(add.remote(1, 2, 3, 4, scale=2, extra="x")) == (20, {"extra": "x"})
 
 
+@pytest.mark.processes("that is the claim")
 def test_task_runs_in_another_process(ray):
     @ray.remote
     def pid():

@@ -1,4 +1,7 @@
-"""Each test about generators leaves nothing behind: the gauges of the node return to zero."""
+"""Each test about generators leaves nothing behind: the gauges of the node return to zero.
+
+`SKATE_TEST_ENGINE=local` runs them against skate in one process.
+"""
 
 import gc
 import time

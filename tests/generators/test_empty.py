@@ -7,6 +7,8 @@ import textwrap
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.processes("there is no store; what is yielded is copied")
+
 MB = 1_000_000
 
 

@@ -97,6 +97,7 @@ def test_unpicklable_exception(skate, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", [lambda: os._exit(1), lambda: os.kill(os.getpid(), signal.SIGKILL)])
+@pytest.mark.processes("its process is killed")
 def test_crash(skate, mode, how):
     result = start(skate, mode, two_then(how))
     check(skate, mode, result, skate.exceptions.WorkerCrashedError, "items")
@@ -161,6 +162,7 @@ def test_cancel_before_the_start(skate, mode, gates):
 
 @pytest.mark.parametrize("how", ["crash", "exception"])
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.processes("its process ends")
 def test_retry_goes_on_at_the_next_index(skate, mode, how, attempts):
     """Each index once for the reader and for dependents; as many attempts as it takes."""
 
@@ -192,6 +194,7 @@ def test_retry_goes_on_at_the_next_index(skate, mode, how, attempts):
 
 @pytest.mark.parametrize("how", ["crash", "exception"])
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.processes("its process ends")
 def test_retries_are_counted_exactly(skate, mode, how, attempts):
     def items():
         with attempts.open("ab") as log:
@@ -212,6 +215,7 @@ def test_retries_are_counted_exactly(skate, mode, how, attempts):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.processes("its process ends")
 def test_shorter_replay_is_an_error_of_its_own(skate, mode, attempts):
     def items():
         with attempts.open("ab") as log:
@@ -230,6 +234,7 @@ def test_shorter_replay_is_an_error_of_its_own(skate, mode, attempts):
 
 
 @pytest.mark.parametrize("how", ["crash", "exception"])
+@pytest.mark.processes("its process ends")
 def test_reader_inside_of_a_task_sees_each_index_once(skate, how, attempts):
     """Stream passed on before the crash, read to its end while the producer dies twice."""
 

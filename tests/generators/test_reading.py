@@ -161,6 +161,7 @@ def test_many_threads_share_one_stream(skate):
     assert sorted(k for mine in taken for k in mine) == list(range(3000))
 
 
+@pytest.mark.processes("who asks for an item makes it")
 def test_random_timeouts_lose_and_repeat_nothing(skate):
     """Timeouts so short that they end on either side of the item's arrival."""
     rng = random.Random(1)
@@ -180,6 +181,7 @@ def test_random_timeouts_lose_and_repeat_nothing(skate):
     assert skate.get(taken) == list(range(len(taken)))
 
 
+@pytest.mark.processes("who asks for an item makes it")
 def test_ten_thousand_cancelled_awaits_lose_and_repeat_nothing(skate):
     rng = random.Random(2)
 
@@ -207,6 +209,7 @@ def test_ten_thousand_cancelled_awaits_lose_and_repeat_nothing(skate):
     assert skate.get(taken) == list(range(len(taken)))
 
 
+@pytest.mark.processes("who asks for an item makes it")
 def test_interrupted_next_takes_nothing(skate):
     """A signal handler raises about when an item comes, again and again."""
 

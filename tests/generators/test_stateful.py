@@ -199,6 +199,7 @@ def make_machine(skate, is_clean, eventually, folder):
     return Machine
 
 
+@pytest.mark.processes("its process ends")
 def test_random_programs_give_each_value_once_and_leave_nothing(
     skate, eventually, is_clean, tmp_path
 ):

@@ -81,6 +81,7 @@ def test_strictness_without_a_number_is_refused(skate, mode):
         skate.remote(num_returns=mode, strict_num_returns=True)(items)
 
 
+@pytest.mark.processes("its process ends")
 def test_strict_retry_after_the_last_yield_gives_each_value_once(skate, attempts):
     @skate.remote(num_returns=2, strict_num_returns=True, max_retries=1)
     def items():

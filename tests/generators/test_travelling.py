@@ -191,6 +191,7 @@ def test_chain_runs_while_the_driver_holds_the_gil(skate, gate):
     assert skate.get(result) == 8 * sum(range(50))
 
 
+@pytest.mark.processes("its process ends")
 def test_consumer_that_took_items_is_not_run_again(skate, attempts):
     @skate.remote(max_retries=3)
     def consume(stream):
@@ -223,6 +224,7 @@ def test_consumer_that_took_items_is_not_run_again_after_an_exception(skate, att
     assert [skate.get(ref) for ref in stream] == [1, 2]
 
 
+@pytest.mark.processes("its process ends")
 def test_consumer_that_took_nothing_runs_again(skate, attempts):
     @skate.remote(max_retries=3)
     def consume(stream):
@@ -236,6 +238,7 @@ def test_consumer_that_took_nothing_runs_again(skate, attempts):
     assert attempts.stat().st_size == 2
 
 
+@pytest.mark.processes("its process ends")
 def test_task_may_read_its_own_streams_and_be_run_again(skate, attempts):
     count = make_count(skate)
 

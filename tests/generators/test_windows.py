@@ -71,6 +71,7 @@ def test_item_larger_than_the_window_goes_alone(skate, yields, eventually):
     assert len(list(stream)) == 4
 
 
+@pytest.mark.processes("its producer runs ahead")
 def test_window_of_bytes_counts_small_items(skate, yields, eventually):
     items = make_items(skate, yields, size=100)
     stream = items.options(generator_backpressure_num_bytes=1000).remote(100)
@@ -150,6 +151,7 @@ def test_item_handed_back_closes_the_window_again(skate, yields, eventually):
     assert len(taken) == 50
 
 
+@pytest.mark.processes("its process ends")
 def test_retry_keeps_the_window_of_bytes(skate, yields, eventually):
     import os
 

@@ -13,7 +13,7 @@ use skate_core::group::{GroupSpec, GroupState};
 use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
 use skate_core::value::Bytes;
 
-use crate::actor_ref::actor_bytes;
+use crate::actor_ref::{ActorRef, actor_bytes};
 use crate::answer::Asker;
 use crate::error::{self, Error};
 use crate::fresh::Fresh;
@@ -178,6 +178,13 @@ fn waitable_of(
 
 #[pymethods]
 impl Client {
+    /// The class that makes and finds actors.
+    #[classattr]
+    #[pyo3(name = "ActorRef")]
+    fn actor_ref(py: Python<'_>) -> Py<pyo3::types::PyType> {
+        py.get_type::<ActorRef>().unbind()
+    }
+
     #[getter]
     const fn is_driver(&self) -> bool {
         matches!(self.role, Role::Driver(_))

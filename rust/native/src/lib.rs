@@ -113,6 +113,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<view::View>()?;
     module.add_class::<fresh::Fresh>()?;
     module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
+    module.add_function(wrap_pyfunction!(object_ref::ref_of, module)?)?;
     module.add_function(wrap_pyfunction!(actor_ref::rebuild_actor, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_dynamic, module)?)?;
     module.add_function(wrap_pyfunction!(stream::rebuild_streaming, module)?)?;

@@ -24,6 +24,8 @@ pub(crate) enum Letter {
     Reply(Reply),
     /// Something that people should see.
     Notice(Notice),
+    /// What was waited for in another engine is there.
+    Ready,
 }
 
 impl Letter {
@@ -31,7 +33,7 @@ impl Letter {
     fn bytes(&self) -> usize {
         match self {
             Self::Notice(Notice::Line { text, .. }) => text.len(),
-            Self::Reply(_) | Self::Notice(_) => 0,
+            Self::Reply(_) | Self::Notice(_) | Self::Ready => 0,
         }
     }
 }
@@ -62,7 +64,7 @@ impl Mail {
         if queue.closed {
             return match letter {
                 Letter::Reply(reply) => Some(reply),
-                Letter::Notice(_) => None,
+                Letter::Notice(_) | Letter::Ready => None,
             };
         }
         queue.bytes += letter.bytes();
@@ -130,7 +132,7 @@ impl Mailbox {
             .into_iter()
             .map(|(token, letter)| {
                 let what = match letter {
-                    Letter::Reply(_) => py.None(),
+                    Letter::Reply(_) | Letter::Ready => py.None(),
                     Letter::Notice(notice) => notice.to_python(py)?,
                 };
                 Ok((token, what))
@@ -151,6 +153,12 @@ impl Mailbox {
             py.check_signals()?;
         }
         self.take(py)
+    }
+
+    /// What another engine was asked for under this token is ready.
+    #[pyo3(signature = (token, /))]
+    fn post(&self, token: u64) {
+        self.mail.post(token, Letter::Ready);
     }
 
     fn close(&self) {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariant: while a ref lives, its client holds the object; dropping it appends to a list and
-//! never waits, blocks or calls Python.
+//! never waits, blocks or calls Python. A ref of an engine that is written in Python keeps that
+//! engine's own handle instead, which is dropped with it.
 
 use std::sync::Arc;
 
@@ -32,14 +33,23 @@ const JOB: u32 = 1;
 pub(crate) struct ObjectRef {
     id: ObjectId,
     nonce: u64,
-    /// None for refs that name nothing: nil and random ones.
-    session: Option<Arc<Session>>,
+    source: Source,
+}
+
+/// Who knows the object.
+enum Source {
+    /// Nobody: nil and random refs.
+    Nowhere,
+    /// The node.
+    Node(Arc<Session>),
+    /// Another engine, which gave this handle to be kept. It never holds a ref that holds it.
+    Engine(Py<PyAny>),
 }
 
 impl ObjectRef {
     /// Takes over a handle that this client has already, or that `hold` has just noted.
     pub(crate) fn adopt(session: &Arc<Session>, id: ObjectId) -> Self {
-        Self { id, nonce: session.nonce, session: Some(Arc::clone(session)) }
+        Self { id, nonce: session.nonce, source: Source::Node(Arc::clone(session)) }
     }
 
     /// The id, if the current session can do something with it.
@@ -51,7 +61,7 @@ impl ObjectRef {
     pub(crate) fn check(&self, session: &Session) -> Result<ObjectId> {
         if session.nonce == self.nonce {
             Ok(self.id)
-        } else if self.session.is_none() {
+        } else if matches!(self.source, Source::Nowhere) {
             Err(Error::Nowhere(self.hex()))
         } else {
             Err(Error::Stale(self.__repr__()))
@@ -90,7 +100,7 @@ const NIL: ObjectId = ObjectId { task: TaskId(u64::MAX), index: u32::MAX };
 
 impl Drop for ObjectRef {
     fn drop(&mut self) {
-        if let Some(session) = &self.session {
+        if let Source::Node(session) = &self.source {
             session.release(Held::Object(self.id));
         }
     }
@@ -109,7 +119,7 @@ impl ObjectRef {
 
     #[staticmethod]
     fn nil() -> Self {
-        Self { id: NIL, nonce: u64::MAX, session: None }
+        Self { id: NIL, nonce: u64::MAX, source: Source::Nowhere }
     }
 
     #[staticmethod]
@@ -117,7 +127,7 @@ impl ObjectRef {
         let mut bytes = [0; 8];
         crate::random(&mut bytes)?;
         let id = ObjectId { task: TaskId(u64::from_le_bytes(bytes)), index: 1 };
-        Ok(Self { id, nonce: 0, session: None })
+        Ok(Self { id, nonce: 0, source: Source::Nowhere })
     }
 
     fn hex(&self) -> String {
@@ -138,6 +148,15 @@ impl ObjectRef {
 
     fn job_id(&self) -> String {
         hex(&JOB.to_be_bytes())
+    }
+
+    /// What another engine keeps in it; None in refs of the node.
+    #[getter]
+    fn kept<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        match &self.source {
+            Source::Engine(kept) => Some(kept.bind(py)),
+            Source::Node(_) | Source::Nowhere => None,
+        }
     }
 
     fn future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -175,7 +194,10 @@ impl ObjectRef {
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = slf.py();
         let this = slf.get();
-        if this.session.is_some() {
+        if let Source::Engine(kept) = &this.source {
+            return kept.bind(py).call_method0(intern!(py, "reduce"))?.extract();
+        }
+        if matches!(this.source, Source::Node(_)) {
             let held = Held::Object(this.check_current()?);
             if !pack::note_contained(held) {
                 // A pickle that skate does not see may be loaded at any time: the object stays for
@@ -188,24 +210,40 @@ impl ObjectRef {
     }
 }
 
-/// The ref that `ObjectRef.__reduce__` wrote.
-#[pyfunction]
-pub(crate) fn rebuild_ref(bytes: &[u8]) -> PyResult<ObjectRef> {
+/// What the binary form says: session and object.
+fn parts(bytes: &[u8]) -> PyResult<(u64, ObjectId)> {
     let bytes: [u8; LEN] = bytes.try_into().map_err(|_| {
         PyValueError::new_err(format!("ObjectRef: expected {LEN} bytes, got {}", bytes.len()))
     })?;
     if bytes == [0xff; LEN] {
-        return Ok(ObjectRef::nil());
+        return Ok((u64::MAX, NIL));
     }
     let part = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let index = u32::from_le_bytes(bytes[24..].try_into().expect("4 bytes"));
-    let (nonce, id) = (part(0), ObjectId { task: TaskId(part(12)), index });
+    Ok((part(0), ObjectId { task: TaskId(part(12)), index }))
+}
+
+/// A ref of another engine, which is asked through `kept` for everything but its name.
+#[pyfunction]
+#[pyo3(signature = (binary, kept, /))]
+pub(crate) fn ref_of(binary: &[u8], kept: Py<PyAny>) -> PyResult<ObjectRef> {
+    let (nonce, id) = parts(binary)?;
+    Ok(ObjectRef { id, nonce, source: Source::Engine(kept) })
+}
+
+/// The ref that `ObjectRef.__reduce__` wrote.
+#[pyfunction]
+pub(crate) fn rebuild_ref(bytes: &[u8]) -> PyResult<ObjectRef> {
+    let (nonce, id) = parts(bytes)?;
+    if id == NIL {
+        return Ok(ObjectRef::nil());
+    }
     if nonce == 0 {
-        return Ok(ObjectRef { id, nonce, session: None });
+        return Ok(ObjectRef { id, nonce, source: Source::Nowhere });
     }
     let session = Session::require()?;
     if session.nonce != nonce {
-        return Err(Error::Stale(format!("ObjectRef({})", hex(&bytes))).into());
+        return Err(Error::Stale(format!("ObjectRef({})", hex(bytes))).into());
     }
     session.hold(Held::Object(id));
     Ok(ObjectRef::adopt(&session, id))

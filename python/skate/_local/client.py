@@ -1,0 +1,329 @@
+"""The client of a session in local mode: what `_engine.Client` asks for.
+
+Invariant: nothing is decided here: tasks, readers and actors do what they do (see `__init__`), and
+what they share is `State`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from skate import _native
+from skate._local import codec
+from skate._local.actors import ActorRef, LocalActor, load_class
+from skate._local.calls import Template
+from skate._local.run import current
+from skate._local.state import CALL, State
+from skate._local.streams import Dynamic, Streaming
+from skate.exceptions import GetTimeoutError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from skate._engine import Amounts, GroupRow, Problem
+    from skate._local.objects import Maker
+    from skate._native import Mailbox, ObjectRef
+
+_UNITS = 10_000
+_GAUGES = (
+    "tasks_waiting", "tasks_queued", "objects_pending", "requests", "requests_for_room",
+    "worker_handles", "pins", "leases", "warm_bytes", "workers", "workers_idle",
+    "workers_blocked", "resident_bytes", "huge_pages",
+)  # fmt: skip
+
+
+class Client(State):
+    """The one client of a session, whoever asks. The methods are documented in `_native.pyi`."""
+
+    ActorRef = ActorRef
+
+    # ── templates ─────────────────────────────────────────────────────────────────────────────
+
+    def template(  # noqa: PLR0917 - one call defines a whole template
+        self,
+        name: str,
+        function: bytes,
+        resources: Amounts,
+        returns: int,
+        max_retries: int,
+        retry_exceptions: bool | bytes,
+        window: int | None,
+        window_bytes: int | None,
+        _closes_on_drop: bool,
+        is_strict: bool,
+        /,
+    ) -> Template:
+        self.check()
+        find = self._exported(function)
+        return Template(self, name, find, resources, returns, max_retries, retry_exceptions,
+                        window, window_bytes, is_strict)  # fmt: skip
+
+    def constructor(
+        self, name: str, cls: bytes, resources: Amounts, serves: str, _lanes: Sequence[int], /
+    ) -> Template:
+        self.check()
+        template = Template(self, name, self._exported(cls), resources)
+        self.serves[template] = serves
+        return template
+
+    def method(  # noqa: PLR0917 - one call defines a whole template
+        self,
+        name: str,
+        method: str,
+        returns: int,
+        max_retries: int,
+        retry_exceptions: bool | bytes,
+        window: int | None,
+        window_bytes: int | None,
+        _closes_on_drop: bool,
+        is_strict: bool,
+        lane: int,
+        /,
+    ) -> Template:
+        self.check()
+
+        def find(actor: LocalActor | None) -> Callable[..., Any]:
+            assert actor is not None  # noqa: S101 - a method is called on an actor
+            return actor.method(method)
+
+        return Template(self, name, find, (), returns, max_retries, retry_exceptions, window,
+                        window_bytes, is_strict, lane)  # fmt: skip
+
+    def _exported(self, data: bytes) -> Callable[[LocalActor | None], Callable[..., Any]]:
+        """Unpickled at the first call, once: what a worker does."""
+        found = self.functions.get(data)
+        if found is None:
+
+            def found(_actor: LocalActor | None) -> Callable[..., Any]:
+                load = self.functions[data] = load_class(data)
+                return load(None)
+
+            self.functions[data] = found
+        return lambda actor: self.functions[data](actor)  # noqa: PLW0108 - as it is then
+
+    # ── values ────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, value: Any, /) -> ObjectRef[Any]:
+        self.check()
+        cell = self.cell(self.next_task(is_call=False), 1)
+        cell.packed = codec.pack(value)
+        return self.ref(cell)
+
+    def empty(self, _format: str | None, _shape: Sequence[int], len: int, /) -> bytearray:
+        """Ordinary memory: there is no store, and what is yielded is copied."""
+        self.check()
+        return bytearray(len)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None, /) -> list[Any]:
+        self.check()
+        cells = [self.cell_of(ref) for ref in refs]
+        if not self.wait_for(cells, timeout_s):
+            msg = "Get timed out: some object(s) not ready."
+            raise GetTimeoutError(msg)
+        for cell in cells:
+            if cell.failure is not None:
+                cell.value()
+        return [cell.value() for cell in cells]
+
+    def get_one(self, ref: ObjectRef[Any], timeout_s: float | None, /) -> Any:
+        return self.get([ref], timeout_s)[0]
+
+    def wait(
+        self, waitables: list[Any], count: int, timeout_s: float | None, /
+    ) -> tuple[list[Any], list[Any]] | None:
+        self.check()
+        waitables = list(waitables)
+        looks = [self._look(each) for each in waitables]
+        keys = [each if isinstance(each, _native.ObjectRef) else id(each) for each in waitables]
+        if len(set(keys)) != len(keys):
+            return None
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+
+        def ready() -> int:
+            return sum(holds() for holds, _ in looks)
+
+        for holds, maker in looks:  # those that whoever waits can drive, as far as they are needed
+            if maker is not None and ready() < count and not holds():
+                left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
+                self.wait_until(holds, maker, left_s)
+        left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
+        self.wait_until(lambda: ready() >= count, None, left_s)
+        first = [each for each, (holds, _) in zip(waitables, looks, strict=True) if holds()][:count]
+        taken = set(map(id, first))
+        return first, [each for each in waitables if id(each) not in taken]
+
+    def _look(self, waitable: object) -> tuple[Callable[[], bool], Maker | None]:
+        """Whether it is ready, and who can make it so."""
+        if isinstance(waitable, _native.ObjectRef):
+            cell = self.cell_of(waitable)
+            return lambda: cell.is_ready, cell.maker
+        if isinstance(waitable, Streaming | Dynamic):
+            cursor = waitable.cursor
+            if cursor is None:
+                return lambda: True, None
+            return lambda: cursor.has_item or cursor.is_over, cursor.maker
+        msg = f"wait: expected ObjectRefs and generators, got {type(waitable).__name__}"
+        raise TypeError(msg)
+
+    def watch(self, waitable: Any, mailbox: Mailbox, token: int, /) -> int:
+        self.check()
+        holds, maker = self._look(waitable)
+        if maker is not None:
+            self.wait_until(holds, maker, 0 if isinstance(waitable, Streaming | Dynamic) else None)
+        request = next(self.requests)
+        with self.changed:
+            if holds():
+                mailbox.post(token)
+                return request
+
+            def post() -> None:
+                if self.watches.pop(request, None) is not None:
+                    mailbox.post(token)
+
+            self.watches[request] = post
+            watchers = (
+                self.cell_of(waitable).watchers
+                if isinstance(waitable, _native.ObjectRef)
+                else waitable.cursor.channel.watchers
+            )
+            watchers.append(post)
+        return request
+
+    def forget(self, request: int, /) -> None:
+        self.watches.pop(request, None)
+
+    def awaits(self, _is_waiting: bool, /) -> bool:
+        """Whoever awaits here has nothing to lend."""
+        return False
+
+    # ── ending ────────────────────────────────────────────────────────────────────────────────
+
+    def cancel(self, target: Any, force: bool, recursive: bool, /) -> None:
+        self.check()
+        if isinstance(target, _native.ObjectRef):
+            task = self.cell_of(target).key[:24]
+        else:
+            task = bytes.fromhex(target.task_id())
+        if force and int.from_bytes(task[12:20], "big") & CALL:
+            msg = "force=True is not supported for actor tasks."
+            raise ValueError(msg)
+        living = [each for each in list(self.tasks) if not each.sink.has_ended]
+        for found in [each for each in living if each.run.task == task]:
+            found.cancel()
+            if recursive:
+                for other in living:
+                    if other.run.has_ancestor(found.run):
+                        other.cancel()
+
+    def close(self) -> None:
+        with self.changed:
+            if not self.is_open:
+                return
+            self.is_open = False
+            self.changed.notify_all()
+        if self.running_loop is not None:
+            self.running_loop.close()
+        self.detached.clear()
+        self.kept.clear()
+
+    # ── errors ────────────────────────────────────────────────────────────────────────────────
+
+    def unhandled_errors(self) -> list[Problem]:
+        self.check()
+        return [
+            (task, name, returns, packed.unpack(), at)
+            for task, name, returns, packed, at in list(self.problems)
+        ]
+
+    # ── actors ────────────────────────────────────────────────────────────────────────────────
+
+    def own_actor_id(self) -> str | None:
+        run = current.get()
+        return None if run is None or run.actor is None else run.actor.id.hex()
+
+    def was_restarted(self) -> bool:
+        run = current.get()
+        return run is not None and run.actor is not None and run.actor.restarts > 0
+
+    # ── where code runs ───────────────────────────────────────────────────────────────────────
+
+    def current_task(self) -> tuple[str, str, int] | None:
+        run = current.get()
+        return None if run is None else (run.task.hex(), run.name, run.attempt)
+
+    def current_function(self) -> Callable[..., Any] | None:
+        run = current.get()
+        return None if run is None else run.function
+
+    def current_resources(self) -> list[tuple[str, int]]:
+        run = current.get()
+        if run is None:
+            return []
+        return list((run.actor.template if run.actor else run.template).resources)
+
+    def is_canceled(self) -> bool:
+        run = current.get()
+        return run is not None and run.is_cancelled
+
+    # ── the machine ───────────────────────────────────────────────────────────────────────────
+
+    def resources(self) -> dict[str, tuple[float, float]]:
+        """All of them are free: nothing runs beside the one who asks."""
+        self.check()
+        return {name: (amount / _UNITS, amount / _UNITS) for name, amount in self.machine.resources}
+
+    def statistics(self) -> dict[str, int]:
+        self.check()
+        with self.changed:
+            cells = list(self.cells.values())
+            living = [task for task in self.tasks if not task.sink.has_ended]
+            return {
+                "tasks": len(living),
+                "tasks_dispatched": len(living),
+                "objects": len(cells),
+                "streams": len(self.cursors),
+                "actors": len(self.actors),
+                "actors_living": sum(actor.is_alive for actor in self.actors.values()),
+                "driver_handles": len(self.handles),
+                "used_bytes": sum(cell.packed.size_bytes for cell in cells if cell.packed),
+                "capacity_bytes": self.machine.store_bytes,
+                **dict.fromkeys(_GAUGES, 0),
+                "objects_pending": sum(not cell.is_ready for cell in cells),
+            }
+
+    def reserve(
+        self, key: str, name: str, strategy: str, bundles: Sequence[Amounts], /
+    ) -> ObjectRef[None]:
+        """At once: nothing is ever taken."""
+        self.check()
+        self.groups_made[key] = (name, strategy, list(bundles))
+        return self.put(None)
+
+    def remove_group(self, key: str, /) -> None:
+        self.check()
+        self.removed.add(key)
+        for actor in list(self.actors.values()):
+            if self.is_removed(actor.template):
+                actor.leave_group()
+
+    def groups(self) -> list[GroupRow]:
+        return [
+            (
+                key,
+                name,
+                strategy,
+                "REMOVED" if key in self.removed else "CREATED",
+                [list(bundle) for bundle in bundles],
+            )
+            for key, (name, strategy, bundles) in self.groups_made.items()
+        ]
+
+    def notices(self) -> Mailbox:
+        """Nobody writes there: what tasks print appears by itself."""
+        return _native.Mailbox()
+
+    def describe_workers(self) -> list[dict[str, Any]]:
+        """There are none."""
+        return []
