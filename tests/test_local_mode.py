@@ -126,6 +126,18 @@ def test_async_actors_share_one_thread(local):
     assert threads.pop()[0] != threading.get_ident()
 
 
+def test_constructor_of_an_async_actor_runs_on_the_loop(local):
+    @local.remote
+    class Actor:
+        def __init__(self):
+            self.loop = asyncio.get_running_loop()
+
+        async def is_same(self):
+            return self.loop is asyncio.get_running_loop()
+
+    assert local.get(Actor.remote().is_same.remote())
+
+
 def test_debugger_stops_inside_of_the_task(local, monkeypatch):
     stopped = []
 

@@ -82,11 +82,17 @@ class LocalActor:
         client.actors[self.id] = self
 
     def construct(self) -> None:
-        """Makes the instance, in this thread."""
+        """Makes the instance: in this thread, or on the loop."""
+        self.client.wait_for(self._arguments.cells())
+        if self.is_loop:
+            self.client.loop().call(self._construct)
+        else:
+            self._construct()
+
+    def _construct(self) -> None:
         run = self._run
         with run.entered():
             try:
-                self.client.wait_for(self._arguments.cells())
                 args, kwargs = self._arguments.unpack()
                 cls = self.template.find(None)
                 self._instance = cls(*args, **kwargs)

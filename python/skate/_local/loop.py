@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from concurrent.futures import Future
 from functools import partial
 
 from skate._local.calls import FailedError
@@ -55,6 +56,24 @@ class Loop:
         # A context of its own: what the caller's context says of tasks is not true there.
         self._loop.call_soon_threadsafe(call.begin, context=contextvars.Context())
         return given
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Calls on the loop, and waits for that."""
+        if self.is_here:
+            act()
+            return
+        done: Future[None] = Future()
+
+        def settle() -> None:
+            try:
+                act()
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self._loop.call_soon_threadsafe(settle, context=contextvars.Context())
+        done.result()
 
     def soon(self, act: Callable[[], object]) -> None:
         """Calls back on the loop, unless it has ended."""
