@@ -70,16 +70,22 @@ class ActorDefinition:
         """The node's handle on this class with these options."""
         if self._client is not client:
             self._client, self._templates = client, {}
-        key = (resolved.resources, resolved.serves, tuple(resolved.lanes))
+        env = repr(resolved.env) if resolved.env else ""
+        key = (resolved.resources, resolved.serves, tuple(resolved.lanes), env)
         template = self._templates.get(key)
         if template is None:
-            if self._pickled is None:
-                from skate._serialization import dumps_function
+            from skate._serialization import dumps_function
 
+            if self._pickled is None:
                 self._pickled = dumps_function(self.cls, self.name)
+            pickled = self._pickled
+            if resolved.env:
+                from skate._runtime_env import ClassInEnv
+
+                pickled = dumps_function(ClassInEnv(pickled, resolved.env), self.name)
             template = client.constructor(
                 self.cls.__name__,
-                self._pickled,
+                pickled,
                 resolved.resources,
                 resolved.serves,
                 resolved.lanes,
@@ -161,8 +167,9 @@ class ActorClass(_Typed["T"]):
         resolved = self._resolved
         if not client.is_driver:
             from skate._group import capturing
+            from skate._runtime_env import inherited
 
-            options = capturing(client, self._options)
+            options = inherited(capturing(client, self._options))
             if options != self._options:
                 resolved = ActorOptions(options, is_async=definition.is_async)
         spec = self._known_spec

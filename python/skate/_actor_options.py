@@ -111,9 +111,11 @@ class ActorOptions:
         max_pending_calls: 0 for no limit.
         name, namespace: None if it has none.
         get_if_exists, is_detached: As their options say.
+        env: Its `runtime_env`, as `_runtime_env.plain` gives it.
     """
 
     __slots__ = (
+        "env",
         "get_if_exists",
         "groups",
         "in_order",
@@ -159,6 +161,7 @@ class ActorOptions:
         self.name: str | None = options.get("name")
         self.namespace: str | None = options.get("namespace")
         self.get_if_exists: bool = options.get("get_if_exists", False)
+        self.env = _options.env_of(options)
         self.is_detached = options.get("lifetime") == "detached"
         if self.get_if_exists and self.name is None:
             msg = "The actor name must be specified to use `get_if_exists`."

@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_ENVIRONMENT_MAX = 40_000
+"""Bytes: a message to the zygote is one packet of at most 64 KiB."""
+
 
 def zygote_argv() -> list[str]:
     """An interpreter like this one, that imports from where this one imports."""
@@ -51,7 +54,7 @@ def zygote_argv() -> list[str]:
     return [*argv, "-c", code]
 
 
-def hello(session: str, namespace: str) -> bytes:
+def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = None) -> bytes:
     """The first message to the zygote: JSON by hand, because `json` takes 8 ms to import."""
 
     def text(value: str) -> str:
@@ -70,8 +73,37 @@ def hello(session: str, namespace: str) -> bytes:
     return (
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
+        f'"runtime_env":{_environment(runtime_env)},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
+
+
+def _environment(runtime_env: dict[str, Any] | None) -> str:
+    """A `runtime_env` of the whole session as JSON; its hook pickled."""
+    if not runtime_env:
+        return "null"
+    import json
+
+    from skate._runtime_env import plain
+
+    hook = runtime_env.get("worker_process_setup_hook")
+    packed = hook if isinstance(hook, str) or hook is None else _packed(hook)
+    text = json.dumps({"plain": plain(runtime_env), "hook": packed})
+    if len(text) > _ENVIRONMENT_MAX:
+        msg = (
+            f"init: the runtime_env takes {len(text)} bytes, more than {_ENVIRONMENT_MAX}: give "
+            "worker_process_setup_hook as a name ('module.function')"
+        )
+        raise ValueError(msg)
+    return text
+
+
+def _packed(hook: object) -> list[str]:
+    from base64 import b85encode
+
+    from skate._serialization import dumps_function
+
+    return [b85encode(dumps_function(hook, "worker_process_setup_hook")).decode("ascii")]
 
 
 def _is_as_ray() -> str:

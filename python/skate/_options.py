@@ -47,10 +47,12 @@ class Resolved:
         closes_on_drop: Whether a generator that nobody holds is closed.
         is_strict: Whether a wrong number of yields is the error of the last return.
         name: Of the task, for people; None for the function's own.
+        env: Its `runtime_env`, as `_runtime_env.plain` gives it.
     """
 
     __slots__ = (
         "closes_on_drop",
+        "env",
         "is_strict",
         "max_retries",
         "name",
@@ -72,6 +74,7 @@ class Resolved:
         self.closes_on_drop = closes_on_drop_of(options.get(ON_DROP), self.returns)
         self.is_strict = is_strict_of(options.get(STRICT), self.returns)
         self.name: str | None = options.get("name")
+        self.env = env_of(options)
 
     def key(self) -> tuple[object, ...]:
         """Equal for options that may share a template."""
@@ -84,6 +87,7 @@ class Resolved:
             self.window_bytes,
             self.closes_on_drop,
             self.is_strict,
+            repr(self.env) if self.env else "",
         )
 
 
@@ -192,13 +196,11 @@ def _check_on_drop(name: str, value: object) -> None:
         raise ValueError(msg)
 
 
-def _check_runtime_env(_name: str, value: Mapping[str, Any] | None) -> None:
+def check_runtime_env(_name: str, value: Mapping[str, Any] | None) -> None:
     if value:
-        msg = (
-            f"runtime_env with {sorted(value)}: this version of skate starts workers in the "
-            "environment of the driver only, so runtime_env must be None or {}"
-        )
-        raise ValueError(msg)
+        from skate._runtime_env import check as check_env
+
+        check_env("runtime_env", value)
 
 
 def _check_strategy(_name: str, value: object) -> None:
@@ -234,7 +236,7 @@ TABLE: dict[str, tuple[Types, Check]] = {
     "accelerator_type": ((str, _NONE), _anything),
     "label_selector": (_DICT, _check_labels_asked),
     "scheduling_strategy": (_ANY, _check_strategy),
-    "runtime_env": (_DICT, _check_runtime_env),
+    "runtime_env": (_DICT, check_runtime_env),
     # what it gives
     "num_returns": (_ANY, _check_num_returns),
     WINDOW: ((int, _NONE), _check_window),
@@ -337,6 +339,15 @@ def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, in
     from skate._group import in_group
 
     return in_group(asked, strategy)
+
+
+def env_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The `runtime_env`, with absolute paths; {} for none."""
+    if not options.get("runtime_env"):
+        return {}
+    from skate._runtime_env import plain
+
+    return plain(options["runtime_env"])
 
 
 def returns_of(num_returns: int | str | None, *, is_generator: bool) -> int:

@@ -170,7 +170,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.widgets": (MISSING, "there is no dashboard to show in a notebook"),
     "ray.workflow": (MISSING, f"{_LIBRARY}; store results yourself"),
     "ray.dag": (SAME, ""),
-    "ray.runtime_env": (MISSING, "write it as a dict: runtime_env={...}"),
+    "ray.runtime_env": (MISSING, "write it as a dict: runtime_env={'env_vars': ...}"),
     "ray.data": (MISSING, f"{_LIBRARY}; a remote generator streams blocks through tasks"),
     "ray.train": (MISSING, f"{_LIBRARY}; start one actor for each rank"),
     "ray.tune": (MISSING, f"{_LIBRARY}; submit one task for each trial and `ray.wait` for them"),

@@ -101,13 +101,21 @@ class Definition:
         key = resolved.key()
         template = self._templates.get(key)
         if template is None:
-            if self._pickled is None:
-                from skate._serialization import dumps_function
+            from skate._serialization import dumps_function
 
+            if self._pickled is None:
                 self._pickled = dumps_function(self.function, self.name)
+            pickled = self._pickled
+            if resolved.env:
+                from skate._runtime_env import in_env
+
+                function = in_env(
+                    self.function, pickled, resolved.env, is_generator=self.is_generator()
+                )
+                pickled = dumps_function(function, self.name)
             template = client.template(
                 self.function.__name__,
-                self._pickled,
+                pickled,
                 resolved.resources,
                 resolved.returns,
                 resolved.max_retries,
@@ -217,8 +225,9 @@ class RemoteFunction(_Typed["P", "R_co"]):
         definition = self._definition
         if not client.is_driver:
             from skate._group import capturing
+            from skate._runtime_env import inherited
 
-            options = capturing(client, self._options)
+            options = inherited(capturing(client, self._options))
             if options != self._options:  # only for this task, so it is not remembered
                 resolved = _options.Resolved(options, is_generator=definition.is_generator())
                 return definition.template(client, resolved)

@@ -80,11 +80,11 @@ def loads(data: bytes, buffers: Sequence[Any] = ()) -> object:
     return pickle.loads(data, buffers=buffers)
 
 
-def dumps_function(function: Callable[..., Any], name: str) -> bytes:
+def dumps_function(function: object, name: str) -> bytes:
     """Pickles a remote function by value, with what it captures.
 
     Args:
-        function: The plain function.
+        function: The plain function, or a class.
         name: For the messages, as `module.name`.
 
     Raises:

@@ -59,7 +59,7 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 # Those that would change what programs do, and that this version cannot honour: only empty values.
 _EMPTY_ONLY = frozenset({
-    "job_config", "runtime_env", "_system_config", "_plasma_directory",
+    "job_config", "_system_config", "_plasma_directory",
     "_object_spilling_directory", "enable_resource_isolation", "system_reserved_cpu",
     "system_reserved_memory", "_cgroup_path",
 })  # fmt: skip
@@ -106,6 +106,7 @@ def init(
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
     namespace: str | None = None,
+    runtime_env: dict[str, Any] | None = None,
     **others: Any,
 ) -> Context:
     """Starts a session: a node in this process, and workers when there is work.
@@ -124,8 +125,10 @@ def init(
         ignore_reinit_error: Whether a second `init` is no error.
         log_to_driver: Whether what workers write to stdout and stderr appears here.
         namespace: For names of actors; by default a fresh one.
+        runtime_env: What workers find around them: `env_vars`, `working_dir`, `py_modules` and
+            `worker_process_setup_hook`. Tasks and actors may add to it.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
-            no effect; `runtime_env`, `job_config` and `_system_config` must be empty.
+            no effect; `job_config` and `_system_config` must be empty.
 
     Returns:
         The session as a context manager, which ends it, and as a mapping of addresses.
@@ -141,6 +144,10 @@ def init(
     from skate.exceptions import RaySystemError
 
     _check_others(others)
+    if runtime_env:
+        from skate._runtime_env import check
+
+        check("init: runtime_env", runtime_env, is_session=True)
     global client, machine, current_namespace  # noqa: PLW0603 - the one current session
     with _lock:
         if _is_forked:
@@ -160,9 +167,12 @@ def init(
             if local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}:
                 from skate._local.client import Client as Local
 
+                if runtime_env:
+                    msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
+                    raise ValueError(msg)
                 client = Local(session, here)
             else:
-                client = _start(session, namespace, here, log_to_driver)
+                client = _start(session, namespace, here, log_to_driver, runtime_env)
             machine, current_namespace = here, namespace
             return _context(client)
         except BaseException:  # a KeyboardInterrupt may come at any line
@@ -170,14 +180,20 @@ def init(
             raise
 
 
-def _start(session: str, namespace: str, here: Machine, log_to_driver: bool) -> Client:
+def _start(
+    session: str,
+    namespace: str,
+    here: Machine,
+    log_to_driver: bool,
+    runtime_env: dict[str, Any] | None,
+) -> Client:
     from skate import _launch
 
     _launch.reserve_standard_descriptors()
     return _native.start(
         session,
         _launch.zygote_argv(),
-        _launch.hello(session, namespace),
+        _launch.hello(session, namespace, runtime_env),
         here.resources,
         here.store_bytes,
         here.workers_at_once,

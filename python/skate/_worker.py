@@ -55,7 +55,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`, `as_ray`.
+            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`.
         client_id: From 1.
         descriptors: Of the shared control words, the data segment, this worker's socket to the
             node, and the driver's process.
@@ -108,6 +108,10 @@ def _like_the_driver(hello: dict[str, Any]) -> None:
 
         _as_ray.install_in_worker()
     sys.argv[:] = hello["argv"]
+    if hello["runtime_env"]:
+        from skate import _runtime_env
+
+        _runtime_env.enter_worker(**hello["runtime_env"])
     # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
     # defines comes by value, with its functions.
     sys.modules["__main__"] = ModuleType("__main__")

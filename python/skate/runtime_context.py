@@ -118,8 +118,14 @@ class RuntimeContext:
         return current_key(self._client)
 
     def get_runtime_env_string(self) -> str:
-        """`{}`: every worker has the driver's environment."""
-        return "{}"
+        """The `runtime_env` that is in force here, as JSON; `{}` for the driver's."""
+        from skate._runtime_env import current
+
+        if not current:
+            return "{}"
+        import json
+
+        return json.dumps(current)
 
     def get_node_labels(self) -> dict[str, str]:
         """What `init(labels=…)` said; empty in workers."""

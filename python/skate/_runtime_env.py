@@ -1,0 +1,265 @@
+"""`runtime_env`: what a task, an actor or a whole session finds around it.
+
+    init(runtime_env=...)     ─▶ every worker, when it starts, for good
+    actor's option            ─▶ its process, before its class is unpickled, for good
+    task's option             ─▶ its worker while it runs; taken back when it has ended
+    what these start          ─▶ the same, with what it names itself on top
+
+Invariant: after a task its worker is as before: variables, directory, search path; modules that
+were imported from its directories are forgotten. Files are used where they are: nothing is copied,
+so `excludes` has nothing to exclude.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from types import TracebackType
+    from typing import Any
+
+_KNOWN = frozenset({"env_vars", "working_dir", "py_modules"})
+_OF_SESSIONS = "worker_process_setup_hook"
+_IGNORED = frozenset({"config", "excludes", "_ray_release", "_ray_commit", "_inject_current_ray"})
+_INSTALLERS = ("pip", "uv", "conda", "py_executable", "image_uri", "container")
+
+current: dict[str, Any] = {}
+"""That of the session, the actor and the running task, merged: what they start inherits it."""
+
+
+def check(name: str, value: Mapping[str, Any] | None, *, is_session: bool = False) -> None:
+    """Checks a `runtime_env`.
+
+    Raises:
+        TypeError: a part has the wrong type.
+        ValueError: a part is unknown, cannot be had here, or names a directory that is not there.
+    """
+    for part, content in (value or {}).items():
+        if not content or part in _IGNORED:
+            continue
+        if part == "env_vars":
+            _check_variables(name, content)
+        elif part == "working_dir":
+            _directory(name, content)
+        elif part == "py_modules":
+            if isinstance(content, str):
+                msg = f"{name}: py_modules must be a list, not {content!r}"
+                raise TypeError(msg)
+            for each in content:
+                _module(name, each)
+        elif part != _OF_SESSIONS:
+            msg = f"{name} with {part!r}: " + (
+                "workers run in the driver's environment, so install what they need there"
+                if part in _INSTALLERS
+                else f"skate knows {sorted(_KNOWN)} and, for init, {_OF_SESSIONS!r}"
+            )
+            raise ValueError(msg)
+        elif not is_session:
+            msg = f"{name} with {part!r}: it belongs to init(runtime_env=...)"
+            raise ValueError(msg)
+
+
+def _check_variables(name: str, variables: Any) -> None:
+    if not isinstance(variables, dict) or not all(
+        isinstance(each, str) for pair in variables.items() for each in pair
+    ):
+        msg = f"{name}: env_vars must be of type Dict[str, str], but is {variables!r}"
+        raise TypeError(msg)
+
+
+def _directory(name: str, path: Any) -> str:
+    text = str(os.fspath(path))
+    if "://" in text or not os.path.isdir(text):  # noqa: PTH112 - pathlib is slow to import
+        msg = f"{name}: {text!r} is no directory here; skate uses files where they are"
+        raise ValueError(msg)
+    return os.path.abspath(text)  # noqa: PTH100 - the same
+
+
+def _module(name: str, given: Any) -> str:
+    """The directory in which a package or module of a `py_modules` list is found."""
+    path = getattr(given, "__file__", None) or given
+    if not isinstance(path, str | os.PathLike):
+        msg = f"{name}: py_modules has {given!r}, which is neither a path nor a module"
+        raise TypeError(msg)
+    text = os.path.abspath(os.fspath(path))  # noqa: PTH100 - the same
+    if os.path.basename(text) == "__init__.py":  # noqa: PTH119 - the same
+        text = os.path.dirname(text)  # noqa: PTH120 - the same
+    if not os.path.exists(text):  # noqa: PTH110 - the same
+        msg = f"{name}: py_modules has {text!r}, which is not there"
+        raise ValueError(msg)
+    return os.path.dirname(text)  # noqa: PTH120 - the same
+
+
+def plain(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A checked `runtime_env` with absolute paths: strings, lists and dicts only; {} for none."""
+    found: dict[str, Any] = {}
+    for part, content in (value or {}).items():
+        if not content or part not in _KNOWN:
+            continue
+        if part == "env_vars":
+            found[part] = dict(content)
+        elif part == "working_dir":
+            found[part] = _directory(part, content)
+        else:
+            found[part] = [_module(part, each) for each in content]
+    return found
+
+
+def merged(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """The inner one on top of the outer: variables one by one, anything else as a whole."""
+    together = {**outer, **inner}
+    if "env_vars" in outer and "env_vars" in inner:
+        together["env_vars"] = {**outer["env_vars"], **inner["env_vars"]}
+    return together
+
+
+def inherited(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of what is started here, with the environment of what starts it."""
+    if not current:
+        return options
+    own = plain(options.get("runtime_env"))
+    return {**options, "runtime_env": merged(current, own)}
+
+
+def key_of(value: Mapping[str, Any] | None) -> str:
+    """Equal for equal environments; "" for none."""
+    found = plain(value)
+    return repr(sorted(found.items())) if found else ""
+
+
+class Applied:
+    """An environment in force: until the end of a `with` block, or for good if it has none."""
+
+    def __init__(self, env: dict[str, Any]) -> None:
+        self._env = env
+        self._before: tuple[dict[str, Any], dict[str, str | None], str, list[str]] | None = None
+
+    def __enter__(self) -> None:
+        variables = self._env.get("env_vars", {})
+        self._before = (
+            dict(current),
+            {name: os.environ.get(name) for name in variables},
+            _cwd() if "working_dir" in self._env else "",
+            list(sys.path),
+        )
+        self.for_good()
+
+    def for_good(self) -> None:
+        """Applies it."""
+        together = merged(current, self._env)
+        current.update(together)
+        os.environ.update(self._env.get("env_vars", {}))
+        directory = self._env.get("working_dir")
+        if directory:
+            os.chdir(directory)
+        sys.path[:0] = self._directories()
+
+    def _directories(self) -> list[str]:
+        first = [self._env["working_dir"]] if "working_dir" in self._env else []
+        return [*first, *self._env.get("py_modules", [])]
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        assert self._before is not None  # noqa: S101 - it was entered
+        before, variables, cwd, path = self._before
+        current.clear()
+        current.update(before)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if cwd:
+            os.chdir(cwd)
+        directories = [each for each in self._directories() if each not in path]
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and any(
+                file.startswith(each + os.sep) for each in directories
+            ):
+                del sys.modules[name]
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - pathlib is slow to import
+    except OSError:  # it was removed
+        return ""
+
+
+def in_env(
+    function: Callable[..., Any], data: bytes, env: dict[str, Any], *, is_generator: bool
+) -> Callable[..., Any]:
+    """A function that runs in an environment; unpickled there, too.
+
+    Args:
+        function: The plain function, for its names.
+        data: The same, pickled.
+        env: From `plain`.
+        is_generator: Whether its body has a `yield`.
+    """
+    loaded: list[Callable[..., Any]] = []
+
+    def drive(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with Applied(env):
+            return (yield from load(loaded, data)(*args, **kwargs))
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with Applied(env):
+            return load(loaded, data)(*args, **kwargs)
+
+    call: Callable[..., Any] = drive if is_generator else run
+    call.__name__, call.__qualname__ = function.__name__, function.__qualname__
+    call.__module__ = function.__module__
+    return call
+
+
+def load(loaded: list[Any], data: bytes) -> Any:
+    """Unpickles once."""
+    if not loaded:
+        import pickle
+
+        loaded.append(pickle.loads(data))
+    return loaded[0]
+
+
+class ClassInEnv:
+    """A class that is unpickled in an environment, which then stays."""
+
+    def __init__(self, data: bytes, env: dict[str, Any]) -> None:
+        self._parts = data, env
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _enter_for_good, self._parts
+
+
+def _enter_for_good(data: bytes, env: dict[str, Any]) -> Any:
+    import pickle
+
+    Applied(env).for_good()
+    return pickle.loads(data)
+
+
+def enter_worker(plain: dict[str, Any], hook: str | list[str] | None) -> None:
+    """The environment of a session, in a worker of it, before anything else is unpickled."""
+    Applied(plain).for_good()
+    if hook is None:
+        return
+    if isinstance(hook, str):
+        from importlib import import_module
+
+        module, _, name = hook.rpartition(".")
+        getattr(import_module(module), name)()
+        return
+    import pickle
+    from base64 import b85decode
+
+    pickle.loads(b85decode(hook[0]))()

@@ -1,0 +1,110 @@
+"""`runtime_env`: what tasks and actors find around them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def variable(name="SKATE_TEST_VARIABLE"):
+    return os.environ.get(name)
+
+
+def env(**variables):
+    return {"env_vars": {f"SKATE_TEST_{name}": value for name, value in variables.items()}}
+
+
+def test_a_task_has_its_variables_and_no_other_task_has_them(ray):
+    read = ray.remote(variable)
+    assert ray.get(read.options(runtime_env=env(VARIABLE="a")).remote()) == "a"
+    assert ray.get(read.remote()) is None
+    assert ray.get(read.options(runtime_env=env(VARIABLE="b")).remote()) == "b"
+
+
+def test_an_actor_has_its_variables_from_its_constructor_on(ray):
+    @ray.remote(runtime_env=env(VARIABLE="actor"))
+    class Reads:
+        def __init__(self):
+            self.first = variable()
+
+        def read(self):
+            return self.first, variable()
+
+    assert ray.get(Reads.remote().read.remote()) == ("actor", "actor")
+
+
+def test_what_a_task_starts_inherits_and_may_add(ray):
+    def both():
+        return variable("SKATE_TEST_OUTER"), variable("SKATE_TEST_INNER")
+
+    def outer():
+        read = ray.remote(both)
+        added = read.options(runtime_env=env(INNER="2"))
+        return ray.get([read.remote(), added.remote()])
+
+    remote = ray.remote(outer).options(runtime_env=env(OUTER="1"))
+    assert ray.get(remote.remote()) == [("1", None), ("1", "2")]
+
+
+def test_a_generator_has_its_variables_to_its_end(ray):
+    def twice():
+        yield variable()
+        yield variable()
+
+    items = ray.remote(twice).options(runtime_env=env(VARIABLE="x")).remote()
+    assert [ray.get(ref) for ref in items] == ["x", "x"]
+
+
+@pytest.mark.engine("skate")  # Ray takes directories in `init` only
+def test_a_module_of_py_modules_can_be_imported(ray, tmp_path):
+    package = tmp_path / "a_package_of_this_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("VALUE = 5")
+
+    def use():
+        import a_package_of_this_test
+
+        return a_package_of_this_test.VALUE
+
+    remote = ray.remote(use).options(runtime_env={"py_modules": [str(package)]})
+    assert ray.get(remote.remote()) == 5
+
+
+@pytest.mark.engine("skate")  # the same
+def test_files_of_the_working_directory_are_found(ray, tmp_path):
+    (tmp_path / "data.txt").write_text("data")
+    (tmp_path / "module_of_this_test.py").write_text("VALUE = 6")
+
+    def use():
+        import module_of_this_test
+
+        return Path("data.txt").read_text(), module_of_this_test.VALUE
+
+    remote = ray.remote(use).options(runtime_env={"working_dir": str(tmp_path)})
+    assert ray.get(remote.remote()) == ("data", 6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"env_vars": {"A": 1}}, {"env_vars": ["A"]}, {"working_dir": "/no/such/directory"}],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(ray, wrong):
+    with pytest.raises((TypeError, ValueError)):
+        ray.get(ray.remote(variable).options(runtime_env=wrong).remote())
+
+
+def test_a_session_has_an_environment_too(fresh):
+    fresh.init(num_cpus=1, runtime_env=env(VARIABLE="session"))
+    read = fresh.remote(variable)
+    assert fresh.get(read.remote()) == "session"
+    assert fresh.get(read.options(runtime_env=env(VARIABLE="task")).remote()) == "task"
+    assert os.environ.get("SKATE_TEST_VARIABLE") is None
+
+
+def test_a_hook_runs_in_each_worker_before_its_tasks(fresh):
+    def hook():
+        os.environ["SKATE_TEST_VARIABLE"] = "from the hook"
+
+    fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
+    assert fresh.get(fresh.remote(variable).remote()) == "from the hook"

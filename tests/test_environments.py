@@ -1,0 +1,111 @@
+"""`runtime_env` in skate: what its workers keep, and what it refuses by name."""
+
+import os
+import sys
+
+import pytest
+
+
+def state():
+    return os.getcwd(), list(sys.path), dict(os.environ)
+
+
+def test_after_a_task_its_worker_is_as_before(fresh, tmp_path):
+    (tmp_path / "forgotten_module.py").write_text("VALUE = 1")
+    fresh.init(num_cpus=1)
+    look = fresh.remote(state)
+
+    def use():
+        import forgotten_module
+
+        return forgotten_module.VALUE, os.getcwd()
+
+    before = fresh.get(look.remote())
+    envs = {"working_dir": str(tmp_path), "env_vars": {"A_VARIABLE": "1"}}
+    used = fresh.remote(use).options(runtime_env=envs)
+    assert fresh.get(used.remote()) == (1, str(tmp_path))
+    assert fresh.get(look.remote()) == before
+    assert not fresh.get(fresh.remote(lambda: "forgotten_module" in sys.modules).remote())
+
+
+def test_two_directories_may_have_a_module_of_one_name(fresh, tmp_path):
+    fresh.init(num_cpus=1)
+
+    def use():
+        import same_name
+
+        return same_name.VALUE
+
+    values = []
+    for value in (1, 2):
+        directory = tmp_path / str(value)
+        directory.mkdir()
+        (directory / "same_name.py").write_text(f"VALUE = {value}")
+        remote = fresh.remote(use).options(runtime_env={"working_dir": directory})
+        values.append(fresh.get(remote.remote()))
+    assert values == [1, 2]
+
+
+def test_after_an_error_too(fresh):
+    fresh.init(num_cpus=1)
+
+    def fail():
+        raise KeyError(os.environ["A_VARIABLE"])
+
+    remote = fresh.remote(fail).options(runtime_env={"env_vars": {"A_VARIABLE": "set"}})
+    with pytest.raises(KeyError, match="set"):
+        fresh.get(remote.remote())
+    assert fresh.get(fresh.remote(lambda: os.environ.get("A_VARIABLE")).remote()) is None
+
+
+def test_a_function_of_a_module_that_only_the_environment_has(fresh, tmp_path, monkeypatch):
+    """It is pickled by name, so it can be unpickled only where its directory is on the path."""
+    (tmp_path / "only_there.py").write_text(
+        "import os\n"
+        "def f():\n    return os.environ['A_VARIABLE']\n"
+        "class A:\n    f = lambda self: f()\n"
+    )
+    fresh.init(num_cpus=1)  # its workers have the path of this moment
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import only_there
+
+    env = {"py_modules": [only_there], "env_vars": {"A_VARIABLE": "x"}}
+    assert fresh.get(fresh.remote(only_there.f).options(runtime_env=env).remote()) == "x"
+    actor = fresh.remote(only_there.A).options(runtime_env=env).remote()
+    assert fresh.get(actor.f.remote()) == "x"
+
+
+def test_the_context_tells_what_is_in_force(fresh):
+    fresh.init(num_cpus=1)
+    tell = fresh.remote(lambda: fresh.get_runtime_context().get_runtime_env_string())
+    env = {"env_vars": {"A_VARIABLE": "1"}}
+    assert fresh.get(tell.options(runtime_env=env).remote()) == '{"env_vars": {"A_VARIABLE": "1"}}'
+    assert fresh.get(tell.remote()) == "{}"
+
+
+@pytest.mark.parametrize("part", ["pip", "uv", "conda", "image_uri"])
+def test_installers_are_refused_with_the_way_to_go(fresh, part):
+    with pytest.raises(ValueError, match=f"'{part}'.*install what they need there"):
+        fresh.remote(runtime_env={part: ["numpy"]})(state)
+
+
+def test_unknown_parts_are_refused_by_name(fresh):
+    with pytest.raises(ValueError, match="'nonsense'"):
+        fresh.remote(state).options(runtime_env={"nonsense": 1})
+    with pytest.raises(ValueError, match="belongs to init"):
+        fresh.remote(state).options(runtime_env={"worker_process_setup_hook": state})
+    with pytest.raises(ValueError, match="no directory here"):
+        fresh.init(runtime_env={"working_dir": "s3://bucket/x.zip"})
+    with pytest.raises(TypeError, match="neither a path nor a module"):
+        fresh.remote(state).options(runtime_env={"py_modules": [3]})
+    assert not fresh.is_initialized()
+
+
+def test_a_hook_may_be_a_name_and_must_be_small(fresh):
+    fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": "faulthandler.enable"})
+    assert fresh.get(fresh.remote(lambda: 1).remote()) == 1
+    fresh.shutdown()
+    ballast = os.urandom(100_000)
+    with pytest.raises(ValueError, match="give worker_process_setup_hook as a name"):
+        fresh.init(runtime_env={"worker_process_setup_hook": lambda: ballast})
+    assert not fresh.is_initialized()
