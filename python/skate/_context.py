@@ -47,7 +47,7 @@ class Context(Mapping[str, "Any"]):
             "session_dir": None,
             "metrics_export_port": None,
             "gcs_address": None,
-            "address": "local",
+            "address": getattr(client, "address", "local"),
             "node_id": node_id(client),
         }
 

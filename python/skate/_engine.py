@@ -3,7 +3,8 @@
     _remote_function, _api, _generator, _actor_class, ...      what was asked, checked
         │ `_session.client`: a `Client`
         ├─ `_native`   the node in this process, workers beside it
-        └─ `_local`    in this process and thread: `init(local_mode=True)`
+        ├─ `_local`    in this process and thread: `init(local_mode=True)`
+        └─ `_cluster`  a Ray cluster: `init(address=...)`
 
 Invariant: everything is reached through the client of the session, so `_session.init` is the only
 place that chooses. Refs are `_native.ObjectRef` in every engine (`_native.ref_of` makes those of

@@ -1,7 +1,8 @@
 """The one current session of this process: how it begins, is found, and ends.
 
     none ─ init / first call ─▶ client ─ shutdown / atexit ─▶ none        (driver)
-           └─ of the node, or (`local_mode`) of this process alone: chosen in `init`
+           └─ of the node, or (`local_mode`) of this process alone, or (`address`) of a Ray
+              cluster: chosen in `init`
     none ─ _worker.main ──────▶ client                                    (worker, for life)
     any ─ os.fork in user code ─▶ forked: every call raises RaySystemError, for good
 
@@ -112,7 +113,9 @@ def init(
     """Starts a session: a node in this process, and workers when there is work.
 
     Args:
-        address: None or `"local"`: this machine is all there is.
+        address: None or `"local"`: this machine is all there is. `"auto"`, `"ip:port"` and
+            `"ray://..."` are Ray clusters, which need the extra `skate[ray]`; see docs/ray.md.
+            None takes what `SKATE_ADDRESS` says, or `RAY_ADDRESS` if Ray is installed.
         num_cpus: How many CPUs tasks may use at once; by default those that this process may use.
         num_gpus: Likewise; by default those that the driver of the machine lists.
         resources: Amounts of custom resources by name.
@@ -135,7 +138,9 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, or a keyword is unknown.
-        ValueError: an amount is out of range, or an address is given.
+        ValueError: an amount is out of range, or is given together with a cluster.
+        ImportError: a cluster is named, and Ray is not installed.
+        ConnectionError: no cluster answers at the address.
         RaySystemError: in a forked child, or the system refuses memory or processes.
 
     Rule: semantics.md 5.1; wording of Ray 2.60.
@@ -143,11 +148,16 @@ def init(
     from skate import _machine
     from skate.exceptions import RaySystemError
 
+    is_local = local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}
+    cluster = _cluster_of(address)
     _check_others(others)
-    if runtime_env:
+    if runtime_env and cluster is None:
         from skate._runtime_env import check
 
         check("init: runtime_env", runtime_env, is_session=True)
+        if is_local:
+            msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
+            raise ValueError(msg)
     global client, machine, current_namespace  # noqa: PLW0603 - the one current session
     with _lock:
         if _is_forked:
@@ -156,7 +166,22 @@ def init(
             if ignore_reinit_error:
                 return _context(client)
             raise RuntimeError(_TWICE)
-        _check_address(address)
+        if cluster is not None:
+            from skate._cluster.connect import connect as join
+
+            here_only = {
+                "num_cpus": num_cpus,
+                "num_gpus": num_gpus,
+                "resources": resources,
+                "labels": labels,
+                "object_store_memory": object_store_memory,
+                "local_mode": local_mode or None,
+            }
+            _hook()
+            client, current_namespace = join(
+                cluster, namespace, here_only, log_to_driver=log_to_driver, runtime_env=runtime_env
+            )
+            return _context(client)
         here = _machine.describe(
             num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
         )
@@ -164,12 +189,9 @@ def init(
         namespace = namespace or session
         _hook()
         try:
-            if local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}:
+            if is_local:
                 from skate._local.client import Client as Local
 
-                if runtime_env:
-                    msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
-                    raise ValueError(msg)
                 client = Local(session, here)
             else:
                 client = _start(session, namespace, here, log_to_driver, runtime_env)
@@ -288,13 +310,10 @@ def _check_others(others: dict[str, Any]) -> None:
             raise ValueError(msg)
 
 
-def _check_address(address: str | None) -> None:
-    source = "address"
-    if address is None:
-        address, source = setting("ADDRESS") or None, "the environment variable RAY_ADDRESS"
-    if address not in (None, "local"):
-        msg = (
-            f"init: {source} is {address!r}, but this version of skate works on this machine only: "
-            "leave it out, or use 'local'"
-        )
-        raise ValueError(msg)
+def _cluster_of(address: str | None) -> str | None:
+    """The address of a Ray cluster to work on; None for this machine."""
+    if address == "local" or (address is None and not setting("ADDRESS")):
+        return None
+    from skate._cluster.connect import address_of
+
+    return address_of(address)

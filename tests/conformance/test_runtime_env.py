@@ -55,7 +55,7 @@ def test_a_generator_has_its_variables_to_its_end(ray):
     assert [ray.get(ref) for ref in items] == ["x", "x"]
 
 
-@pytest.mark.engine("skate")  # Ray takes directories in `init` only
+@pytest.mark.engine("skate", "local")  # Ray takes directories in `init` only
 def test_a_module_of_py_modules_can_be_imported(ray, tmp_path):
     package = tmp_path / "a_package_of_this_test"
     package.mkdir()
@@ -70,7 +70,7 @@ def test_a_module_of_py_modules_can_be_imported(ray, tmp_path):
     assert ray.get(remote.remote()) == 5
 
 
-@pytest.mark.engine("skate")  # the same
+@pytest.mark.engine("skate", "local")  # the same
 def test_files_of_the_working_directory_are_found(ray, tmp_path):
     (tmp_path / "data.txt").write_text("data")
     (tmp_path / "module_of_this_test.py").write_text("VALUE = 6")
@@ -94,6 +94,7 @@ def test_what_makes_no_sense_is_refused(ray, wrong):
         ray.get(ray.remote(variable).options(runtime_env=wrong).remote())
 
 
+@pytest.mark.engine("skate", "ray")  # one process has no workers
 def test_a_session_has_an_environment_too(fresh):
     fresh.init(num_cpus=1, runtime_env=env(VARIABLE="session"))
     read = fresh.remote(variable)
@@ -102,6 +103,7 @@ def test_a_session_has_an_environment_too(fresh):
     assert os.environ.get("SKATE_TEST_VARIABLE") is None
 
 
+@pytest.mark.engine("skate", "ray")  # one process has no workers
 def test_a_hook_runs_in_each_worker_before_its_tasks(fresh):
     def hook():
         os.environ["SKATE_TEST_VARIABLE"] = "from the hook"
