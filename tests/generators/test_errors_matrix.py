@@ -104,6 +104,18 @@ def test_crash(skate, mode, how):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.processes("there is no store")
+def test_no_memory_for_an_item(skate, mode):
+    def too_much():
+        import skate
+
+        return skate.empty(1 << 50, "uint8")
+
+    result = start(skate, mode, two_then(too_much))
+    check(skate, mode, result, skate.exceptions.ObjectStoreFullError, "1125899906842")
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_failed_argument(skate, mode):
     @skate.remote
     def fail():
