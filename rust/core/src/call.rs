@@ -43,6 +43,11 @@ impl Lane {
     pub(crate) const fn new(limit: u32) -> Self {
         Self { limit, under_way: 0, queue: VecDeque::new() }
     }
+
+    /// Calls that may run at once.
+    pub(crate) const fn limit(&self) -> u32 {
+        self.limit
+    }
 }
 
 impl Node {

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 
 use crate::action::{Action, Reply};
 use crate::event::{Held, Returns};
-use crate::id::{ClientId, RequestId};
+use crate::id::{ClientId, RequestId, TaskId};
 use crate::node::Node;
 use crate::request::Open;
 
@@ -109,18 +109,33 @@ impl Node {
         self.open(client, request, Open::Allocate);
     }
 
-    /// Whether it is a producer with unread items, and the store nearly full.
+    /// The tasks of which one asks: a process does not say which of those that it runs at once.
+    fn asking(&self, client: ClientId) -> impl Iterator<Item = TaskId> {
+        let row = self.workers.get(&client);
+        let actor = row.and_then(|row| row.actor).and_then(|actor| self.actors.get(&actor));
+        let at_once = actor.map_or(1, |actor| {
+            actor.lanes.iter().fold(0_usize, |sum, lane| sum.saturating_add(lane.limit() as usize))
+        });
+        let dispatches = row.into_iter().flat_map(|row| row.queue.iter());
+        dispatches.take(at_once).map(|dispatch| dispatch.task)
+    }
+
+    fn has_unread(&self, task: TaskId) -> bool {
+        let row = self.tasks.get(&task);
+        let is_streaming = row.is_some_and(|row| row.template.returns == Returns::Streaming);
+        let stream = self.streams.get(&task).filter(|_| is_streaming);
+        stream.is_some_and(|stream| stream.least_position().is_some() && stream.unread() > 0)
+    }
+
+    /// Whether it is a producer with unread items, and the store nearly full. Of an actor that runs
+    /// several calls at once each must be one: the one without could be who asks.
     fn is_paused(&self, client: ClientId, size: u64) -> bool {
         let capacity = self.store.capacity();
         if self.store.used() + size <= capacity - capacity / RESERVE {
             return false;
         }
-        let running = self.workers.get(&client).and_then(|row| row.queue.front());
-        let Some(id) = running.map(|dispatch| dispatch.task) else { return false };
-        let is_streaming =
-            self.tasks.get(&id).is_some_and(|task| task.template.returns == Returns::Streaming);
-        let stream = self.streams.get(&id).filter(|_| is_streaming);
-        stream.is_some_and(|stream| stream.least_position().is_some() && stream.unread() > 0)
+        let mut asking = self.asking(client).peekable();
+        asking.peek().is_some() && asking.all(|task| self.has_unread(task))
     }
 
     /// Gives what is there to those who wait.
@@ -153,9 +168,8 @@ impl Node {
         self.room.check_ns = Some(now_ns + CHECK_NS);
         for place in 0..self.room.waiting.len() {
             let row = self.room.waiting[place];
-            let running = self.workers.get(&row.client).and_then(|row| row.queue.front());
-            let stream = running.and_then(|dispatch| self.streams.get(&dispatch.task));
-            let taken_ns = stream.map_or(0, |stream| stream.taken_ns);
+            let streams = self.asking(row.client).filter_map(|task| self.streams.get(&task));
+            let taken_ns = streams.map(|stream| stream.taken_ns).max().unwrap_or(0);
             if row.since_ns.max(taken_ns) + PATIENCE_NS <= now_ns {
                 self.room.waiting[place].is_ordinary = true;
             }
