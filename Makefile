@@ -40,6 +40,7 @@ check: setup ## rustfmt, clippy, ruff, mypy, stubtest
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
 	$(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest_allowlist.txt skate._native
 
 cargo-test: ## The Rust tests of core and shm (no Python needed)

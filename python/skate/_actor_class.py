@@ -10,6 +10,7 @@ is free. Class and options travel when it is pickled, templates never.
 
 from __future__ import annotations
 
+# ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _actor_options, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
@@ -17,17 +18,24 @@ from skate._method import constructor_of, methods_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Generic, NoReturn, TypeVar
+    from typing import Any, Generic, NoReturn, overload
+
+    from typing_extensions import ParamSpec, TypeVar
 
     from skate._engine import Client, Template
     from skate.dag import ClassNode
 
     T = TypeVar("T")
+    # What the constructor takes; who writes `ActorClass[T]` leaves it open.
+    P = ParamSpec("P", default=...)
 
-    class _Typed(Generic[T]):
+    class _Typed(Generic[T, P]):
         """At run time a plain class: `typing` takes 10 ms to import."""
 
 else:
+
+    def overload(_declaration: object) -> None:
+        """For type checkers only."""
 
     class _Typed:
         """Takes type arguments and ignores them."""
@@ -108,7 +116,7 @@ class ActorDefinition:
         return spec_of(dumps(fields, protocol=5))
 
 
-class ActorClass(_Typed["T"]):
+class ActorClass(_Typed["T", "P"]):
     """A class whose instances are actors. Made by `remote`."""
 
     def __init__(self, definition: ActorDefinition, options: dict[str, Any]) -> None:
@@ -142,6 +150,11 @@ class ActorClass(_Typed["T"]):
         )
         raise TypeError(msg)
 
+    # The first overload shows people the parameters; the second lets any of them be a ref.
+    @overload
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ActorHandle[T]: ...
+    @overload
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]: ...
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
         """Makes an actor: a process of its own with an instance of the class.
 
@@ -196,7 +209,7 @@ class ActorClass(_Typed["T"]):
             spec = spec_of(packed)
         return ActorHandle(ref, spec)
 
-    def options(self, **options: Any) -> ActorClass[T]:
+    def options(self, **options: Any) -> ActorClass[T, P]:
         """The same class with other options; those not named stay.
 
         Raises:

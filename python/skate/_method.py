@@ -8,15 +8,78 @@ class. Signatures are kept as plain tuples: a default that cannot be pickled doe
 
 from __future__ import annotations
 
+# ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeAlias, TypeVar
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+
+    from skate._generator import ObjectRefGenerator
+    from skate._native import ObjectRef
 
     F = TypeVar("F", bound=Callable[..., Any])
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+    C_co = TypeVar("C_co", covariant=True)
+    Y = TypeVar("Y")
     Parameter: TypeAlias = tuple[str, int, bool]
+
+    class _Calls(Generic[P, C_co]):
+        """A method, seen from outside of the actor."""
+
+        # The first overload shows people the parameters; the second lets any of them be a ref.
+        @overload
+        def remote(self, *args: P.args, **kwargs: P.kwargs) -> C_co: ...
+        @overload
+        def remote(self, *args: Any, **kwargs: Any) -> C_co: ...
+        def remote(self, *args: Any, **kwargs: Any) -> Any: ...
+        def options(self, **options: Any) -> _Calls[P, Any]: ...
+
+    class _Declared(Generic[P, R_co, C_co]):
+        """What `@method` makes of a method for type checkers; in fact it is the method itself."""
+
+        @overload
+        def __get__(self, instance: None, owner: type, /) -> _Calls[P, C_co]: ...
+        @overload
+        def __get__(self, instance: object, owner: type, /) -> Callable[P, R_co]: ...
+        def __get__(self, instance: object, owner: type, /) -> Any: ...
+
+    class _Decorator(Protocol):
+        """What `method(concurrency_group="io")` gives."""
+
+        @overload
+        def __call__(  # type: ignore[overload-overlap]
+            self, function: Callable[Concatenate[Any, P], AsyncIterator[Y]], /
+        ) -> _Declared[P, AsyncIterator[Y], ObjectRefGenerator[Y]]: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]
+            self, function: Callable[Concatenate[Any, P], Iterator[Y]], /
+        ) -> _Declared[P, Iterator[Y], ObjectRefGenerator[Y]]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+        ) -> _Declared[P, Coroutine[Any, Any, R], ObjectRef[R]]: ...
+        @overload
+        def __call__(
+            self, function: Callable[Concatenate[Any, P], R], /
+        ) -> _Declared[P, R, ObjectRef[R]]: ...
+        def __call__(self, function: Any, /) -> Any: ...
+
+    class _AnyDecorator(Protocol):
+        """What `method(num_returns=…)` gives: the kind of result is not known to the types."""
+
+        def __call__(
+            self, function: Callable[Concatenate[Any, P], R], /
+        ) -> _Declared[P, R, Any]: ...
+
+else:
+
+    def overload(_declaration: object) -> None:
+        """For type checkers only."""
+
 
 OPTIONS_ATTRIBUTE = "__skate_method_options__"
 _FUNCTION = type(lambda: None)
@@ -26,29 +89,47 @@ _POSITIONAL_ONLY, _POSITIONAL, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = ra
 _UNBOUNDED = 1 << 62
 
 
-def method(*args: object, **options: Any) -> Callable[[F], F]:
-    """Gives a method of an actor class options of its own.
+@overload
+def method(  # type: ignore[overload-overlap]
+    function: Callable[Concatenate[Any, P], AsyncIterator[Y]], /
+) -> _Declared[P, AsyncIterator[Y], ObjectRefGenerator[Y]]: ...
+@overload
+def method(  # type: ignore[overload-overlap]
+    function: Callable[Concatenate[Any, P], Iterator[Y]], /
+) -> _Declared[P, Iterator[Y], ObjectRefGenerator[Y]]: ...
+@overload
+def method(
+    function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+) -> _Declared[P, Coroutine[Any, Any, R], ObjectRef[R]]: ...
+@overload
+def method(function: Callable[Concatenate[Any, P], R], /) -> _Declared[P, R, ObjectRef[R]]: ...
+@overload
+def method(*, num_returns: object, **options: Any) -> _AnyDecorator: ...
+@overload
+def method(**options: Any) -> _Decorator: ...
+def method(*args: Any, **options: Any) -> Any:
+    """Gives a method of an actor class options of its own, and calls of it a type.
 
         @ray.method(num_returns=2, concurrency_group="io")
         def split(self, x): ...
 
     Args:
-        args: Nothing.
+        args: Nothing, or the method.
         options: `num_returns`, `concurrency_group`, `max_task_retries`, `retry_exceptions`,
             `generator_backpressure_num_objects`, `enable_task_events`, `name`. What a call names in
             `.options` counts more, what the class names counts less.
 
     Raises:
-        AssertionError: it was given an unknown option, or the method itself.
+        AssertionError: it was given an unknown option, or something else than one method.
         ValueError: an option is out of range.
 
-    Rule: semantics.md 4.16; wording of Ray 2.60.
+    Rule: semantics.md 4.16; as Ray 2.60.
     """
     valid = list(_options.METHOD_TABLE)
-    if args:
+    if args and (options or len(args) > 1 or not callable(args[0])):
         msg = (
-            "The @ray.method decorator must be applied using at least one of the arguments in the "
-            f"list {valid}, for example '@ray.method(num_returns=2)'."
+            "The @ray.method decorator must be applied to one method, or with some of the "
+            f"arguments in the list {valid}, for example '@ray.method(num_returns=2)'."
         )
         raise AssertionError(msg)
     for name in options:
@@ -64,7 +145,7 @@ def method(*args: object, **options: Any) -> Callable[[F], F]:
         setattr(function, OPTIONS_ATTRIBUTE, checked)
         return function
 
-    return decorate
+    return decorate(args[0]) if args else decorate
 
 
 class MethodSpec:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skate.dag import FunctionNode
 
     A = TypeVar("A")
+    A_co = TypeVar("A_co", covariant=True)
     P = ParamSpec("P")
     R = TypeVar("R")
     R_co = TypeVar("R_co", covariant=True)
@@ -33,12 +34,21 @@ if TYPE_CHECKING:
     class _Typed(Generic[P, R_co]):
         """At run time a plain class: `typing` takes 10 ms to import."""
 
+    class _Class(Protocol[P, A_co]):
+        """A class, told from a function by what only classes have, and its constructor."""
+
+        @property
+        def __mro__(self) -> tuple[type, ...]: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A_co: ...
+
     class _Decorator(Protocol):
         """What `remote(num_cpus=2)` gives."""
 
         # As for `remote` itself.
         @overload
-        def __call__(self, cls: type[A], /) -> ActorClass[A]: ...  # type: ignore[overload-overlap]
+        def __call__(  # type: ignore[overload-overlap]
+            self, cls: _Class[P, A], /
+        ) -> ActorClass[A, P]: ...
         @overload
         def __call__(  # type: ignore[overload-overlap]
             self, function: Callable[P, Iterator[Y]], /
@@ -312,7 +322,7 @@ def _make(function: Any, options: dict[str, Any]) -> Any:
 
 # A class fits the others too, a generator function the third; the first that fits counts.
 @overload
-def remote(cls: type[A], /) -> ActorClass[A]: ...  # type: ignore[overload-overlap]
+def remote(cls: _Class[P, A], /) -> ActorClass[A, P]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(  # type: ignore[overload-overlap]
     function: Callable[P, Iterator[Y]], /

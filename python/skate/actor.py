@@ -8,7 +8,12 @@ from skate._actor_handle import ActorHandle, ActorID, ActorMethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    ActorProxy: TypeAlias = ActorHandle[T] | type[T]
+else:
+    ActorProxy = ActorHandle
 
 __all__ = [
     "ActorClass",
@@ -16,6 +21,7 @@ __all__ = [
     "ActorHandle",
     "ActorID",
     "ActorMethod",
+    "ActorProxy",
     "exit_actor",
     "get_actor",
     "kill",

@@ -132,6 +132,20 @@ def test_method_with_num_returns_gives_that_many_refs(ray):
     assert splitter.split.options(num_returns=0).remote((1, 2)) is None
 
 
+def test_method_decorator_needs_no_options(ray):
+    @ray.remote
+    class Bare:
+        @ray.method
+        def bare(self, number):
+            return number + 1
+
+        @ray.method()
+        def empty(self, number):
+            return self.bare(number) + 1
+
+    assert ray.get(Bare.remote().empty.remote(1)) == 3
+
+
 def test_method_decorator_refuses_unknown_options(ray):
     with pytest.raises(AssertionError, match="Unexpected keyword argument to @ray"):
         ray.method(speed=3)
