@@ -222,7 +222,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
             TypeError: the arguments do not fit the function, or one cannot be pickled.
         """
         template = self._template
-        if template is None or self._client is not _session.client:
+        if template is None or self._client is not _session.caching:
             template = self._bind()
         if kwargs or not self._least <= len(args) <= self._most:
             self._definition.check_arguments(args, kwargs)

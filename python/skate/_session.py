@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 client: Client | None = None
 """The current session, or None."""
 
+caching: Client | None = None
+"""Of which session a remembered template must be: the current one. None, so that none will do,
+while the running task captures its children for its placement group."""
+
 machine: Machine | None = None
 """What `init` was told of this machine; None in workers."""
 
@@ -158,7 +162,7 @@ def init(
         if is_local:
             msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
             raise ValueError(msg)
-    global client, machine, current_namespace  # noqa: PLW0603 - the one current session
+    global client, caching, machine, current_namespace  # noqa: PLW0603 - the one current session
     with _lock:
         if _is_forked:
             raise RaySystemError(_FORKED)
@@ -195,6 +199,7 @@ def init(
                 client = Local(session, here)
             else:
                 client = _start(session, namespace, here, log_to_driver, runtime_env)
+            caching = client
             machine, current_namespace = here, namespace
             return _context(client)
         except BaseException:  # a KeyboardInterrupt may come at any line
@@ -241,14 +246,14 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
     Without a session, and in a worker, it does nothing. Runs by itself when the program ends.
     """
-    global client, machine, _helped  # noqa: PLW0603 - the one current session
+    global client, caching, machine, _helped  # noqa: PLW0603 - the one current session
     ended = None
     try:
         with _lock:
             ended = client
             if ended is None or not ended.is_driver:
                 return
-            client = machine = _helped = None
+            client = caching = machine = _helped = None
             ended.close()
     finally:  # after a KeyboardInterrupt, too
         if ended is not None and ended.is_driver:
@@ -269,9 +274,16 @@ def start_helper(current: Client) -> None:
 
 def enter_worker(joined: Client, namespace: str) -> None:
     """Makes this process a worker of a session."""
-    global client, current_namespace
-    client, current_namespace = joined, namespace
+    global client, caching, current_namespace  # noqa: PLW0603 - the one current session
+    client = caching = joined
+    current_namespace = namespace
     _hook()
+
+
+def capture(is_capturing: bool) -> None:
+    """What this worker runs from now on captures its children, or does not."""
+    global caching  # noqa: PLW0603 - the one current session
+    caching = None if is_capturing else client
 
 
 def _hook() -> None:
@@ -287,11 +299,12 @@ def _hook() -> None:
 
 
 def _disable_in_child() -> None:
-    global client, machine, _is_forked, _lock  # noqa: PLW0603 - the one current session
+    global client, caching, machine, _is_forked, _lock  # noqa: PLW0603 - the one current session
     if client is None:
         return  # nothing was running: the child may start a session of its own
     _native.disable_in_child()
-    client, machine, _is_forked = None, None, True
+    client = caching = machine = None
+    _is_forked = True
     _lock = RLock()  # another thread of the parent may have held it
 
 

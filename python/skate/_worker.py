@@ -18,9 +18,11 @@ from skate import _actor_worker, _devices
 from skate._devices import use as use_devices
 from skate._errors import task_error
 from skate._output import before_result
+from skate._session import capture
 
 __all__ = [
     "before_result",
+    "capture",
     "is_retryable",
     "load_function",
     "main",

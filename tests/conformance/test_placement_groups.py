@@ -65,6 +65,31 @@ def test_children_are_captured_when_asked(ray, util, group):
     assert ray.get(free.remote()) is None
 
 
+def test_children_are_captured_whoever_called_the_function_before(ray, util, group):
+    @ray.remote(num_cpus=0)
+    def child():
+        return ray.get_runtime_context().get_placement_group_id()
+
+    @ray.remote(num_cpus=1)
+    def parent():
+        return ray.get(child.remote())
+
+    @ray.remote(num_cpus=1)
+    class Parent:
+        def call(self):
+            return ray.get(child.remote())
+
+    inside_id = group.id.hex()
+    captured = parent.options(scheduling_strategy=inside(util, group, capture=True))
+    free = parent.options(scheduling_strategy=inside(util, group, capture=False))
+    # In one worker or in several: each call is captured, or not, by who makes it.
+    for _ in range(3):
+        assert ray.get(free.remote()) is None
+        assert ray.get(captured.remote()) == inside_id
+    actor = Parent.options(scheduling_strategy=inside(util, group, capture=True)).remote()
+    assert ray.get([actor.call.remote(), actor.call.remote()]) == [inside_id, inside_id]
+
+
 def test_wrong_bundle_is_refused(ray, util, group):
     @ray.remote
     def nothing():

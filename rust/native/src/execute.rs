@@ -45,6 +45,8 @@ pub(crate) struct Prepared {
     pub(crate) retry: RetryOn,
     /// Whether it is part of an actor.
     is_of_actor: bool,
+    /// Whether what it calls is to run in its placement group; None for a method, whose actor says it.
+    pub(crate) captures: Option<bool>,
 }
 
 /// What a generator may not exceed.
@@ -99,8 +101,15 @@ impl Prepared {
             },
             retry: body.map_or(RetryOn::Nothing, |body| body.retry),
             is_of_actor: !matches!(target, Target::Function),
+            captures: (!matches!(target, Target::Method(_)))
+                .then(|| template.resources.iter().any(is_capturing_pass)),
         })
     }
+}
+
+/// Who is in a placement group asks for a pass of it, and for two if it captures (`_group.py`).
+fn is_capturing_pass((name, units): &(Arc<str>, u64)) -> bool {
+    name.starts_with("bundle_group_") && *units > 1
 }
 
 /// Why an attempt ended early.

@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     /// The actor whose process this is, and whether it was started before.
     actor: OnceLock<(ActorId, bool)>,
     actor_template: OnceLock<TemplateId>,
+    /// Whether what it runs captures its children, as Python has been told.
+    captures: AtomicBool,
     /// Whether Python has been told of its GPUs.
     has_devices: AtomicBool,
     /// Its calls, if it runs several at once.
@@ -142,6 +144,7 @@ impl Worker {
             pauses: Mutex::default(),
             actor: OnceLock::new(),
             actor_template: OnceLock::new(),
+            captures: AtomicBool::new(false),
             has_devices: AtomicBool::new(false),
             lanes: OnceLock::new(),
             naps: OnceLock::new(),
@@ -425,9 +428,21 @@ impl Worker {
 
     /// The function and options of a template, unpickled once.
     pub(crate) fn prepared(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
-        if let Some(prepared) = self.prepared.lock().get(&id) {
-            return Ok(Arc::clone(prepared));
+        let known = self.prepared.lock().get(&id).cloned();
+        let prepared = match known {
+            Some(prepared) => prepared,
+            None => self.prepare(py, id)?,
+        };
+        if let Some(captures) = prepared.captures
+            && self.captures.load(Ordering::Relaxed) != captures
+        {
+            self.captures.store(captures, Ordering::Relaxed);
+            modules::worker(py)?.call_method1(intern!(py, "capture"), (captures,))?;
         }
+        Ok(prepared)
+    }
+
+    fn prepare(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
         let definition = self.definitions.lock().get(&id).cloned();
         let definition = definition.expect("the node defines a template before its first run");
         let function = self.functions.lock().get(&definition.function).cloned();
