@@ -14,12 +14,14 @@ import selectors
 import sys
 import time
 from contextvars import ContextVar, copy_context
+from types import CoroutineType
 
 from skate import _actor_worker, _session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
+    from contextvars import Context
     from typing import Any
 
     from skate._native import Call, Serving
@@ -88,10 +90,12 @@ class _Runner:
         """Does what there is to do."""
         calls, cancelled, is_leaving = self._serving.take()
         for call in calls:
-            copy_context().run(self._start, call)
+            context = copy_context()
+            context.run(self._start, call, context)
         for ticket in cancelled:
             if task := self._tasks.get(ticket):
-                task.cancel()
+                # After its first step: a coroutine that has not begun ends without a word.
+                self._loop.call_soon(task.cancel)
         for call in [call for call in self._paused if call.may_go_on()]:
             future = self._paused.pop(call)
             if not future.done():
@@ -100,7 +104,7 @@ class _Runner:
             self.exit_code = self._serving.wait()
             self._loop.stop()
 
-    def _start(self, call: Call) -> None:
+    def _start(self, call: Call, context: Context) -> None:
         _current.set(call)
         self._selector.last_started = call.name
         try:
@@ -110,20 +114,21 @@ class _Runner:
             return
         if begun is None:
             return
-        run = self._await if asyncio.iscoroutine(begun) else self._iterate
-        task = self._loop.create_task(run(call, begun))
-        self._tasks[call.ticket] = task
-        task.add_done_callback(lambda _: self._tasks.pop(call.ticket, None))
+        ticket = call.ticket
+        run = self._await if type(begun) is CoroutineType else self._iterate
+        self._tasks[ticket] = self._loop.create_task(run(call, ticket, begun), context=context)
 
-    async def _await(self, call: Call, coroutine: Coroutine[Any, Any, Any]) -> None:
+    async def _await(self, call: Call, ticket: int, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
             value = await coroutine
         except BaseException as error:
             self._fail(call, error)
         else:
             call.finish(value)
+        finally:
+            del self._tasks[ticket]
 
-    async def _iterate(self, call: Call, generator: AsyncGenerator[Any, None]) -> None:
+    async def _iterate(self, call: Call, ticket: int, generator: AsyncGenerator[Any, None]) -> None:
         try:
             try:
                 async for item in generator:
@@ -140,6 +145,8 @@ class _Runner:
             self._fail(call, error)
         else:
             call.exhausted()  # nothing, if the call is over
+        finally:
+            del self._tasks[ticket]
 
     async def _pause(self, call: Call) -> None:
         future = self._loop.create_future()
