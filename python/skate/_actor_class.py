@@ -79,7 +79,8 @@ class ActorDefinition:
         if self._client is not client:
             self._client, self._templates = client, {}
         env = repr(resolved.env) if resolved.env else ""
-        key = (resolved.resources, resolved.serves, tuple(resolved.lanes), env)
+        lanes = tuple(resolved.lanes)
+        key = (resolved.resources, resolved.serves, lanes, resolved.window, env)
         template = self._templates.get(key)
         if template is None:
             from skate._serialization import dumps_function
@@ -97,6 +98,7 @@ class ActorDefinition:
                 resolved.resources,
                 resolved.serves,
                 resolved.lanes,
+                resolved.window,
             )
             self._templates[key] = template
         return template

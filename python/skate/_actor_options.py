@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from skate._options import Check, Types
 
+WINDOW = "actor_generator_backpressure_num_objects"
 _NONE = type(None)
 _ASYNC_CONCURRENCY = 1000
 _CONCURRENCY_MAX = 60_000
 """Calls at once of one process, all groups together: each has a slot in shared memory."""
+_WINDOW_MAX = 2**32
 _RESTARTS_MAX = 2**31 - 1
 
 
@@ -48,6 +50,15 @@ def _check_pending(name: str, value: int | None) -> None:
         msg = (
             f"The keyword '{name}' only accepts None, 0, -1 or a positive integer, where -1 and 0 "
             f"mean that there is no limit."
+        )
+        raise ValueError(msg)
+
+
+def _check_window(name: str, value: int | None) -> None:
+    if value is not None and not 0 < value < _WINDOW_MAX and value != -1:
+        msg = (
+            f"{name} must be > 0 to cap the actor's total unconsumed generator objects, or -1 to "
+            f"disable. Got {value}."
         )
         raise ValueError(msg)
 
@@ -87,6 +98,8 @@ TABLE: dict[str, tuple[Types, Check]] = {
     "allow_out_of_order_execution": ((bool, _NONE), _anything),
     "max_pending_calls": (_INT, _check_pending),
     "max_task_retries": (_INT, _options.check_max_retries),
+    WINDOW: (_INT, _check_window),
+    f"_{WINDOW}": (_INT, _check_window),
 }
 
 
@@ -109,6 +122,7 @@ class ActorOptions:
         max_task_retries: Default of its methods; -1 for ever.
         retry_exceptions: Default of its methods.
         max_pending_calls: 0 for no limit.
+        window: Unread items in all streams of its methods together; None for no limit.
         name, namespace: None if it has none.
         get_if_exists, is_detached: As their options say.
         env: Its `runtime_env`, as `_runtime_env.plain` gives it.
@@ -130,6 +144,7 @@ class ActorOptions:
         "resources",
         "retry_exceptions",
         "serves",
+        "window",
     )
 
     def __init__(self, options: Mapping[str, Any], *, is_async: bool) -> None:
@@ -154,6 +169,8 @@ class ActorOptions:
         self.in_order = (
             takes_turns and not is_async and not options.get("allow_out_of_order_execution")
         )
+        window = options.get(WINDOW, options.get(f"_{WINDOW}"))
+        self.window: int | None = None if window == -1 else window
         self.max_restarts: int = min(options.get("max_restarts") or 0, _RESTARTS_MAX)
         self.max_task_retries: int = min(options.get("max_task_retries") or 0, _RESTARTS_MAX)
         self.retry_exceptions = options.get("retry_exceptions", False)

@@ -104,8 +104,15 @@ class Client(Protocol):
         is_strict: bool,
         /,
     ) -> Template: ...
-    def constructor(
-        self, name: str, cls: bytes, resources: Amounts, serves: str, lanes: Sequence[int], /
+    def constructor(  # noqa: PLR0917 - one call defines a whole template
+        self,
+        name: str,
+        cls: bytes,
+        resources: Amounts,
+        serves: str,
+        lanes: Sequence[int],
+        window: int | None,
+        /,
     ) -> Template: ...
     def method(  # noqa: PLR0917 - one call defines a whole template
         self,

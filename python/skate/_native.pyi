@@ -289,6 +289,7 @@ class Client:
         resources: Sequence[tuple[str, int]],
         serves: str,
         lanes: Sequence[int],
+        window: int | None,
         /,
     ) -> Template:
         """Register a class with its options.
@@ -299,6 +300,7 @@ class Client:
             resources: What the actor holds while it lives; in units of 1/10000.
             serves: `"turns"`, `"threads"` or `"loop"`.
             lanes: Calls at once in each concurrency group, the default one first.
+            window: Unread items in all streams of its methods together; None for no limit.
         """
     def method(
         self,

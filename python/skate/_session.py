@@ -185,6 +185,7 @@ def init(
             client, current_namespace = join(
                 cluster, namespace, here_only, log_to_driver=log_to_driver, runtime_env=runtime_env
             )
+            caching = client
             return _context(client)
         here = _machine.describe(
             num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels

@@ -52,6 +52,8 @@ class ActorRef:
         groups = spec_of(body).groups
         if len(groups) > 1:
             options["concurrency_groups"] = dict(zip(groups[1:], lanes[1:], strict=True))
+        if template.window is not None:
+            options["_actor_generator_backpressure_num_objects"] = template.window
         if template.serves != "turns":
             options["max_concurrency"] = lanes[0]
         if is_detached:

@@ -64,13 +64,20 @@ class Client:
         return FunctionTemplate(task, resources, max_retries, returns, *rest)
 
     def constructor(
-        self, name: str, cls: bytes, resources: Amounts, serves: str, _lanes: Sequence[int], /
+        self,
+        name: str,
+        cls: bytes,
+        resources: Amounts,
+        serves: str,
+        _lanes: Sequence[int],
+        window: int | None,
+        /,
     ) -> Any:
         from skate._cluster.templates import ConstructorTemplate
         from skate._cluster.worker import Exported, Loop, Turns
 
         made = type(name, (Loop if serves == "loop" else Turns,), {})
-        return ConstructorTemplate(made, Exported(cls), resources, serves)
+        return ConstructorTemplate(made, Exported(cls), resources, serves, window)
 
     def method(
         self, _full_name: str, method: str, returns: int, max_retries: int, *rest: Any

@@ -144,8 +144,11 @@ class ConstructorTemplate:
         options: Ray's.
     """
 
-    def __init__(self, cls: type, exported: Any, resources: Amounts, serves: str) -> None:
+    def __init__(
+        self, cls: type, exported: Any, resources: Amounts, serves: str, window: int | None
+    ) -> None:
         self.cls = cls
         self.exported = exported
         self.resources = resources_of(resources)
         self.serves = serves
+        self.window = window

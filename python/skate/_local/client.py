@@ -61,7 +61,14 @@ class Client(State):
                         window, window_bytes, is_strict)  # fmt: skip
 
     def constructor(
-        self, name: str, cls: bytes, resources: Amounts, serves: str, _lanes: Sequence[int], /
+        self,
+        name: str,
+        cls: bytes,
+        resources: Amounts,
+        serves: str,
+        _lanes: Sequence[int],
+        _window: int | None,  # one item is made at a time
+        /,
     ) -> Template:
         self.check()
         template = Template(self, name, self._exported(cls), resources)

@@ -64,7 +64,7 @@ pub(crate) struct Actor {
     pub(crate) worker: Option<ClientId>,
     /// How to make it. Its arguments are kept while it may be made again.
     pub(crate) creation: Creation,
-    template: Arc<Template>,
+    pub(crate) template: Arc<Template>,
     pub(crate) class: ClassId,
     placing: Demand,
     is_warned: bool,
@@ -86,6 +86,8 @@ pub(crate) struct Actor {
     pub(crate) callers: FxHashMap<Caller, std::collections::VecDeque<TaskId>>,
     /// In order of readiness: calls that wait for arguments.
     pub(crate) waiting: FxHashSet<TaskId>,
+    /// Of its calls, those that share its window.
+    pub(crate) streams: Vec<TaskId>,
     /// Once dead.
     pub(crate) epitaph: Option<Epitaph>,
 }
@@ -144,6 +146,7 @@ impl Node {
             lanes: creation.lanes.iter().map(|limit| Lane::new(*limit)).collect(),
             callers: FxHashMap::default(),
             waiting: FxHashSet::default(),
+            streams: Vec::new(),
             epitaph: None,
             creation,
         };

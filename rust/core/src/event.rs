@@ -251,7 +251,8 @@ pub struct Template {
     pub returns: Returns,
     /// Attempts after a worker's death; -1 for ever. Also bounds `retry_exceptions`.
     pub max_retries: i32,
-    /// At most so many unread items of a stream; its producer waits.
+    /// At most so many unread items of a stream; its producer waits. Of a constructor: in all streams
+    /// of the actor's methods together.
     pub window: Option<u32>,
     /// At most so many bytes of unread items, or one item.
     pub window_bytes: Option<u64>,

@@ -18,6 +18,7 @@
 //!   store, space         where it lies
 //!   warm                 free memory that is quick to write
 //!   stream, reader       items, one at a time
+//!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
 //!   request, wait        questions that are answered later
@@ -46,6 +47,7 @@ mod resources;
 mod room;
 mod scheduler;
 mod seal;
+mod share;
 mod space;
 mod store;
 mod stream;

@@ -82,6 +82,8 @@ pub struct Node {
     pub(crate) blocked: BTreeSet<(u64, ClientId)>,
     /// Tasks with an argument that has failed.
     pub(crate) doomed: Vec<(TaskId, ObjectId)>,
+    /// Actors whose window must be shared anew.
+    pub(crate) to_share: Vec<ActorId>,
     /// Generators that are to end.
     pub(crate) to_close: Vec<TaskId>,
     /// Of the error that is being sealed.
@@ -133,6 +135,7 @@ impl Node {
             idle_counter: 0,
             blocked: BTreeSet::new(),
             doomed: Vec::new(),
+            to_share: Vec::new(),
             to_close: Vec::new(),
             failing: None,
             room: Room::default(),
@@ -182,6 +185,7 @@ impl Node {
                 break;
             }
         }
+        self.share_windows(actions);
         self.serve_room(actions);
     }
 
@@ -338,6 +342,9 @@ impl Node {
         let is_dead = actor.flatten().is_some_and(|row| row.stage == Stage::Dead);
         self.keep_arguments(&submit);
         self.create_returns(client, id, template.returns);
+        if let Some(actor) = submit.actor {
+            self.begin_sharing(id, actor);
+        }
         if let Some(parent) = submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {

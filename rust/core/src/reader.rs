@@ -49,6 +49,7 @@ impl Node {
             None => stream.nexts.push_back(next),
             Some(_) => stream.own_nexts.push(next),
         }
+        self.note_share(task);
         self.open(next.client, next.request, Open::Next(task));
     }
 
@@ -361,6 +362,7 @@ impl Node {
         if least.is_some() {
             return;
         }
+        self.note_share(task);
         if has_ended && !has_holder {
             self.streams.remove(&task);
         } else if !has_ended && !has_holder {
@@ -383,7 +385,8 @@ impl Node {
         }
     }
 
-    fn tell_credit(&self, task: TaskId, actions: &mut Vec<Action>) {
+    fn tell_credit(&mut self, task: TaskId, actions: &mut Vec<Action>) {
+        self.note_share(task);
         let (Some(stream), Some(row)) = (self.streams.get(&task), self.tasks.get(&task)) else {
             return;
         };
@@ -391,7 +394,9 @@ impl Node {
         if row.template.window_bytes.is_some() {
             actions.push(Action::CreditBytes(worker, ticket, stream.taken_bytes));
         }
-        if row.template.window.is_some() || row.template.window_bytes.is_some() {
+        // Who shares a window is told of its reach instead.
+        let has_window = row.template.window.is_some() || row.template.window_bytes.is_some();
+        if has_window && stream.reach.is_none() {
             actions.push(Action::Credit(worker, ticket, stream.passed()));
         }
     }

@@ -286,6 +286,7 @@ impl Node {
                 self.classes[task.class as usize].roomy.push(worker);
             }
         }
+        self.forget_told(id);
         self.tell_reader(id, actions);
     }
 

@@ -97,6 +97,9 @@ impl Node {
         };
         stream.published = index + 1;
         let is_dynamic = stream.is_dynamic;
+        if let Some(reach) = &stream.reach {
+            self.to_share.push(reach.actor);
+        }
         if stream.least_position().is_some() {
             stream.published_bytes += value.size();
             self.create(id.item(index));
@@ -277,6 +280,9 @@ impl Node {
         self.call_ended(id, &task, actions);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.has_ended = true;
+            if let Some(reach) = &stream.reach {
+                self.to_share.push(reach.actor);
+            }
             if stream.is_dynamic {
                 self.pending_to_sealed(id.whole(), Value::Stream(id), &[], actions);
             }

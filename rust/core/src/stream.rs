@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{ClientId, RequestId};
+use crate::share::Reach;
 
 /// A `Next` that waits for items; `at` is None for the shared cursor.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,8 @@ pub(crate) struct Stream {
     pub(crate) own_nexts: Vec<Next>,
     /// Open `Length` requests.
     pub(crate) lengths: Vec<Next>,
+    /// How far its producer may go, if it shares a window with others.
+    pub(crate) reach: Option<Reach>,
     /// Open `Wait` requests with this stream among what they wait for.
     pub(crate) watchers: Vec<Watcher>,
 }
@@ -96,6 +99,7 @@ impl Stream {
             nexts: VecDeque::new(),
             own_nexts: Vec::new(),
             lengths: Vec::new(),
+            reach: None,
             watchers: Vec::new(),
         }
     }

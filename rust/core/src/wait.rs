@@ -52,6 +52,7 @@ impl Node {
     ) {
         if let Some(stream) = self.streams.get_mut(&task) {
             stream.watchers.push(Watcher { client, request, at, is_ready });
+            self.note_share(task);
         }
     }
 

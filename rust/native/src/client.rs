@@ -239,7 +239,7 @@ impl Client {
         }))
     }
 
-    #[pyo3(signature = (name, cls, resources, serves, lanes, /))]
+    #[pyo3(signature = (name, cls, resources, serves, lanes, window, /))]
     fn constructor(
         &self,
         name: &str,
@@ -247,6 +247,7 @@ impl Client {
         resources: Vec<(String, u64)>,
         serves: &str,
         lanes: Vec<u32>,
+        window: Option<u32>,
     ) -> PyResult<Template> {
         self.session.check()?;
         let serves = match serves {
@@ -262,7 +263,7 @@ impl Client {
             resources: amounts(resources),
             returns: Returns::Static(0),
             max_retries: 0,
-            window: None,
+            window,
             window_bytes: None,
             on_drop: OnDrop::RunOn,
             body: TemplateBody { retry: RetryOn::Nothing, is_strict: false, target }.encode(),

@@ -68,6 +68,7 @@ impl Prepared {
         py: Python<'_>,
         template: &Template,
         function: Option<&Bytes>,
+        shares_window: bool,
     ) -> PyResult<Self> {
         let body: Option<TemplateBody> = wire::decode(&template.body);
         let target = body.as_ref().map_or(Target::Function, |body| body.target.clone());
@@ -96,7 +97,11 @@ impl Prepared {
                     Returns::Dynamic | Returns::Streaming => None,
                 },
                 is_strict: body.as_ref().is_some_and(|body| body.is_strict),
-                window: template.window,
+                // The node says how far each stream may go: one item ahead of that.
+                window: match template.returns {
+                    Returns::Streaming if shares_window => Some(1),
+                    _ => template.window,
+                },
                 window_bytes: template.window_bytes,
             },
             retry: body.map_or(RetryOn::Nothing, |body| body.retry),

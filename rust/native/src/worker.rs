@@ -216,6 +216,13 @@ impl Worker {
         (Serves::InTurn, Box::default())
     }
 
+    /// Whether all streams of this process have one window together.
+    fn shares_window(&self) -> bool {
+        let class = self.actor_template.get();
+        class
+            .is_some_and(|id| self.definitions.lock().get(id).is_some_and(|it| it.window.is_some()))
+    }
+
     /// The actor whose process this is.
     pub(crate) fn actor(&self) -> Option<ActorId> {
         self.actor.get().map(|(actor, _)| *actor)
@@ -447,7 +454,8 @@ impl Worker {
         let definition = definition.expect("the node defines a template before its first run");
         let function = self.functions.lock().get(&definition.function).cloned();
         // Unpickling runs user code: no lock is held.
-        let prepared = Arc::new(Prepared::load(py, &definition, function.as_ref())?);
+        let prepared =
+            Arc::new(Prepared::load(py, &definition, function.as_ref(), self.shares_window())?);
         self.prepared.lock().insert(id, Arc::clone(&prepared));
         Ok(prepared)
     }

@@ -31,6 +31,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Of the actor whose streams share it, if the call has one.
+    pub(crate) fn window_of(&self, actor: Option<ActorId>, returns: Returns) -> Option<u64> {
+        let class = &self.classes[self.class_of[&actor?]];
+        class.constructor.template.window.filter(|_| returns == Returns::Streaming).map(u64::from)
+    }
+
     pub(crate) fn callable(&self, id: TemplateId) -> &Callable {
         &self.callables[&id]
     }

@@ -49,7 +49,7 @@ impl Call {
         self.fate.as_ref().is_some_and(|errors| !errors.is_empty())
     }
 
-    fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.published + u64::from(self.has_failed())
     }
 

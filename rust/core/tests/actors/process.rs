@@ -319,7 +319,10 @@ impl Process {
         let execution = &self.executions[place];
         let (ticket, yielded, skip) = (execution.run.ticket, execution.yielded, execution.run.skip);
         let template = &execution.callable.template;
-        let window = template.window.map(u64::from);
+        let actor = self.actor.as_ref().map(|(actor, _)| *actor);
+        // Who shares a window is told how far to go, one item ahead of that.
+        let shared_window = shared.window_of(actor, template.returns).map(|_| 1);
+        let window = shared_window.or(template.window.map(u64::from));
         if matches!(template.returns, Returns::Static(count) if yielded >= u64::from(count)) {
             // One too many: its returns are there already.
             return self.exhaust(place, shared);

@@ -153,8 +153,10 @@ fn class(random: &mut Random, number: u64, cpus: u64) -> Class {
     let order =
         if *lanes == [1] && random.chance(80) { Order::Submission } else { Order::Readiness };
     let first = number * METHODS_PER_CLASS;
+    // For all streams of an actor together.
+    let window = random.chance(40).then(|| 1 + random.below(4) as u32);
     let constructor =
-        Template { resources, ..template(format!("C{number}"), first, Returns::Static(0)) };
+        Template { resources, window, ..template(format!("C{number}"), first, Returns::Static(0)) };
     let methods = (1..=1 + random.below(3))
         .map(|place| {
             let is_generator = random.chance(40);

@@ -44,9 +44,14 @@ impl World {
                 let call = &self.model.calls[&task];
                 let window = call.template.window.map(u64::from);
                 let is_read = !self.clients[&id].slots[ticket].is_dropped;
+                let unread = call.published - self.model.taken(task);
                 if let Some(window) = window.filter(|_| is_read) {
-                    let unread = call.published - self.model.taken(task);
                     assert!(unread <= window, "window of {task:?}");
+                }
+                let window = self.shared.window_of(call.actor, call.template.returns);
+                if let Some(window) = window.filter(|_| is_read) {
+                    let (unread, streams) = self.unread_of(call.actor);
+                    assert!(unread <= window + streams, "window of {:?}", call.actor);
                 }
             }
             Request::Finished(ticket, outcome) => {

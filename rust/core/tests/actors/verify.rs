@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use skate_core::action::{Action, Reply};
 use skate_core::event::{Request, Returns};
-use skate_core::id::{ClientId, RequestId};
+use skate_core::id::{ActorId, ClientId, RequestId};
 use skate_core::node::Statistics;
 use skate_core::value::Failure;
 
-use super::model::Stage;
+use super::model::{Call, Stage};
 use super::process::Claim;
 use super::program::ONE;
 use super::told::Told;
@@ -107,6 +107,21 @@ impl World {
         assert!(devices.values().all(|used| *used <= ONE), "GPUs are shared: {devices:?}");
     }
 
+    /// Items that nobody has read of those streams of an actor that run and are read, and how many
+    /// streams these are.
+    pub(crate) fn unread_of(&self, actor: Option<ActorId>) -> (u64, u64) {
+        let running = self.clients.values().flat_map(|client| {
+            let read = |ticket| !client.slots[&ticket].is_dropped;
+            client.executions.iter().filter(move |execution| read(execution.run.ticket))
+        });
+        let calls = running.map(|execution| &self.model.calls[&execution.run.task]);
+        let is_shared =
+            |call: &&Call| call.actor == actor && call.template.returns == Returns::Streaming;
+        let of_actor = calls.filter(is_shared);
+        let unread = of_actor.map(|call| call.published.saturating_sub(call.taken));
+        unread.fold((0, 0), |(sum, count), unread| (sum + unread, count + 1))
+    }
+
     /// Nothing can happen: whatever waits must have a reason.
     pub(crate) fn verify_stuck(&self) {
         for (id, client) in &self.clients {
@@ -123,7 +138,34 @@ impl World {
                 let task = execution.run.task;
                 let until = execution.paused_until.expect("who can go on does");
                 assert_eq!(self.model.returns(task), Returns::Streaming);
-                assert!(self.model.taken(task) < until, "{task:?} is paused and has credit");
+                let call = &self.model.calls[&task];
+                let Some(window) = self.shared.window_of(call.actor, Returns::Streaming) else {
+                    assert!(self.model.taken(task) < until, "{task:?} is paused and has credit");
+                    continue;
+                };
+                let asked = self.clients.values().flat_map(|client| client.asked.values());
+                let is_waited_for = asked
+                    .filter(|asked| matches!(asked.question, Request::Next(_, of, _) if of == task))
+                    .count();
+                assert_eq!(is_waited_for, 0, "{task:?} is waited for and does not go on");
+                let is_shared = |of: &&Call| {
+                    of.actor == call.actor && of.template.returns == Returns::Streaming
+                };
+                let of_actor = self.model.calls.values().filter(is_shared);
+                let all: u64 = of_actor.map(|of| of.total().saturating_sub(of.taken)).sum();
+                let own = call.template.window.map_or(u64::MAX, u64::from);
+                // One that is to run again keeps the room that it had been given.
+                let keeps = |of: &Call| {
+                    let begun = of.actor == call.actor && of.published > 0 && !of.has_ended();
+                    begun
+                        && of.place.is_none_or(|(worker, ticket)| {
+                            self.clients[&worker].slots[&ticket].claim != Claim::Started
+                        })
+                };
+                let is_full = all >= window
+                    || call.published - call.taken >= own
+                    || self.model.calls.values().any(keeps);
+                assert!(is_full, "{task:?} is paused and there is room: {all} of {window}");
             }
         }
         for (id, call) in &self.model.calls {
