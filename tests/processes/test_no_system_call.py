@@ -69,9 +69,17 @@ def run(method, *, is_control=False):
     return done
 
 
+TRIES = 10
+
+
 @pytest.mark.parametrize("method", ["__next__", "next"])
 def test_items_that_are_there_are_read_without_a_system_call(method):
-    done = run(method)
+    # Another thread of the driver may hold the node's lock for a moment, and the kernel is asked
+    # for it. A read that always made a call would never get through 10,000 items.
+    for _ in range(TRIES):
+        done = run(method)
+        if done.returncode == 0:
+            break
     assert (done.stdout, done.returncode) == (b"read", 0), done.stderr
 
 
