@@ -10,6 +10,7 @@
 //!   doorbell  how a sleeper hears of them     spin       a short look before sleeping
 //!   claim     who may run a task              control    what node and one worker share
 //!   hub       what all processes share        fd         descriptors between processes
+//!   spill_file  values on disk
 //!   watch     deaths, told by the kernel      thread     signals and Rust threads
 //! ```
 //!
@@ -39,6 +40,8 @@ pub mod fd;
 pub mod hub;
 #[cfg(not(loom))]
 pub mod segment;
+#[cfg(not(loom))]
+pub mod spill_file;
 #[cfg(not(loom))]
 pub mod spin;
 #[cfg(not(loom))]

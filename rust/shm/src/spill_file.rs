@@ -1,0 +1,182 @@
+//! The file for values that memory has no room for.
+//!
+//! ```text
+//!   create(directory) ─ O_TMPFILE, or open and unlink ─▶ a file without a name ─ descriptor ─▶ readers
+//!   write: pieces side by side go out in one call        read: into the caller's memory, and checked
+//! ```
+//!
+//! Invariant: the file has no name, so it goes with the last process that has it open, by whatever
+//! death, and removing its directory changes nothing. It is never mapped: an error of the disk is an error
+//! here, not a signal. What is read is what was written, or an error; the checksum says so.
+
+use std::fmt::Write as _;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{self, FallocateFlags, Mode, OFlags};
+use rustix::io::{self, Errno};
+
+/// What `statfs` calls file systems that live in memory.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58F6];
+/// Pieces start at multiples of this.
+const GRAIN: usize = 64;
+const ZEROS: [u8; GRAIN] = [0; GRAIN];
+/// Slices in one call.
+const MOST_SLICES: usize = 512;
+
+/// Why bytes are not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The system said so.
+    #[error("reading failed: {0}")]
+    System(Errno),
+    /// The file ends before.
+    #[error("the file is too short: {found} bytes")]
+    Short {
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// They are others.
+    #[error("the checksum is {found:08x}")]
+    Changed {
+        /// Of what is there.
+        found: u32,
+    },
+}
+
+/// One open spill file.
+#[derive(Debug)]
+pub struct SpillFile {
+    file: OwnedFd,
+}
+
+/// Whether a directory is on a file system that lives in memory, where spilling gains nothing.
+pub fn is_in_memory(directory: &Path) -> io::Result<bool> {
+    Ok(IN_MEMORY.contains(&fs::statfs(directory)?.f_type.cast_unsigned()))
+}
+
+impl SpillFile {
+    /// Makes an empty one.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        match fs::open(directory, flags | OFlags::TMPFILE, mode) {
+            // Some file systems, such as overlays of older kernels, know no files without a name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let mut name = format!(".skate-{}", std::process::id());
+                let _ = write!(name, "-{:p}", &raw const name);
+                let path = directory.join(name);
+                let file = fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+                fs::unlink(&path)?;
+                Ok(Self { file })
+            }
+            opened => Ok(Self { file: opened? }),
+        }
+    }
+
+    /// One that was made elsewhere.
+    pub const fn open(file: OwnedFd) -> Self {
+        Self { file }
+    }
+
+    /// Another descriptor of it, with which it can only be read.
+    pub fn reader(&self) -> io::Result<OwnedFd> {
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .or_else(|_| io::fcntl_dupfd_cloexec(&self.file, 0))
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Bytes of its file system: how many could be written, and how many it has in all.
+    pub fn room(&self) -> io::Result<(u64, u64)> {
+        let system = fs::fstatvfs(&self.file)?;
+        Ok((system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize))
+    }
+
+    /// Bytes of the disk that it takes.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(u64::try_from(fs::fstat(&self.file)?.st_blocks).unwrap_or(0) * 512)
+    }
+
+    /// Writes pieces to their places: the checksums of those that are all there, the first ones, and why
+    /// the next one is not.
+    pub fn write(&self, pieces: &[(&[u8], u64)]) -> (Vec<u32>, Option<Errno>) {
+        let mut checksums = Vec::with_capacity(pieces.len());
+        let mut rest = pieces;
+        while !rest.is_empty() {
+            let run = side_by_side(rest);
+            let mut end = rest[0].1;
+            let error = self.write_run(&rest[..run], &mut end).err();
+            // The last one that is whole ends before what is not written.
+            let whole = rest[..run].iter().take_while(|(bytes, at)| at + bytes.len() as u64 <= end);
+            checksums.extend(whole.map(|(bytes, _)| crc32fast::hash(bytes)));
+            if error.is_some() {
+                return (checksums, error);
+            }
+            rest = &rest[run..];
+        }
+        (checksums, None)
+    }
+
+    /// Writes pieces that lie side by side; `end` is where what is written ends.
+    fn write_run(&self, run: &[(&[u8], u64)], end: &mut u64) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(2 * run.len());
+        for (bytes, _) in run {
+            slices.push(IoSlice::new(bytes));
+            let padding = bytes.len().next_multiple_of(GRAIN) - bytes.len();
+            if padding > 0 {
+                slices.push(IoSlice::new(&ZEROS[..padding]));
+            }
+        }
+        let mut slices = &mut slices[..];
+        while !slices.is_empty() {
+            let written = io::retry_on_intr(|| io::pwritev(&self.file, slices, *end))?;
+            if written == 0 {
+                return Err(Errno::IO);
+            }
+            *end += written as u64;
+            IoSlice::advance_slices(&mut slices, written);
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` from there, and checks that it is what was written.
+    pub fn read(&self, at: u64, buffer: &mut [u8], checksum: u32) -> Result<(), ReadError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let rest = &mut buffer[filled..];
+            let count = io::retry_on_intr(|| io::pread(&self.file, &mut *rest, at + filled as u64))
+                .map_err(ReadError::System)?;
+            if count == 0 {
+                return Err(ReadError::Short { found: filled as u64 });
+            }
+            filled += count;
+        }
+        let found = crc32fast::hash(buffer);
+        if found == checksum { Ok(()) } else { Err(ReadError::Changed { found }) }
+    }
+
+    /// Gives a part of it back to the disk, if that is possible here.
+    pub fn punch(&self, offset: u64, len: u64) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // If it fails the room is used again by skate alone.
+        let _ = fs::fallocate(&self.file, flags, offset, len);
+    }
+}
+
+/// How many of the pieces, at the front, lie side by side, and may go out in one call.
+fn side_by_side(pieces: &[(&[u8], u64)]) -> usize {
+    let mut end = pieces[0].1;
+    let run = pieces.iter().take(MOST_SLICES).take_while(|(bytes, at)| {
+        let is_next = *at == end;
+        end += bytes.len().next_multiple_of(GRAIN) as u64;
+        is_next
+    });
+    run.count()
+}
