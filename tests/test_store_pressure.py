@@ -1,4 +1,4 @@
-"""When the store is nearly full: who waits, who goes on, and when it is an error."""
+"""When the store is nearly full and nothing can be spilled: who waits, and when it is an error."""
 
 import os
 
@@ -10,8 +10,9 @@ STORE = 200 * MB
 
 @pytest.fixture
 def small(fresh):
-    """skate with a store of 200 MB and two CPUs."""
-    fresh.init(num_cpus=2, object_store_memory=STORE)
+    """skate with a store of 200 MB and two CPUs, and no disk."""
+    config = {"automatic_object_spilling_enabled": False}
+    fresh.init(num_cpus=2, object_store_memory=STORE, _system_config=config)
     return fresh
 
 

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LINE, UNHANDLED, INFEASIBLE = 0, 1, 2
+LINE, UNHANDLED, INFEASIBLE, CANNOT_SPILL = 0, 1, 2, 3
 """Kinds of notices, as `Client.notices` numbers them."""
 
 _BATCH = 256  # lines written at once
@@ -38,6 +38,8 @@ class Display:
             self._unhandled(*what)
         elif kind == INFEASIBLE:
             self._infeasible(*what)
+        elif kind == CANNOT_SPILL:
+            self._cannot_spill(*what)
 
     def flush(self) -> None:
         """Writes what has gathered."""
@@ -74,6 +76,13 @@ class Display:
                 f"created. Task: {task_name}. {suppress}"
             )
         self._add(f"{heading}\n{error}\n", is_stderr=True)
+
+    def _cannot_spill(self, why: str) -> None:
+        self._add(
+            f"Warning: the object store is full, and values that are not in use cannot be spilled: "
+            f"{why}. Name a directory by init(object_spilling_directory=...) or SKATE_SPILL_DIR.\n",
+            is_stderr=True,
+        )
 
     def _infeasible(self, task_name: str, missing: list[tuple[str, float, float]]) -> None:
         key = task_name, tuple(name for name, _, _ in missing)

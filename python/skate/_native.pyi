@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
+from skate._spilling import Spilling
+
 _T = TypeVar("_T")
 _W = TypeVar("_W")
 
@@ -245,6 +247,9 @@ class Client:
     """The class that makes and finds actors."""
 
     @property
+    def can_spill(self) -> bool:
+        """Whether there is a file for values that the store has no room for."""
+    @property
     def is_driver(self) -> bool: ...
     @property
     def session(self) -> str:
@@ -401,6 +406,7 @@ def start(
     capacity: int,
     prestart: int,
     log_to_driver: bool,
+    spilling: Spilling,
     /,
 ) -> Client:
     """Start a node in this process, and its zygote with its end of a SEQPACKET socket as stdin.
@@ -409,15 +415,24 @@ def start(
         session: 16 random hex digits, which `hello` tells the zygote, too.
         zygote_argv: Program and arguments.
         hello: First message on that socket (JSON, passed through; with it go the descriptors of
-            this process (a pidfd), the hub and the data segment, in this order).
+            this process (a pidfd), the hub, the data segment and, if there is one, the spill file,
+            in this order).
         resources: Name and amount in units of 1/10000.
         capacity: Bytes of the object store.
         prestart: Workers to start at once.
         log_to_driver: Whether lines of workers become notices; otherwise they are read and dropped.
+        spilling: Where values go that the store has no room for.
     """
 
 def join(
-    hub_fd: int, data_fd: int, control_fd: int, driver_pidfd: int, client_id: int, session: str, /
+    hub_fd: int,
+    data_fd: int,
+    control_fd: int,
+    driver_pidfd: int,
+    spill_fd: int | None,
+    client_id: int,
+    session: str,
+    /,
 ) -> Client:
     """Become a worker of the session (called in a child that the zygote forked)."""
 

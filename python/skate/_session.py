@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skate._context import Context
     from skate._engine import Client
     from skate._machine import Machine
+    from skate._spilling import Spilling
 
 client: Client | None = None
 """The current session, or None."""
@@ -64,10 +65,13 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 # Those that would change what programs do, and that this version cannot honour: only empty values.
 _EMPTY_ONLY = frozenset({
-    "job_config", "_system_config", "_plasma_directory",
-    "_object_spilling_directory", "enable_resource_isolation", "system_reserved_cpu",
+    "job_config", "_plasma_directory",
+    "enable_resource_isolation", "system_reserved_cpu",
     "system_reserved_memory", "_cgroup_path",
 })  # fmt: skip
+
+# Those that count, though they are not in the signature.
+_HONOURED = frozenset({"_memory", "_object_spilling_directory", "_system_config"})
 
 
 def setting(name: str, default: str = "") -> str:
@@ -107,6 +111,8 @@ def init(
     resources: dict[str, float] | None = None,
     labels: dict[str, str] | None = None,
     object_store_memory: int | None = None,
+    object_spilling_directory: str | None = None,
+    object_spilling_limit: int | None = None,
     local_mode: bool = False,
     ignore_reinit_error: bool = False,
     log_to_driver: bool = True,
@@ -126,6 +132,11 @@ def init(
         labels: Of this node, shown by `nodes`.
         object_store_memory: Bytes of shared memory for values, at least 78,643,200; by default 30 %
             of the memory that this process may use, at most 200 GB.
+        object_spilling_directory: Where values go that the store has no room for; made if it is not
+            there. By default the first of `SKATE_SPILL_DIR`, `TMPDIR`, /var/tmp and /tmp that is on
+            disk. The file there has no name.
+        object_spilling_limit: At most so many bytes are spilled at once; by default as many as
+            leave 5 % of the disk free.
         local_mode: Whether everything runs in this process, tasks inside of `.remote()`, for
             debuggers and coverage; see docs/local_mode.md. `SKATE_LOCAL_MODE=1` says so from
             outside.
@@ -135,7 +146,7 @@ def init(
         runtime_env: What workers find around them: `env_vars`, `working_dir`, `py_modules` and
             `worker_process_setup_hook`. Tasks and actors may add to it.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
-            no effect; `job_config` and `_system_config` must be empty.
+            no effect; `job_config` must be empty. Of `_system_config` the keys about spilling count.
 
     Returns:
         The session as a context manager, which ends it, and as a mapping of addresses.
@@ -149,7 +160,7 @@ def init(
 
     Rule: semantics.md 5.1; wording of Ray 2.60.
     """
-    from skate import _machine
+    from skate import _machine, _spilling
     from skate.exceptions import RaySystemError
 
     is_local = local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}
@@ -190,6 +201,11 @@ def init(
         here = _machine.describe(
             num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
         )
+        spilling = _spilling.describe(
+            object_spilling_directory or others.get("_object_spilling_directory"),
+            object_spilling_limit,
+            others.get("_system_config") or {},
+        )
         session = os.urandom(8).hex()
         namespace = namespace or session
         _hook()
@@ -199,7 +215,9 @@ def init(
 
                 client = Local(session, here)
             else:
-                client = _start(session, namespace, here, log_to_driver, runtime_env)
+                client = _start(
+                    session, namespace, here, log_to_driver, runtime_env, (spilling,)
+                )
             caching = client
             machine, current_namespace = here, namespace
             return _context(client)
@@ -214,11 +232,12 @@ def _start(
     here: Machine,
     log_to_driver: bool,
     runtime_env: dict[str, Any] | None,
+    limits: tuple[Spilling],
 ) -> Client:
     from skate import _launch
 
     _launch.reserve_standard_descriptors()
-    return _native.start(
+    started = _native.start(
         session,
         _launch.zygote_argv(),
         _launch.hello(session, namespace, runtime_env),
@@ -226,7 +245,11 @@ def _start(
         here.store_bytes,
         here.workers_at_once,
         log_to_driver,
+        *limits,
     )
+    if not started.can_spill:
+        start_helper(started)  # it may have to say so, whatever the program does
+    return started
 
 
 def _context(current: Client) -> Context:
@@ -313,7 +336,7 @@ def _check_others(others: dict[str, Any]) -> None:
     unknown = [
         name
         for name in others
-        if name not in _WITHOUT_EFFECT and name not in _EMPTY_ONLY and name != "_memory"
+        if name not in _WITHOUT_EFFECT and name not in _EMPTY_ONLY and name not in _HONOURED
     ]
     if unknown:
         msg = f"Unknown keyword argument(s): {', '.join(unknown)}"
@@ -322,6 +345,11 @@ def _check_others(others: dict[str, Any]) -> None:
         if others[name]:
             msg = f"init: {name}={others[name]!r} is not part of this version of skate"
             raise ValueError(msg)
+    from skate._spilling import SYSTEM_CONFIG
+
+    if unknown := sorted((others.get("_system_config") or {}).keys() - SYSTEM_CONFIG):
+        msg = f"init: _system_config: {', '.join(unknown)} is not part of this version of skate"
+        raise ValueError(msg)
 
 
 def _cluster_of(address: str | None) -> str | None:

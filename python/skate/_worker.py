@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from skate._native import Client
 
-    Descriptors: TypeAlias = tuple[int, int, int, int]
+    Descriptors: TypeAlias = tuple[int, int, int, int, int | None]
 
 
 def load_function(data: bytes) -> Callable[..., Any]:
@@ -60,7 +60,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
             removed), `sys_path`, `argv`, `as_ray`, `runtime_env`.
         client_id: From 1.
         descriptors: Of the shared control words, the data segment, this worker's socket to the
-            node, and the driver's process.
+            node, the driver's process, and the spill file, if there is one.
     """
     code = 1
     try:
@@ -79,8 +79,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
     from skate import _native, _output, _session
 
-    hub, data, control, driver = descriptors
-    client = _native.join(hub, data, control, driver, client_id, hello["session"])
+    client = _native.join(*descriptors, client_id, hello["session"])
     _session.enter_worker(client, hello.get("namespace", ""))
     _output.install(lambda: _actor_worker.label() or _task_name(client))
     _handle_signals(client)

@@ -2,7 +2,7 @@
 
     driver ── SEQPACKET, JSON, descriptors ──▶ zygote ── fork ──▶ worker, worker, ...
 
-    driver → zygote   {"op": "hello", ...} [pidfd of the driver, hub, data]      once, first
+    driver → zygote   {"op": "hello", ...} [driver's pidfd, hub, data, spill file?]      once, first
                       {"op": "preload", "module": name}
                       {"op": "spawn", "client": n} [control, stdout, stderr]
                       {"op": "kill", "client": n}
@@ -120,7 +120,9 @@ class Zygote:
         self._poll = select.poll()
         self._children: dict[int, Child] = {}  # by pidfd
         self._outbox: deque[tuple[bytes, int | None]] = deque()  # what, and a descriptor of ours
-        self._hello, (self._driver, self._hub, self._data) = self._receive_hello()
+        self._hello, received = self._receive_hello()
+        self._driver, self._hub, self._data, *rest = received
+        self._spill = rest[0] if rest else None
         channel.setblocking(False)  # noqa: FBT003 - the method of `socket`
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._driver, select.POLLIN)
@@ -254,11 +256,15 @@ class Zygote:
             os.dup2(stdout, 1)
             os.dup2(stderr, 2)
             self._channel.detach()  # closed below; the object must not close it again
-            _close_all_but({0, 1, 2, self._hub, self._data, self._driver, control})
+            ours = {0, 1, 2, self._hub, self._data, self._driver, control}
+            if self._spill is not None:
+                ours.add(self._spill)
+            _close_all_but(ours)
             gc.enable()
             from skate import _worker
 
-            _worker.main(self._hello, client, (self._hub, self._data, control, self._driver))
+            shared = (self._hub, self._data, control, self._driver, self._spill)
+            _worker.main(self._hello, client, shared)
         finally:
             os._exit(1)
 

@@ -249,6 +249,25 @@ class ObjectLostError(RayError):
         return f"The value of object {self.object_ref_hex} is gone; it cannot be had any more."
 
 
+class ObjectCorruptedError(ObjectLostError):
+    """The value was spilled to disk, and its bytes cannot be read back: not in Ray.
+
+    Attributes:
+        reason: What is wrong with them.
+    """
+
+    def __init__(self, object_ref_hex: str, reason: str = "") -> None:
+        super().__init__(object_ref_hex)
+        self.args = (object_ref_hex, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The value of object {self.object_ref_hex} was spilled to disk and cannot be read "
+            f"back: {self.reason}"
+        )
+
+
 class ObjectFetchTimedOutError(ObjectLostError):
     """The value could not be fetched in time."""
 
@@ -387,8 +406,9 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, C90
     Args:
         kind: Name of the variant of the node's `Failure`.
         fields: Its fields: `task_name`, `death` (how the process ended, as text), `need`, `free`,
-            `capacity` (bytes), `yielded`, `published` (items); of an actor `actor_id`,
-            `class_name`, `name`, `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
+            `capacity`, `spilled` (bytes), `why` and `trouble` (text), `object_id` (hex),
+            `yielded`, `published` (items); of an actor `actor_id`, `class_name`, `name`,
+            `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
     """
     task = fields.get("task_name")
     match kind:
@@ -405,9 +425,18 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, C90
         case "StoreFull":
             return ObjectStoreFullError(
                 f"The object store is full: {fields['need']} bytes are needed, {fields['free']} of "
-                f"{fields['capacity']} bytes are free. Drop refs and views that are no longer "
+                f"{fields['capacity']} bytes are free. Nothing can be spilled to disk for it: "
+                f"{fields['why']}. Drop refs and views that are no longer "
                 f"needed, or give `init` a larger object_store_memory."
             )
+        case "OutOfDisk":
+            return OutOfDiskError(
+                f"The object store is full, and so is the disk: {fields['need']} bytes are needed, "
+                f"{fields['spilled']} bytes are spilled. {fields['trouble']}. Drop refs that are "
+                f"no longer needed, or name another directory by object_spilling_directory."
+            )
+        case "Lost":
+            return ObjectCorruptedError(str(fields["object_id"]), str(fields["trouble"]))
         case "ReplayInconsistent":
             return StreamingGeneratorReplayInconsistentError(
                 f"{task} yielded {fields['yielded']} items when it was run again, but "

@@ -75,10 +75,10 @@ print(skate.get(skate.remote(lambda: 2).remote(), timeout=20))
     assert first == "1" or first.startswith("True"), first
 
 
-def test_value_larger_than_the_store_is_refused_with_numbers(run):
+def test_value_larger_than_store_and_disk_is_refused_with_numbers(run):
     out, _ = run("""
         import numpy as np
-        skate.init(num_cpus=1, object_store_memory=80 << 20)
+        skate.init(num_cpus=1, object_store_memory=80 << 20, object_spilling_limit=80 << 20)
         make = skate.remote(lambda n: np.zeros(n))
         attempts = (lambda n: skate.put(np.zeros(n))), (lambda n: skate.get(make.remote(n)))
         for attempt in attempts:

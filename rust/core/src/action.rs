@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{ActorName, Template};
 use crate::group::{GroupSpec, GroupState};
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
-use crate::value::{Bytes, Failure, Span, Value};
+use crate::value::{Bytes, Extent, Failure, Span, Value};
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -39,6 +39,19 @@ pub enum Action {
     Retire(ClientId),
     /// Give the pages of that free space back to the kernel, before anything else happens.
     Punch(Span),
+    /// Copy sealed bytes into the spill file, in order; answer by `Event::Written`. They stay where
+    /// they are until then.
+    Write(u64, Box<[Piece]>),
+    /// Copy bytes of the spill file into that free space, and see whether they are those that were
+    /// written; answer by `Event::Read`.
+    Read(ObjectId, Extent, Span),
+    /// Make that part of the spill file ready for a client to write to, after all that was asked for before;
+    /// answer by `Event::Prepared`.
+    Prepare(Span),
+    /// Nothing in that part of the spill file is needed any more.
+    Discard(Span),
+    /// Tell the user, once, that values would be spilled now if they could be.
+    CannotSpill(Arc<str>),
     /// Tell the user of an error that no ref carries, or whose refs have all gone unread. The bytes
     /// of a block stay until the actions before the next step are done.
     Unhandled {
@@ -58,6 +71,15 @@ pub enum Action {
         /// Name, amount asked for and amount there, in units of 1/10000.
         missing: Vec<(Arc<str>, u64, u64)>,
     },
+}
+
+/// Sealed bytes, and where in the spill file they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// In the data segment.
+    pub from: Span,
+    /// In the file; side by side with the piece before wherever that is possible.
+    pub to: u64,
 }
 
 /// One dispatch of a task.
@@ -90,8 +112,9 @@ pub struct Run {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// To `Get`: every value in order. Each value that lies in a block comes with one `Held::Pin` for
-    /// this client; `pins` names them, so that an answer nobody waits for can be given back.
+    /// To `Get`: every value in order. Each value that is stored (in a block, or in the spill file if
+    /// there is no room for it) comes with one `Held::Pin` for this client; `pins` names them, so
+    /// that an answer nobody waits for can be given back.
     Values {
         /// In the order asked for.
         values: Vec<Value>,
@@ -104,7 +127,7 @@ pub enum Reply {
         place: u32,
         /// The error.
         value: Value,
-        /// The object, if it was pinned because the error lies in a block.
+        /// The object, if it was pinned because the error is stored.
         pin: Option<ObjectId>,
     },
     /// To `Wait`: places of the first n that are ready, ascending.
@@ -129,6 +152,8 @@ pub enum Reply {
     },
     /// To `Allocate`: a `Held::Lease` for this client.
     Lease(Span),
+    /// To `Allocate`: a part of the spill file, a `Held::DiskLease` for this client.
+    LeaseOnDisk(Span),
     /// To `Create` and `Find`: an actor, with a handle for this client.
     Actor {
         /// Which one.

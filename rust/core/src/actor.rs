@@ -299,7 +299,7 @@ impl Node {
             return;
         }
         if let Some(block) = error.block() {
-            self.store.adopt(block);
+            self.store.adopt(block, None);
         }
         for held in contains {
             self.keep(*held);
@@ -472,7 +472,7 @@ impl Node {
                     let row = self.actors.remove(&id).expect("looked up just now");
                     if let Some(Epitaph::Raised(error, contains, fate)) = row.epitaph {
                         if let Some(block) = error.block() {
-                            self.store.free(block);
+                            self.store.release(block, None);
                         }
                         Self::drop_fate(fate, error, actions);
                         for held in contains {

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::actor::{Epitaph, Stage};
 use crate::blocked::LEND_AFTER_NS;
+use crate::disk::{Place, Row};
 use crate::event::{Args, Held, Waitable};
 use crate::group::GroupState;
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId};
@@ -13,8 +14,9 @@ use crate::ledger::Ledger;
 use crate::node::Node;
 use crate::object::Waiter;
 use crate::request::Open;
+use crate::spill::movable;
 use crate::task::{Phase, Task};
-use crate::value::Value;
+use crate::value::{Failure, Value};
 use crate::worker::{Life, SLOTS};
 
 /// Sizes of the node's tables at one moment.
@@ -56,6 +58,16 @@ pub struct Statistics {
     pub capacity_bytes: u64,
     /// Bytes of the store that are free and still have their memory.
     pub warm_bytes: u64,
+    /// Objects whose bytes are in the spill file only.
+    pub spilled_objects: u64,
+    /// Their bytes.
+    pub spilled_bytes: u64,
+    /// Bytes of the spill file in use; copies of what is in the store as well, and writes under way.
+    pub disk_bytes: u64,
+    /// Bytes written to the spill file since the session began.
+    pub disk_written_bytes: u64,
+    /// Bytes read back into the store since the session began.
+    pub disk_read_bytes: u64,
     /// Worker processes, those on their way included.
     pub workers: u64,
     /// ... without a task.
@@ -70,6 +82,7 @@ impl Node {
         let phase = |wanted: fn(Phase) -> bool| {
             self.tasks.values().filter(|task| wanted(task.phase)).count() as u64
         };
+        let (spilled_objects, spilled_bytes) = self.disk.spilled();
         let mut statistics = Statistics {
             tasks: self.tasks.len() as u64,
             tasks_waiting: phase(|phase| matches!(phase, Phase::Waiting(_))),
@@ -86,6 +99,11 @@ impl Node {
             used_bytes: self.store.used(),
             capacity_bytes: self.store.capacity(),
             warm_bytes: self.store.warm(),
+            spilled_objects,
+            spilled_bytes,
+            disk_bytes: self.disk.used(),
+            disk_written_bytes: self.disk.written_bytes,
+            disk_read_bytes: self.disk.read_bytes,
             workers: self.workers.len() as u64,
             workers_idle: self.idle.len() as u64,
             workers_blocked: self.workers.values().filter(|row| row.blocked.is_some()).count()
@@ -95,7 +113,7 @@ impl Node {
         for (client, held, count) in self.ledgers() {
             let row = match held {
                 Held::Pin(_) => &mut statistics.pins,
-                Held::Lease(_) => &mut statistics.leases,
+                Held::Lease(_) | Held::DiskLease(_) => &mut statistics.leases,
                 _ if client == ClientId::DRIVER => &mut statistics.driver_handles,
                 _ => &mut statistics.worker_handles,
             };
@@ -133,6 +151,11 @@ impl Node {
         self.check_workers();
         self.check_requests();
         self.check_actors();
+        self.check_bytes();
+    }
+
+    /// Counts what lies in the store and in the spill file anew.
+    fn check_bytes(&self) {
         let leases = self.ledgers().filter_map(|(client, held, count)| match held {
             Held::Lease(start) => {
                 assert_eq!(count, 1, "lease {start} is held once");
@@ -140,12 +163,70 @@ impl Node {
             }
             _ => None,
         });
-        let blocks = self.objects.values().filter_map(|row| row.value.as_ref()?.block());
-        self.store
-            .check(leases, blocks.chain(self.epitaphs().filter_map(|(error, _)| error.block())));
+        let mut pins: FxHashMap<ObjectId, u32> = FxHashMap::default();
+        for (_, held, count) in self.ledgers() {
+            if let Held::Pin(id) = held {
+                *pins.entry(id).or_default() += count;
+            }
+        }
+        for (_, _, open) in self.open_requests() {
+            if let Open::Fetch { ids, .. } = open {
+                ids.iter().for_each(|id| *pins.entry(*id).or_default() += 1);
+            }
+        }
+        for task in self.tasks.values() {
+            if let Phase::Dispatched(..) = task.phase {
+                let stored = match task.submit.args {
+                    Args::Inline(_) => None,
+                    Args::Stored(id) => Some(id),
+                };
+                for id in task.submit.waits.iter().copied().chain(stored) {
+                    *pins.entry(id).or_default() += 1;
+                }
+            }
+        }
+        let pins = |id: &ObjectId| pins.get(id).copied().unwrap_or(0);
+        let blocks = self.objects.iter().filter_map(|(id, row)| {
+            let value = row.value.as_ref()?;
+            Some((value.block()?, movable(*id, value), pins(id)))
+        });
+        let of_actors = self.epitaphs().filter_map(|(error, _)| Some((error.block()?, None, 0)));
+        let rows = self.disk.rows.values();
+        let reads = rows.filter_map(|row| match row.place {
+            Place::Reading(span) | Place::Orphan(span) => Some(span.offset),
+            _ => None,
+        });
+        let writing = self.disk.writing.iter().flat_map(|(_, regions)| regions);
+        let writes = writing.map(|writing| writing.region);
+        self.store.check(leases, reads, writes, blocks.chain(of_actors));
+        let on_disk = self.ledgers().filter_map(|(_, held, count)| match held {
+            Held::DiskLease(start) => Some((start, count)),
+            _ => None,
+        });
+        self.disk.check(on_disk);
+        for (id, row) in &self.disk.rows {
+            let value = self.objects.get(id).and_then(|object| object.value.as_ref());
+            let is_where_it_says = match row.place {
+                Place::Orphan(_) => value.is_none(),
+                Place::Copy => value.is_some_and(|value| value.block().is_some()) && row.pins == 0,
+                Place::Only | Place::Queued | Place::Reading(_) => {
+                    value.and_then(Value::extent) == Some(row.extent) && row.pins == pins(id)
+                }
+            };
+            assert!(is_where_it_says, "{id:?} is spilled: {row:?}, {value:?}");
+        }
+        let spilled = |row: &&crate::object::Object| {
+            row.value.as_ref().is_some_and(|value| value.extent().is_some())
+        };
+        let found = self.objects.values().filter(spilled).count();
+        let is_alone =
+            |row: &&Row| matches!(row.place, Place::Only | Place::Queued | Place::Reading(_));
+        let expected = self.disk.rows.values().filter(is_alone).count();
+        assert_eq!(found, expected, "spilled objects");
     }
 
     /// Counts the keepers of everything anew.
+    #[allow(clippy::too_many_lines, reason = "one sum over all that keeps anything")]
     fn check_counts(&self) {
         let mut objects: FxHashMap<ObjectId, u32> = FxHashMap::default();
         let mut handles: FxHashMap<TaskId, u32> = FxHashMap::default();
@@ -158,7 +239,7 @@ impl Node {
             Held::Cursor(task, at) => *cursors.entry((task, at)).or_default() += count,
             Held::Actor(id) => *actors.entry(id).or_default() += count,
             Held::WeakActor(id) => *weak_actors.entry(id).or_default() += count,
-            Held::Lease(_) => {}
+            Held::Lease(_) | Held::DiskLease(_) => {}
         };
         for (_, held, count) in self.ledgers() {
             keep(held, count);
@@ -192,7 +273,9 @@ impl Node {
         }
         for (_, _, open) in self.open_requests() {
             match open {
-                Open::Get { ids, .. } => ids.iter().for_each(|id| keep(Held::Object(*id), 1)),
+                Open::Get { ids, .. } | Open::Fetch { ids, .. } => {
+                    ids.iter().for_each(|id| keep(Held::Object(*id), 1));
+                }
                 Open::Wait { on, .. } => {
                     for waitable in on {
                         if let Waitable::Object(id) = waitable {
@@ -423,9 +506,23 @@ impl Node {
             let is_waiting = match open {
                 Open::Get { ids, missing } => {
                     let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
-                    let has_error =
-                        ids.iter().any(|id| self.value_of(*id).is_some_and(Value::is_error));
+                    // What is lost meanwhile is told in the end.
+                    let is_error = |value: &Value| {
+                        value.is_error() && !matches!(value, Value::Failed(Failure::Lost { .. }))
+                    };
+                    let has_error = ids.iter().any(|id| self.value_of(*id).is_some_and(is_error));
                     *missing == pending && pending > 0 && !has_error
+                }
+                Open::Fetch { ids, missing } => {
+                    let waits = |row: &Row| {
+                        let is_it = |waiter: &&(ClientId, RequestId)| **waiter == (client, request);
+                        row.waiters.iter().filter(is_it).count()
+                    };
+                    let mut rows: Vec<_> = ids.iter().collect();
+                    rows.sort_unstable();
+                    rows.dedup();
+                    let rows = rows.into_iter().filter_map(|id| self.disk.rows.get(id));
+                    *missing > 0 && rows.map(waits).sum::<usize>() == *missing
                 }
                 Open::Wait { on, count, ready } => {
                     let found = on.iter().filter(|waitable| self.is_ready(waitable)).count();
@@ -437,7 +534,11 @@ impl Node {
                     next.is_some_and(|next| !stream.is_ready(next.at))
                 }),
                 Open::Length(task) => self.streams.get(task).is_some_and(|row| !row.is_over()),
-                Open::Allocate => self.room.contains(client, request),
+                Open::Allocate => {
+                    let mut preparing = self.disk.preparing.values();
+                    self.room.contains(client, request)
+                        || preparing.any(|(row, _)| (row.client, row.request) == (client, request))
+                }
             };
             assert!(is_waiting, "request {request:?} of {client:?} should be answered: {open:?}");
             assert!(

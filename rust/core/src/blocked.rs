@@ -132,7 +132,7 @@ impl Node {
                     Waitable::Stream(task) | Waitable::Cursor(task, _) => task,
                 })),
                 Open::Next(task) | Open::Length(task) => tasks.push(*task),
-                Open::Allocate => {}
+                Open::Fetch { .. } | Open::Allocate => {}
             }
         }
     }

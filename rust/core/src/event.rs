@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::GroupSpec;
 use crate::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
-use crate::value::{Bytes, Death, Value};
+use crate::value::{Bytes, Death, Trouble, Value};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -25,6 +25,13 @@ pub enum Event {
     /// A worker's process is gone (or could not be made) and its ring has been drained. `started`
     /// are the tickets that it had claimed; every other dispatch goes elsewhere for free.
     WorkerDied(ClientId, Death, Vec<Ticket>),
+    /// The write of that number has ended: the checksums of the first pieces, which are in the file now,
+    /// and why the others are not.
+    Written(u64, Box<[u32]>, Option<Trouble>),
+    /// The read of that object has ended.
+    Read(ObjectId, Result<(), Trouble>),
+    /// The part of the spill file that starts there can be written to, or why not.
+    Prepared(u64, Result<(), Trouble>),
     /// Time passes. Nanoseconds since the session began; never goes back.
     Tick(u64),
 }
@@ -93,8 +100,9 @@ pub enum Request {
     Release(Held),
     /// Stops a task.
     Cancel(TaskId, Cancel),
-    /// Asks for a lease of that many bytes; answered by `Reply::Lease` or `Reply::Failed`.
-    Allocate(RequestId, u64),
+    /// Asks for a lease of that many bytes; answered by `Reply::Lease`, `Reply::LeaseOnDisk` if that will
+    /// do, or `Reply::Failed`.
+    Allocate(RequestId, u64, Within),
     /// Asks for resources; answered by `Reply::Resources`.
     Resources(RequestId),
 
@@ -126,6 +134,17 @@ pub enum Held {
     /// Space to write in, from this offset of the data segment. Released when no more blocks will
     /// be sealed in it; it returns to the allocator when the last of these has gone.
     Lease(u64),
+    /// The same in the spill file, for one value. What was sealed there stays when this is released.
+    DiskLease(u64),
+}
+
+/// Where a value may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Within {
+    /// In the data segment, in place.
+    Memory,
+    /// In the spill file, if there will be no room in memory.
+    MemoryOrDisk,
 }
 
 /// Something that `wait` can wait for.

@@ -17,6 +17,7 @@
 //!   ledger               what each client has of it
 //!   store, space         where it lies
 //!   warm                 free memory that is quick to write
+//!   disk, spill          what has no room there
 //!   stream, reader       items, one at a time
 //!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
@@ -32,6 +33,7 @@ mod audit;
 mod blocked;
 mod call;
 mod devices;
+mod disk;
 pub mod event;
 mod fate;
 pub mod group;
@@ -49,6 +51,7 @@ mod scheduler;
 mod seal;
 mod share;
 mod space;
+mod spill;
 mod store;
 mod stream;
 mod task;

@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::action::Action;
 use crate::actor::{Actor, Stage};
+use crate::disk::Disk;
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
 use crate::group::Group;
@@ -39,6 +40,8 @@ pub struct Config {
     pub resources: Vec<(Arc<str>, u64)>,
     /// Bytes of the data segment.
     pub capacity: u64,
+    /// Most bytes of the spill file, or why there is none.
+    pub spill: Result<u64, Arc<str>>,
     /// Workers to start at once, and to keep when idle.
     pub prestart: u32,
     /// Beyond so many, not counting those of actors, a worker is started only when all others are
@@ -72,6 +75,7 @@ pub struct Node {
     pub(crate) queued_classes: Vec<ClassId>,
     pub(crate) resources: Resources,
     pub(crate) store: Store,
+    pub(crate) disk: Disk,
     pub(crate) workers: FxHashMap<ClientId, Worker>,
     /// The driver's; workers have theirs in their rows.
     pub(crate) driver: Ledger,
@@ -129,6 +133,7 @@ impl Node {
             queued_classes: Vec::new(),
             resources: Resources::new(&config.resources),
             store: Store::new(config.capacity),
+            disk: Disk::new(&config.spill),
             workers: FxHashMap::default(),
             driver: Ledger::default(),
             idle: BTreeSet::new(),
@@ -166,6 +171,18 @@ impl Node {
             Event::WorkerStarted(worker) => self.worker_started(worker),
             Event::WorkerDied(worker, death, started) => {
                 self.worker_died(worker, &death, &started, actions);
+            }
+            Event::Written(number, checksums, trouble) => {
+                self.room.note_event();
+                self.written(number, &checksums, trouble, actions);
+            }
+            Event::Read(object, result) => {
+                self.room.note_event();
+                self.read(object, result, actions);
+            }
+            Event::Prepared(start, result) => {
+                self.room.note_event();
+                self.prepared(start, result, actions);
             }
             Event::Tick(now_ns) => self.on_tick(now_ns, actions),
         }
@@ -493,6 +510,13 @@ impl Node {
             Value::Stream(task) => *task == id,
         };
         is_made_by_clients
+            && value.extent().is_none_or(|extent| {
+                let ledger = self.ledger_of(client);
+                let lease = Held::DiskLease(extent.offset);
+                matches!(value, Value::Data(_))
+                    && ledger.is_some_and(|ledger| ledger.handles.contains_key(&lease))
+                    && self.disk.may_seal(extent)
+            })
             && value.block().is_none_or(|block| self.store.is_leased(client, block))
             && contains.iter().all(|held| self.is_known(*held))
     }

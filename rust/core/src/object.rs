@@ -3,10 +3,13 @@
 //! ```text
 //!   submit ─▶ Pending ──seal──▶ Sealed ──count 0──▶ ∅
 //!                 └──count 0──▶ ∅          put, yield ─▶ Sealed at once
+//!
+//!   the bytes of a sealed one:   in the row ┊ in a block ◀──spill, read──▶ in the spill file (spill.rs)
 //! ```
 //!
 //! Invariants: an object is in the table exactly while its count is above 0 (between two steps).
-//! Once sealed its value never changes. Only a pending object has waiters. Who gives up waiting stays
+//! Once sealed its value never changes, wherever its bytes are; only if they cannot be read back from the
+//! spill file does it become the error that says so. Only a pending object has waiters. Who gives up waiting stays
 //! on the list until half of it is such, so that each costs the same however many wait.
 
 use std::sync::Arc;

@@ -385,6 +385,16 @@ impl Node {
         }
     }
 
+    /// The bytes of an object are lost: if it is an unread item, its producer's window has them back now.
+    pub(crate) fn skip_lost_item(&mut self, id: ObjectId, len: u64, actions: &mut Vec<Action>) {
+        let Some(stream) = self.streams.get_mut(&id.task) else { return };
+        let index = u64::from(id.index).wrapping_sub(1);
+        if index < stream.published && (index >= stream.taken || stream.returned.contains(&index)) {
+            stream.taken_bytes += len;
+            self.tell_credit(id.task, actions);
+        }
+    }
+
     fn tell_credit(&mut self, task: TaskId, actions: &mut Vec<Action>) {
         self.note_share(task);
         let (Some(stream), Some(row)) = (self.streams.get(&task), self.tasks.get(&task)) else {

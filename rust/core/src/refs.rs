@@ -16,12 +16,14 @@ use crate::event::Held;
 use crate::id::{ActorId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
+use crate::value::Value;
 
 impl Node {
     /// Whether a handle on it can be made: what it names is in a table.
     pub(crate) fn is_known(&self, held: Held) -> bool {
         match held {
-            Held::Object(id) | Held::Pin(id) => self.objects.contains_key(&id),
+            Held::Object(id) => self.objects.contains_key(&id),
+            Held::Pin(id) => self.value_of(id).is_some_and(Value::is_stored),
             Held::Stream(task) => self.streams.get(&task).is_some_and(|stream| !stream.is_dynamic),
             // Positions behind what is kept would bring back items that are gone.
             Held::Cursor(task, at) => self.streams.get(&task).is_some_and(|stream| {
@@ -29,26 +31,34 @@ impl Node {
             }),
             Held::Actor(id) | Held::WeakActor(id) => self.actors.contains_key(&id),
             // Leases come from the store alone.
-            Held::Lease(_) => false,
+            Held::Lease(_) | Held::DiskLease(_) => false,
         }
     }
 
     /// One more keeper of something known.
     pub(crate) fn keep(&mut self, held: Held) {
         match held {
-            Held::Object(id) | Held::Pin(id) => self.keep_object(id),
+            Held::Object(id) => self.keep_object(id),
+            Held::Pin(id) => {
+                self.pin(id);
+                self.keep_object(id);
+            }
             Held::Stream(task) => self.stream(task).handles += 1,
             Held::Cursor(task, at) => *self.stream(task).cursors.entry(at).or_default() += 1,
             Held::Actor(id) => self.actor(id).handles += 1,
             Held::WeakActor(id) => self.actor(id).weak_handles += 1,
-            Held::Lease(_) => {}
+            Held::Lease(_) | Held::DiskLease(_) => {}
         }
     }
 
     /// One keeper less.
     pub(crate) fn let_go(&mut self, held: Held, actions: &mut Vec<Action>) {
         match held {
-            Held::Object(id) | Held::Pin(id) => self.let_go_object(id),
+            Held::Object(id) => self.let_go_object(id),
+            Held::Pin(id) => {
+                self.unpin(id);
+                self.let_go_object(id);
+            }
             Held::Stream(task) => {
                 let stream = self.stream(task);
                 stream.handles -= 1;
@@ -75,6 +85,7 @@ impl Node {
                 self.ending.push(id);
             }
             Held::Lease(start) => self.store.end_lease(start),
+            Held::DiskLease(start) => self.end_disk_lease(start, actions),
         }
     }
 
@@ -106,9 +117,7 @@ impl Node {
             }
             let object = self.objects.remove(&id).expect("looked up just now");
             if let Some(value) = object.value {
-                if let Some(block) = value.block() {
-                    self.store.free(block);
-                }
+                self.free_bytes(id, &value, actions);
                 Self::drop_fate(object.fate, value, actions);
             }
             for held in object.contains {

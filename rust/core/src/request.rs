@@ -1,7 +1,8 @@
 //! Questions that are answered later, and what answers them.
 //!
 //! Invariants: every request is answered once, `Forget` included. An open `Get` or `Wait` keeps the
-//! objects that it waits for. An answer with a block comes with a pin in the asker's ledger.
+//! objects that it waits for. An answer with a stored value comes with a pin in the asker's ledger. A `Get`
+//! becomes a `Fetch` when all its objects are sealed and some of them are spilled; that pins them.
 
 use crate::action::{Action, Reply};
 use crate::event::{Held, Request, Waitable};
@@ -16,6 +17,8 @@ use crate::value::{Failure, Value};
 pub(crate) enum Open {
     /// So many of the objects are pending.
     Get { ids: Box<[ObjectId]>, missing: usize },
+    /// All are sealed, and so many of those that were spilled may still come into memory.
+    Fetch { ids: Box<[ObjectId]>, missing: usize },
     /// So many of the places are ready; answered when `count` are.
     Wait { on: Box<[Waitable]>, count: usize, ready: usize },
     /// In the stream's list.
@@ -59,8 +62,8 @@ impl Node {
                     self.answer(client, id, Reply::Forgotten, actions);
                 }
             }
-            Request::Allocate(id, size) => {
-                self.allocate(client, id, size, actions);
+            Request::Allocate(id, size, within) => {
+                self.allocate(client, id, (size, within), actions);
             }
             Request::Find(id, name) => self.find_actor(client, id, name, actions),
             Request::Describe(id, actor) if self.actors.contains_key(&actor) => {
@@ -112,8 +115,7 @@ impl Node {
             return self.answer(client, id, reply, actions);
         }
         if missing == 0 {
-            let reply = self.values_reply(client, &objects);
-            return self.answer(client, id, reply, actions);
+            return self.give_values(client, id, objects, actions);
         }
         for object in &objects {
             self.register(*object, client, id);
@@ -140,13 +142,102 @@ impl Node {
         self.objects.get_mut(&id).expect("looked up just now").waiters = waiters;
     }
 
+    /// All are sealed: they are the answer, once those that were spilled are in memory.
+    fn give_values(
+        &mut self,
+        client: ClientId,
+        id: RequestId,
+        ids: Box<[ObjectId]>,
+        actions: &mut Vec<Action>,
+    ) {
+        // What is lost while others are pending is found here.
+        let is_lost = |id: &ObjectId| self.value_of(*id).is_some_and(Value::is_error);
+        if let Some(place) = ids.iter().position(is_lost) {
+            let reply = self.error_reply(client, &ids, place);
+            return self.answer(client, id, reply, actions);
+        }
+        let is_spilled = |id: &&ObjectId| {
+            self.objects[*id].value.as_ref().is_some_and(|value| value.extent().is_some())
+        };
+        let spilled: Vec<ObjectId> = ids.iter().filter(is_spilled).copied().collect();
+        if spilled.is_empty() {
+            let reply = self.values_reply(client, &ids);
+            return self.answer(client, id, reply, actions);
+        }
+        for object in &ids {
+            self.keep(Held::Pin(*object));
+        }
+        let mut missing = 0;
+        for object in spilled {
+            if self.fetch(object, actions) {
+                let row = self.disk.rows.get_mut(&object).expect("a spilled object has an extent");
+                row.waiters.push((client, id));
+                missing += 1;
+            }
+        }
+        self.open(client, id, Open::Fetch { ids, missing });
+        if missing == 0 {
+            self.end_fetch(client, id, None, actions);
+        }
+    }
+
+    /// One of the objects that a `Fetch` waits for is in memory, or will not be.
+    pub(crate) fn fetched(&mut self, client: ClientId, id: RequestId, actions: &mut Vec<Action>) {
+        let Some(Open::Fetch { missing, .. }) = self.open_mut(client, id) else { return };
+        *missing -= 1;
+        if *missing == 0 {
+            self.end_fetch(client, id, None, actions);
+        }
+    }
+
+    /// One of the objects that a `Fetch` waits for is lost.
+    pub(crate) fn lost(
+        &mut self,
+        client: ClientId,
+        id: RequestId,
+        object: ObjectId,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(Open::Fetch { .. }) = self.open_mut(client, id) {
+            self.end_fetch(client, id, Some(object), actions);
+        }
+    }
+
+    fn end_fetch(
+        &mut self,
+        client: ClientId,
+        id: RequestId,
+        lost: Option<ObjectId>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(Open::Fetch { ids, .. }) = self.close(client, id) else {
+            unreachable!("the caller has seen it")
+        };
+        // Another request may have found that out meanwhile.
+        let is_lost = |id: &ObjectId| self.value_of(*id).is_some_and(Value::is_error);
+        let place = ids.iter().position(|id| Some(*id) == lost || is_lost(id));
+        let reply = match place {
+            Some(place) => self.error_reply(client, &ids, place),
+            None => self.values_reply(client, &ids),
+        };
+        self.let_go_fetched(&ids);
+        self.answer(client, id, reply, actions);
+    }
+
+    fn let_go_fetched(&mut self, ids: &[ObjectId]) {
+        for object in ids {
+            self.unpin(*object);
+            self.let_go_object(*object);
+        }
+    }
+
     fn values_reply(&mut self, client: ClientId, ids: &[ObjectId]) -> Reply {
         let mut pins = Vec::new();
         let values: Vec<Value> = ids
             .iter()
             .map(|id| {
                 let value = self.objects[id].value.clone().expect("all are sealed");
-                if value.block().is_some() {
+                if value.is_stored() {
                     pins.push(*id);
                 }
                 value
@@ -165,7 +256,7 @@ impl Node {
         }
         let id = ids[place];
         let value = self.objects[&id].value.clone().expect("an error is sealed");
-        let pin = value.block().map(|_| id);
+        let pin = value.is_stored().then_some(id);
         if pin.is_some() {
             self.hand_out(client, Held::Pin(id));
         }
@@ -190,17 +281,18 @@ impl Node {
             return;
         }
         let ids = std::mem::take(ids);
-        let reply = if is_error {
-            let place = ids.iter().position(|id| *id == object);
-            self.error_reply(client, &ids, place.expect("it waits for this object"))
-        } else {
-            self.values_reply(client, &ids)
-        };
         self.close(client, id);
+        if is_error {
+            let place = ids.iter().position(|id| *id == object);
+            let place = place.expect("it waits for this object");
+            let reply = self.error_reply(client, &ids, place);
+            self.answer(client, id, reply, actions);
+        } else {
+            self.give_values(client, id, ids.clone(), actions);
+        }
         for object in ids {
             self.unregister(object);
         }
-        self.answer(client, id, reply, actions);
     }
 
     /// Takes an open request out of all tables; false if it is not open.
@@ -222,6 +314,7 @@ impl Node {
                     self.unregister(object);
                 }
             }
+            Open::Fetch { ids, .. } => self.let_go_fetched(&ids),
             Open::Wait { on, .. } => self.leave_wait(&on, client, id),
             Open::Next(task) => {
                 let Some(stream) = self.streams.get_mut(&task) else { return };

@@ -16,15 +16,17 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::action::{Action, Run};
 use crate::blocked::{Blocked, LEND_AFTER_NS};
 use crate::devices::Allotment;
 use crate::event::{Args, Cancel};
-use crate::id::{ClientId, TaskId, Ticket};
+use crate::id::{ClientId, ObjectId, TaskId, Ticket};
 use crate::node::Node;
 use crate::queue::Queue;
 use crate::resources::Demand;
-use crate::task::Phase;
+use crate::task::{Phase, Task};
 use crate::value::{Payload, Value};
 use crate::worker::{Life, Worker};
 
@@ -249,6 +251,8 @@ impl Node {
         worker: ClientId,
         actions: &mut Vec<Action>,
     ) {
+        // What the worker is told of them stays true until the dispatch is off its queue.
+        self.each_argument(id, Self::pin);
         let task = self.tasks.get_mut(&id).expect("a queued task is in the table");
         // Not known: as long as all that may be ahead, so that nothing waits behind it but one.
         let estimate = self.templates.get(&task.submit.template).map_or(0, |row| row.estimate_ns);
@@ -290,6 +294,20 @@ impl Node {
         self.tell_reader(id, actions);
     }
 
+    fn each_argument(&mut self, task: TaskId, apply: fn(&mut Self, ObjectId)) {
+        let Some(Task { submit, .. }) = self.tasks.get(&task) else { return };
+        let stored = match submit.args {
+            Args::Inline(_) if submit.waits.is_empty() => return,
+            Args::Inline(_) => None,
+            Args::Stored(object) => Some(object),
+        };
+        let arguments: SmallVec<[ObjectId; 4]> =
+            submit.waits.iter().copied().chain(stored).collect();
+        for argument in arguments {
+            apply(self, argument);
+        }
+    }
+
     /// Takes a dispatch off a worker's queue; the caller says what becomes of the task.
     pub(crate) fn take_off(
         &mut self,
@@ -299,7 +317,8 @@ impl Node {
     ) -> Option<TaskId> {
         let row = self.workers.get_mut(&worker)?;
         let task = row.remove(ticket)?;
-        if row.queue.is_empty() {
+        self.each_argument(task, Self::unpin);
+        if self.workers[&worker].queue.is_empty() {
             self.busy_to_idle(worker, actions);
         }
         self.call_off(task);
@@ -506,6 +525,9 @@ impl Node {
         }
         self.hand_back_lent(worker, actions);
         let row = self.workers.remove(&worker).expect("looked up just now");
+        for dispatch in &row.queue {
+            self.each_argument(dispatch.task, Self::unpin);
+        }
         self.actor_workers -= usize::from(row.actor.is_some());
         match (row.grant, row.actor) {
             (Some(class), None) => {

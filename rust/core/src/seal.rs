@@ -29,9 +29,8 @@ impl Node {
         if object.value.is_some() || object.count == 0 {
             return;
         }
-        if let Some(block) = value.block() {
-            self.store.adopt(block);
-        }
+        let value = self.take_in(id, value, actions);
+        let object = self.objects.get_mut(&id).expect("looked up just now");
         if value.is_error() {
             object.fate.clone_from(&self.failing);
         }

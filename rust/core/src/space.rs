@@ -1,4 +1,4 @@
-//! The free ranges of the data segment.
+//! The free ranges of the data segment, or of the spill file.
 //!
 //! ```text
 //!   by start   [free]······[free]··[free]        neighbours are merged when a range comes back
@@ -10,6 +10,8 @@
 //! runs in the same (warm) holes for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::value::Span;
 
 /// What is free.
 #[derive(Debug)]
@@ -46,8 +48,8 @@ impl Space {
         Some(start)
     }
 
-    /// A range comes back.
-    pub(crate) fn give(&mut self, start: u64, len: u64) {
+    /// A range comes back: the whole free range that it is a part of now.
+    pub(crate) fn give(&mut self, start: u64, len: u64) -> Span {
         let (mut start, mut len) = (start, len);
         if let Some((before, size)) = self.by_start.range(..start).next_back() {
             let (before, size) = (*before, *size);
@@ -62,6 +64,7 @@ impl Space {
             len += size;
         }
         self.insert(start, len);
+        Span { offset: start, len }
     }
 
     /// Sum of what is free; panics if the tables differ.

@@ -1,14 +1,15 @@
 //! What an object can hold, and where its bytes are.
 //!
 //! Invariant: a `Value` never changes. Inline bytes are private to the process that holds them; a
-//! block's bytes lie in the data segment and stay valid while the object that names it is counted.
+//! block's bytes lie in the data segment and an extent's in the spill file; both stay valid while the
+//! object that names them is pinned, and one of the two while it is counted.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::{ActorName, Leave};
-use crate::id::{ActorId, TaskId};
+use crate::id::{ActorId, ObjectId, TaskId};
 
 /// Small immutable bytes, shared within a process without copying.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -76,6 +77,17 @@ impl Span {
     }
 }
 
+/// A place in the spill file, and what its bytes must add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Extent {
+    /// Distance from the start of the file, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Of the bytes, by whoever wrote them.
+    pub checksum: u32,
+}
+
 /// The packed `None` of Python, for tasks that ended without a value of their own.
 pub const NONE: &[u8] = &[1, 0];
 
@@ -86,6 +98,8 @@ pub enum Payload {
     Inline(Bytes),
     /// Lies sealed in the data segment.
     Block(Span),
+    /// Lies in the spill file.
+    Spilled(Extent),
 }
 
 /// What a sealed object holds.
@@ -120,6 +134,7 @@ impl Value {
         match self.payload() {
             Some(Payload::Inline(bytes)) => bytes.len() as u64,
             Some(Payload::Block(span)) => span.len,
+            Some(Payload::Spilled(extent)) => extent.len,
             None => 0,
         }
     }
@@ -130,6 +145,19 @@ impl Value {
             Some(Payload::Block(span)) => Some(*span),
             _ => None,
         }
+    }
+
+    /// The extent of it, when it lies in the spill file.
+    pub const fn extent(&self) -> Option<Extent> {
+        match self.payload() {
+            Some(Payload::Spilled(extent)) => Some(*extent),
+            _ => None,
+        }
+    }
+
+    /// Whether its bytes are elsewhere: whoever is given it is given a pin, too.
+    pub const fn is_stored(&self) -> bool {
+        matches!(self.payload(), Some(Payload::Block(_) | Payload::Spilled(_)))
     }
 }
 
@@ -158,8 +186,8 @@ pub enum Failure {
         /// Name of the task.
         task_name: Arc<str>,
     },
-    /// The data segment has no room.
-    #[error("store full: need {need} B; {free} of {capacity} B free")]
+    /// The data segment has no room, and nothing in it can be spilled.
+    #[error("store full: need {need} B; {free} of {capacity} B free; {why}")]
     StoreFull {
         /// Bytes asked for.
         need: u64,
@@ -167,6 +195,26 @@ pub enum Failure {
         free: u64,
         /// Bytes in all.
         capacity: u64,
+        /// Why values cannot make room.
+        why: Arc<str>,
+    },
+    /// Neither the data segment nor the disk has room.
+    #[error("disk full: need {need} B; {spilled} B are spilled; {trouble}")]
+    OutOfDisk {
+        /// Bytes asked for.
+        need: u64,
+        /// Bytes in the spill file.
+        spilled: u64,
+        /// What the disk said.
+        trouble: Trouble,
+    },
+    /// The bytes of a spilled object cannot be read back.
+    #[error("{object:?} was spilled and cannot be read back: {trouble}")]
+    Lost {
+        /// Which one.
+        object: ObjectId,
+        /// Why.
+        trouble: Trouble,
     },
     /// A retried generator ended before the items that were already published.
     #[error(
@@ -209,6 +257,35 @@ pub enum Failure {
     /// The object was freed, or never existed in this session.
     #[error("the object is not (or no longer) known")]
     Unknown,
+}
+
+/// What the spill file does not do as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Trouble {
+    /// There is no room for more.
+    #[error("{0}")]
+    Full(Arc<str>),
+    /// A system call failed.
+    #[error("{0}")]
+    System(Arc<str>),
+    /// The file is shorter than it was.
+    #[error("the spill file was truncated: {found} of {len} bytes are there")]
+    Truncated {
+        /// Bytes that are there.
+        found: u64,
+        /// Bytes that should be.
+        len: u64,
+    },
+    /// The bytes are not those that were written.
+    #[error(
+        "the spill file was changed: its bytes have the checksum {found:08x}, not {written:08x}"
+    )]
+    Corrupted {
+        /// Of what is there.
+        found: u32,
+        /// Of what was written.
+        written: u32,
+    },
 }
 
 /// How a process ended.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skate_core::action::{Action, Reply, Run};
-use skate_core::event::{Args, Event, Held, OnDrop, Request, Returns, Submit, Template};
+use skate_core::event::{Args, Event, Held, OnDrop, Request, Returns, Submit, Template, Within};
 use skate_core::id::{ClientId, FunctionId, RequestId, TaskId, TemplateId, Ticket};
 use skate_core::node::{Config, Node};
 use skate_core::value::{Failure, NONE, Payload, Span, Value};
@@ -25,6 +25,7 @@ impl Bench {
         let config = Config {
             resources: vec![("CPU".into(), 10_000 * tasks)],
             capacity: CAPACITY,
+            spill: Err("it is off".into()),
             prestart: tasks as u32,
             max_workers: 10,
         };
@@ -86,7 +87,7 @@ impl Bench {
     }
 
     fn allocate(&mut self, client: ClientId, request: u64, size: u64) {
-        self.ask(client, Request::Allocate(RequestId(request), size));
+        self.ask(client, Request::Allocate(RequestId(request), size, Within::Memory));
     }
 
     /// The answer to a request, if it has come.

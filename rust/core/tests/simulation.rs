@@ -6,11 +6,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what must be there is there, or the simulation is wrong")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 mod seeds;
 mod simulation {
     pub(crate) mod acts;
     pub(crate) mod client;
     pub(crate) mod content;
+    pub(crate) mod io;
     pub(crate) mod model;
     pub(crate) mod program;
     pub(crate) mod random;
@@ -22,6 +25,9 @@ mod simulation {
 
 use simulation::world::World;
 
+/// Over all seeds: bytes spilled and read back, values read by their readers, writers sent to disk.
+static SPILLED: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
 impl seeds::Session for World {
     const TEST: &'static str = "simulation";
 
@@ -31,6 +37,12 @@ impl seeds::Session for World {
 
     fn run(&mut self) {
         Self::run(self);
+        let found = self.node.statistics();
+        let [written, read, lent, sent] = &SPILLED;
+        written.fetch_add(found.disk_written_bytes, Ordering::Relaxed);
+        read.fetch_add(found.disk_read_bytes, Ordering::Relaxed);
+        lent.fetch_add(u64::from(self.private_reads), Ordering::Relaxed);
+        sent.fetch_add(u64::from(self.disk_leases), Ordering::Relaxed);
     }
 
     fn story(&self) -> &[String] {
@@ -41,4 +53,11 @@ impl seeds::Session for World {
 #[test]
 fn every_interleaving_gives_what_the_program_says() {
     seeds::play_all::<World>();
+    let [written, read, lent, sent] = SPILLED.each_ref().map(|sum| sum.load(Ordering::Relaxed));
+    eprintln!(
+        "{written} B spilled, {read} B read back, {lent} by their readers, {sent} sent to disk"
+    );
+    if std::env::var_os("SKATE_SIM_SEED").is_none() {
+        assert!(written > 0 && read > 0 && lent > 0 && sent > 0, "a spilled value has four ways");
+    }
 }

@@ -1,7 +1,7 @@
 //! Free memory goes back to the kernel, but not at once and not all of it.
 
 use skate_core::action::{Action, Reply};
-use skate_core::event::{Event, Held, Request};
+use skate_core::event::{Event, Held, Request, Within};
 use skate_core::id::{ClientId, RequestId};
 use skate_core::node::{Config, Node};
 use skate_core::value::Span;
@@ -17,7 +17,7 @@ fn step(node: &mut Node, event: Event) -> Vec<Action> {
 }
 
 fn lease(node: &mut Node, request: u64, size: u64) -> Span {
-    let ask = Request::Allocate(RequestId(request), size);
+    let ask = Request::Allocate(RequestId(request), size, Within::Memory);
     let actions = step(node, Event::Client(ClientId::DRIVER, ask));
     match &actions[..] {
         [Action::Reply(_, _, Reply::Lease(span))] => *span,
@@ -40,7 +40,13 @@ fn punched(node: &mut Node, until: u64) -> u64 {
 
 #[test]
 fn all_stays_warm_for_two_seconds_then_the_budget() {
-    let config = Config { resources: Vec::new(), capacity: 4 * GIB, prestart: 0, max_workers: 1 };
+    let config = Config {
+        resources: Vec::new(),
+        capacity: 4 * GIB,
+        spill: Err("it is off".into()),
+        prestart: 0,
+        max_workers: 1,
+    };
     let mut node = Node::new(&config, &mut Vec::new());
     let span = lease(&mut node, 1, GIB);
     step(&mut node, Event::Client(ClientId::DRIVER, Request::Release(Held::Lease(span.offset))));

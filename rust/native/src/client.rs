@@ -102,8 +102,9 @@ impl Client {
         let session = &self.session;
         match reply {
             Reply::Values { values, pins: _ } => {
-                let adopt = |(id, value): (&ObjectId, &_)| Pinned::adopt(session, *id, value);
-                let blocks = ids.iter().zip(&values).map(adopt).collect::<Result<Vec<_>, _>>()?;
+                let adopt = |(id, value): (&ObjectId, &_)| Pinned::adopt(session, py, *id, value);
+                let blocks: Vec<_> = ids.iter().zip(&values).map(adopt).collect();
+                let blocks = blocks.into_iter().collect::<Result<Vec<_>, _>>()?;
                 let pairs = values.iter().zip(blocks);
                 pairs
                     .map(|(value, block)| unpack::value(session, py, value, block.as_ref()))
@@ -111,7 +112,7 @@ impl Client {
             }
             Reply::Error { place, value, pin: _ } => {
                 let block = match ids.get(place as usize) {
-                    Some(id) => Pinned::adopt(session, *id, &value)?,
+                    Some(id) => Pinned::adopt(session, py, *id, &value)?,
                     None => None,
                 };
                 Ok(vec![unpack::value(session, py, &value, block.as_ref())?])
@@ -183,6 +184,11 @@ impl Client {
     #[pyo3(name = "ActorRef")]
     fn actor_ref(py: Python<'_>) -> Py<pyo3::types::PyType> {
         py.get_type::<ActorRef>().unbind()
+    }
+
+    #[getter]
+    fn can_spill(&self) -> bool {
+        self.session.spill_file().is_some()
     }
 
     #[getter]
@@ -363,7 +369,7 @@ impl Client {
         session.check()?;
         let id = reference.get().check(session)?;
         if let Some(value) = session.transport.peek(session, id) {
-            let block = Pinned::adopt(session, id, &value)?;
+            let block = Pinned::adopt(session, py, id, &value)?;
             return unpack::value(session, py, &value, block.as_ref());
         }
         let timeout = error::timeout("get", timeout_s)?;

@@ -12,7 +12,7 @@ use skate_shm::segment::SegmentError;
 
 use crate::actor_ref::actor_bytes;
 use crate::modules;
-use crate::object_ref::hex;
+use crate::object_ref::{hex, object_bytes};
 use crate::session::Session;
 
 /// What can go wrong here.
@@ -110,11 +110,24 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 fields.set_item("task_name", &**task_name)?;
                 "Cancelled"
             }
-            Failure::StoreFull { need, free, capacity } => {
+            Failure::StoreFull { need, free, capacity, why } => {
                 fields.set_item("need", need)?;
                 fields.set_item("free", free)?;
                 fields.set_item("capacity", capacity)?;
+                fields.set_item("why", &**why)?;
                 "StoreFull"
+            }
+            Failure::OutOfDisk { need, spilled, trouble } => {
+                fields.set_item("need", need)?;
+                fields.set_item("spilled", spilled)?;
+                fields.set_item("trouble", trouble.to_string())?;
+                "OutOfDisk"
+            }
+            Failure::Lost { object, trouble } => {
+                let nonce = Session::current().map_or(0, |session| session.nonce);
+                fields.set_item("object_id", hex(&object_bytes(nonce, *object)))?;
+                fields.set_item("trouble", trouble.to_string())?;
+                "Lost"
             }
             Failure::ReplayInconsistent { task_name, yielded, published } => {
                 fields.set_item("task_name", &**task_name)?;

@@ -20,17 +20,16 @@ use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 use skate_core::action::Run;
-use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Template};
+use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Template, Within};
 use skate_core::id::ActorId;
 use skate_core::value::{Bytes, NONE, Payload, Value};
 
 use crate::actor_ref::actor_bytes;
+use crate::arguments;
 use crate::modules;
 use crate::object_ref::hex;
 use crate::pack::{self, Packed};
 use crate::session::{Owed, Session};
-use crate::unpack;
-use crate::view::Pinned;
 use crate::wire::{self, RetryOn, Target, TemplateBody};
 use crate::worker::{Credit, Worker};
 
@@ -229,7 +228,7 @@ impl<'a, 'py> Task<'a, 'py> {
 
     /// Calls the function.
     pub(crate) fn invoke(&self, prepared: &Prepared) -> PyResult<Bound<'py, PyAny>> {
-        let (args, kwargs) = self.arguments()?;
+        let (args, kwargs) = arguments::of(self.session, self.py, self.run)?;
         let function = prepared.function.bind(self.py);
         function.call(args, kwargs.as_ref())
     }
@@ -260,24 +259,6 @@ impl<'a, 'py> Task<'a, 'py> {
              returned {kind}",
             self.name
         ))
-    }
-
-    fn arguments(&self) -> PyResult<unpack::Arguments<'py>> {
-        let (session, py, run) = (self.session, self.py, self.run);
-        let block = match run.args_object {
-            Some(object) => Pinned::hold(session, object, &run.args)?,
-            None => None,
-        };
-        let Value::Data(payload) = &run.args else {
-            return Err(PyValueError::new_err("the arguments of a task must be a value"));
-        };
-        unpack::args(py, payload, block.as_ref(), |index| {
-            let (object, value) = run.resolved.get(index).ok_or_else(|| {
-                PyValueError::new_err("an argument names a ref that the task does not wait for")
-            })?;
-            let block = Pinned::hold(session, *object, value)?;
-            Ok(unpack::value(session, py, value, block.as_ref())?.into_bound(py))
-        })
     }
 
     /// The returns of a plain function.
@@ -321,7 +302,7 @@ impl<'a, 'py> Task<'a, 'py> {
         owed: &mut Owed<'_>,
     ) -> PyResult<(Value, Box<[Held]>)> {
         let packed = self.packed(value, what, owed)?;
-        let payload = self.session.place(self.py, &packed, owed)?;
+        let payload = self.session.place(self.py, &packed, owed, Within::MemoryOrDisk)?;
         Ok((Value::Data(payload), packed.holds.into()))
     }
 
@@ -497,7 +478,7 @@ impl<'a, 'py> Task<'a, 'py> {
         packed: Packed,
         owed: &mut Owed<'a>,
     ) -> PyResult<(Value, Box<[Held]>)> {
-        let payload = self.session.place(self.py, &packed, owed)?;
+        let payload = self.session.place(self.py, &packed, owed, Within::MemoryOrDisk)?;
         self.stored_bytes += packed.len() as u64;
         Ok((Value::Data(payload), packed.holds.into()))
     }
@@ -538,7 +519,8 @@ impl<'a, 'py> Task<'a, 'py> {
         }
         let packed = self.packed_error(error, &mut owed)?;
         let yielded = self.yielded;
-        let error = match self.session.place(py, &packed, &mut owed) {
+        // In memory only: it may become that of several objects.
+        let error = match self.session.place(py, &packed, &mut owed, Within::Memory) {
             Ok(payload) => Value::Raised(payload),
             // No room even for the error: it travels as text.
             Err(full) => Value::Raised(Payload::Inline(Bytes::from(

@@ -47,7 +47,7 @@ impl Fresh {
         len: u64,
     ) -> PyResult<Self> {
         let size = (aligned(head.len()) as u64).saturating_add(len);
-        let leased = session.lease(py, size)?;
+        let leased = session.lease_memory(py, size)?;
         let span = Span { offset: leased.offset, len: size };
         match Self::over(session, span, head) {
             Ok(fresh) => Ok(fresh),

@@ -29,6 +29,7 @@ use skate_shm::segment::Segment;
 use skate_shm::watch::Process;
 
 use crate::answer::Answers;
+use crate::disk::{Disk, Job};
 use crate::error::Result;
 use crate::handles::Handles;
 use crate::link::{Doom, Link};
@@ -101,6 +102,9 @@ pub(crate) struct Host {
     notices: Arc<Mail>,
     problems: Mutex<Problems>,
     watcher: Watcher,
+    disk: Disk,
+    /// For the disk's thread.
+    this: Weak<Self>,
     began: Instant,
     running: AtomicU32,
     cpus: u32,
@@ -114,10 +118,12 @@ impl Host {
         handles: Arc<Handles>,
         answers: Arc<Answers>,
         watcher: Watcher,
+        disk: Disk,
     ) -> Result<Arc<Self>> {
         let mut actions = Vec::new();
         let node = Node::new(&config, &mut actions);
-        let host = Arc::new(Self {
+        let notices = Mail::new()?;
+        let host = Arc::new_cyclic(|this| Self {
             state: Mutex::new(State {
                 node,
                 actions,
@@ -136,9 +142,11 @@ impl Host {
             segment: Arc::downgrade(segment),
             handles,
             answers,
-            notices: Mail::new()?,
+            notices,
             problems: Mutex::default(),
             watcher,
+            disk,
+            this: Weak::clone(this),
             began: Instant::now(),
             running: AtomicU32::new(0),
             cpus: crate::usable_cpus(),
@@ -308,6 +316,11 @@ impl Host {
                 state.tell(worker, |link, scratch| link.send(&ToWorker::Leave, scratch));
             }
             Action::Punch(span) => self.punch(span),
+            Action::Write(number, pieces) => self.order_disk(Job::Write(number, pieces)),
+            Action::Read(object, extent, to) => self.order_disk(Job::Read(object, extent, to)),
+            Action::Prepare(span) => self.order_disk(Job::Prepare(span)),
+            Action::Discard(span) => self.order_disk(Job::Discard(span)),
+            Action::CannotSpill(why) => self.notify(Notice::CannotSpill(why)),
             Action::Unhandled { task, task_name, returns, error } => {
                 let error = Problem::new(task, task_name, returns, &error);
                 self.notify(Notice::Unhandled(error.clone()));
@@ -349,6 +362,18 @@ impl Host {
         unsafe {
             segment.punch(span);
         }
+    }
+
+    fn order_disk(&self, job: Job) {
+        self.disk.order(job, &self.this, &self.segment);
+    }
+
+    /// The disk has done what it was asked.
+    pub(crate) fn disk_event(&self, event: Event) {
+        self.turn(|host, state| {
+            host.tick(state);
+            host.step(state, event);
+        });
     }
 
     fn notify(&self, notice: Notice) {
@@ -474,7 +499,9 @@ impl Host {
         });
         let segment = self.segment.upgrade();
         let of_segment = segment.iter().flat_map(|segment| crate::statistics::of_segment(segment));
-        counters.into_iter().chain(of_segment).collect()
+        let disk_bytes = self.disk.file().and_then(|file| file.size().ok()).unwrap_or(0);
+        let of_disk = [("disk_resident_bytes", disk_bytes)];
+        counters.into_iter().chain(of_segment).chain(of_disk).collect()
     }
 
     pub(crate) fn describe_workers(&self) -> Vec<WorkerRow> {
@@ -500,6 +527,7 @@ impl Host {
     /// Ends every process of the session; returns when none is left.
     pub(crate) fn shut_down(&self) {
         self.watcher.shut_down();
+        self.disk.shut_down();
         // What workers said last, such as errors that nobody fetched.
         self.poll();
         self.hub.bell().ring_always();
@@ -565,7 +593,7 @@ impl Transport for Host {
 
     fn peek(&self, _session: &Session, object: ObjectId) -> Option<Value> {
         let mut state = self.state.lock();
-        let value = state.node.peek(object)?.clone();
+        let value = state.node.peek(object).filter(|value| value.extent().is_none())?.clone();
         if value.block().is_some() {
             let pin = Request::Hold(Held::Pin(object));
             self.request(&mut state, ClientId::DRIVER, pin);

@@ -3,6 +3,7 @@
 //! ```text
 //!   small value ─▶ cut from the shared lease ─ used up? ─▶ the next one; the old ends with its last block
 //!   large value ─▶ a lease of its own, which ends when the value is sealed
+//!   no room in memory, and none to come ─▶ a part of the spill file, for this value alone
 //! ```
 //!
 //! Invariant: two values never share a byte, and every lease is given back once: when it is used up and
@@ -12,21 +13,22 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use skate_core::event::Held;
+use skate_core::event::{Held, Within};
 use skate_core::value::Span;
 
-use crate::session::Session;
+use crate::session::{Room, Session};
 
 /// Small values are cut from leases of this size.
 const LEASE: u64 = 1 << 20;
 /// Blocks start at multiples of this.
 const BLOCK_ALIGN: u64 = 64;
 
-/// Space to write one value in.
-pub(crate) struct Leased {
-    pub(crate) span: Span,
-    /// To be ended when the message that seals the value is out.
-    pub(crate) lease: Arc<Lease>,
+/// Space to write one value in, and what is to be ended when the message that seals it is out.
+pub(crate) enum Leased {
+    /// In the data segment.
+    Memory { span: Span, lease: Arc<Lease> },
+    /// In the spill file, from that offset.
+    Disk(u64),
 }
 
 /// A lease, held by whoever may still seal something in it.
@@ -64,10 +66,15 @@ impl Leases {
         py: Python<'_>,
         size: u64,
         large: u64,
+        within: Within,
     ) -> PyResult<Leased> {
         if size >= large {
-            let span = session.lease(py, size)?;
-            return Ok(Leased { span, lease: Arc::new(Lease { offset: span.offset }) });
+            return Ok(match session.lease(py, size, within)? {
+                Room::Memory(span) => {
+                    Leased::Memory { span, lease: Arc::new(Lease { offset: span.offset }) }
+                }
+                Room::Disk(span) => Leased::Disk(span.offset),
+            });
         }
         let need = size.next_multiple_of(BLOCK_ALIGN);
         loop {
@@ -78,14 +85,18 @@ impl Leases {
                 let span = Span { offset: left.offset, len: size };
                 left.offset += need;
                 left.len -= need;
-                return Ok(Leased { span, lease: Arc::clone(lease) });
+                return Ok(Leased::Memory { span, lease: Arc::clone(lease) });
             }
             let spent = shared.take();
             drop(shared);
             if let Some(spent) = spent {
                 spent.lease.end(session);
             }
-            let fresh = session.lease(py, LEASE)?;
+            let fresh = match session.lease(py, LEASE, within)? {
+                Room::Memory(span) => span,
+                // What this value leaves of it goes back when it is sealed.
+                Room::Disk(span) => return Ok(Leased::Disk(span.offset)),
+            };
             let mut shared = self.shared.lock();
             if shared.is_some() {
                 // Another thread was faster; its lease serves both.

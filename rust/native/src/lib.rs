@@ -16,11 +16,13 @@
 
 mod actor_ref;
 mod answer;
+mod arguments;
 mod background;
 mod buffer;
 mod call;
 mod client;
 mod current;
+mod disk;
 mod error;
 mod execute;
 mod fresh;

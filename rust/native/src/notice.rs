@@ -18,6 +18,8 @@ pub(crate) enum Notice {
     Unhandled(Problem),
     /// A task that asks for more than there is: resource, asked, there (in 1/10000).
     Infeasible { task_name: Arc<str>, missing: Vec<(Arc<str>, u64, u64)> },
+    /// The store is full, and nothing can be spilled.
+    CannotSpill(Arc<str>),
 }
 
 impl Notice {
@@ -27,6 +29,7 @@ impl Notice {
             Self::Line { .. } | Self::Dropped { .. } => 0,
             Self::Unhandled(_) => 1,
             Self::Infeasible { .. } => 2,
+            Self::CannotSpill(_) => 3,
         }
     }
 
@@ -40,6 +43,7 @@ impl Notice {
                 (*is_stderr, *pid, &**label, text).into_pyobject(py)?.into_any().unbind()
             }
             Self::Unhandled(problem) => problem.to_python(py)?,
+            Self::CannotSpill(why) => (&**why,).into_pyobject(py)?.into_any().unbind(),
             Self::Infeasible { task_name, missing } => {
                 let missing: Vec<_> = missing
                     .iter()

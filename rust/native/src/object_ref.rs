@@ -72,11 +72,16 @@ impl ObjectRef {
         if self.is_nil() {
             return [0xff; LEN];
         }
-        let mut bytes = [0; LEN];
-        bytes[..24].copy_from_slice(&task_bytes(self.nonce, self.id.task));
-        bytes[24..].copy_from_slice(&self.id.index.to_le_bytes());
-        bytes
+        object_bytes(self.nonce, self.id)
     }
+}
+
+/// The 28 bytes of an object's id.
+pub(crate) fn object_bytes(nonce: u64, id: ObjectId) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    bytes[..24].copy_from_slice(&task_bytes(nonce, id.task));
+    bytes[24..].copy_from_slice(&id.index.to_le_bytes());
+    bytes
 }
 
 /// The 24 bytes of a task's id.

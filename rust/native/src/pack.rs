@@ -99,6 +99,19 @@ impl Packed {
         }
     }
 
+    /// The payload in parts that follow each other.
+    pub(crate) fn parts(&self) -> Vec<&[u8]> {
+        let mut parts = vec![&self.head[..]];
+        let mut end = self.head.len();
+        for buffer in &self.buffers {
+            let start = aligned(end);
+            parts.push(&[0; ALIGN][..start - end]);
+            parts.push(buffer.bytes());
+            end = start + buffer.len();
+        }
+        parts
+    }
+
     /// The payload as a vector.
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len()];

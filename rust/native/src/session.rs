@@ -15,17 +15,18 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use pyo3::prelude::*;
 use skate_core::action::Reply;
-use skate_core::event::{Held, Patience, Request, Waitable};
+use skate_core::event::{Held, Patience, Request, Waitable, Within};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
-use skate_core::value::{Bytes, Payload, Span, Value};
+use skate_core::value::{Bytes, Extent, Failure, Payload, Span, Trouble, Value};
 use skate_shm::segment::Segment;
+use skate_shm::spill_file::SpillFile;
 use smallvec::SmallVec;
 
 use crate::answer::{Answers, Asker, Seat};
 use crate::error::{Error, Result};
 use crate::fresh::Fresh;
 use crate::handles::Handles;
-use crate::lease::{Lease, Leases};
+use crate::lease::{Lease, Leased, Leases};
 use crate::object_ref::ObjectRef;
 use crate::pack::Packed;
 use crate::pump::{Engine, Pump, Waited};
@@ -110,12 +111,22 @@ impl Drop for Owed<'_> {
     }
 }
 
+/// Space that the node gave to this process.
+pub(crate) enum Room {
+    /// In the data segment.
+    Memory(Span),
+    /// In the spill file.
+    Disk(Span),
+}
+
 /// One client of the node.
 pub(crate) struct Session {
     pub(crate) nonce: u64,
     pub(crate) client: ClientId,
     /// None once closed: views keep theirs, refs do not keep its pages.
     segment: RwLock<Option<Arc<Segment>>>,
+    /// Where values are that the store has no room for.
+    spill_file: Option<Arc<SpillFile>>,
     counter: AtomicU64,
     handles: Arc<Handles>,
     leases: Leases,
@@ -133,6 +144,7 @@ impl Session {
         nonce: u64,
         client: ClientId,
         segment: Arc<Segment>,
+        spill_file: Option<Arc<SpillFile>>,
         handles: Arc<Handles>,
         answers: Arc<Answers>,
         transport: Arc<dyn Transport>,
@@ -141,6 +153,7 @@ impl Session {
             nonce,
             client,
             segment: RwLock::new(Some(segment)),
+            spill_file,
             counter: AtomicU64::new(1),
             handles,
             leases: Leases::default(),
@@ -210,6 +223,10 @@ impl Session {
         self.segment.read().clone().ok_or(Error::NotStarted)
     }
 
+    pub(crate) fn spill_file(&self) -> Option<&SpillFile> {
+        self.spill_file.as_deref()
+    }
+
     /// Whether drops or new handles wait to be sent, or messages to be rung for.
     pub(crate) fn is_dirty(&self) -> bool {
         self.handles.is_dirty() || self.transport.has_untold()
@@ -244,7 +261,7 @@ impl Session {
             return;
         }
         self.handles.release(held);
-        if !matches!(held, Held::Object(_) | Held::Lease(_)) {
+        if !matches!(held, Held::Object(_) | Held::Lease(_) | Held::DiskLease(_)) {
             self.transport.try_flush(self);
         }
         if self.handles.is_dirty() {
@@ -373,6 +390,7 @@ impl Session {
                 }
             }
             Reply::Lease(span) => self.release(Held::Lease(span.offset)),
+            Reply::LeaseOnDisk(span) => self.release(Held::DiskLease(span.offset)),
             Reply::Values { pins, .. } => {
                 for object in pins {
                     self.release(Held::Pin(object));
@@ -410,6 +428,7 @@ impl Session {
         py: Python<'_>,
         packed: &Packed,
         owed: &mut Owed<'_>,
+        within: Within,
     ) -> PyResult<Payload> {
         if let Some((fresh, owner)) = &packed.in_place {
             // Its lease must not end before the message that seals the block.
@@ -423,9 +442,13 @@ impl Session {
                 None => Bytes::from(&packed.to_vec()[..]),
             }));
         }
-        let leased = self.leases.allocate(self, py, size as u64, self.transport.large())?;
-        owed.leases.push(leased.lease);
-        let span = Span { offset: leased.span.offset, len: size as u64 };
+        let leased = self.leases.allocate(self, py, size as u64, self.transport.large(), within)?;
+        let (span, lease) = match leased {
+            Leased::Memory { span, lease } => (span, lease),
+            Leased::Disk(offset) => return self.write_to_disk(py, packed, offset, owed),
+        };
+        owed.leases.push(lease);
+        let span = Span { offset: span.offset, len: size as u64 };
         let segment = self.segment()?;
         let place = skate_shm::segment::Span { offset: span.offset, len: span.len };
         #[allow(unsafe_code, reason = "the lease is the proof that the segment asks for")]
@@ -438,21 +461,48 @@ impl Session {
         Ok(Payload::Block(span))
     }
 
+    /// Writes a value for which there is no room in memory.
+    fn write_to_disk(
+        &self,
+        py: Python<'_>,
+        packed: &Packed,
+        offset: u64,
+        owed: &mut Owed<'_>,
+    ) -> PyResult<Payload> {
+        owed.held.push(Held::DiskLease(offset));
+        let len = packed.len() as u64;
+        let file = self.spill_file().ok_or(Error::NotStarted)?;
+        let checksum = py.detach(|| file.append(&packed.parts(), offset)).map_err(|errno| {
+            let trouble = Trouble::Full(format!("writing failed: {errno}").into());
+            Error::Failed(Failure::OutOfDisk { need: len, spilled: 0, trouble })
+        })?;
+        Ok(Payload::Spilled(Extent { offset, len, checksum }))
+    }
+
     /// Stores a packed value under a fresh id; this client gets a handle.
     pub(crate) fn put(&self, py: Python<'_>, packed: Packed) -> PyResult<ObjectId> {
         let mut owed = self.owed();
-        let payload = self.place(py, &packed, &mut owed)?;
+        let payload = self.place(py, &packed, &mut owed, Within::MemoryOrDisk)?;
         let id = self.next_task().item(0);
         self.send(Request::Put(id, Value::Data(payload), packed.holds.into()));
         Ok(id)
     }
 
+    /// Asks for space in memory.
+    pub(crate) fn lease_memory(&self, py: Python<'_>, size: u64) -> PyResult<Span> {
+        match self.lease(py, size, Within::Memory)? {
+            Room::Memory(span) => Ok(span),
+            Room::Disk(_) => unreachable!("the node gives memory if that is asked for"),
+        }
+    }
+
     /// Asks for space.
-    pub(crate) fn lease(&self, py: Python<'_>, size: u64) -> PyResult<Span> {
+    pub(crate) fn lease(&self, py: Python<'_>, size: u64, within: Within) -> PyResult<Room> {
         // What was dropped makes room, and is the warmest memory there is.
         self.transport.try_flush(self);
-        match self.ask(py, None, |request| Request::Allocate(request, size))? {
-            Reply::Lease(span) => Ok(span),
+        match self.ask(py, None, |request| Request::Allocate(request, size, within))? {
+            Reply::Lease(span) => Ok(Room::Memory(span)),
+            Reply::LeaseOnDisk(span) => Ok(Room::Disk(span)),
             Reply::Failed(failure) => Err(Error::Failed(failure).into()),
             other => unreachable!("the node answers an allocate with {other:?}"),
         }

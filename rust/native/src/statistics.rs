@@ -4,7 +4,7 @@ use skate_core::node::Statistics;
 use skate_shm::segment::{Pages, Segment};
 
 /// Name and value of each; a field without a name here does not compile.
-pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 21] {
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 26] {
     let Statistics {
         tasks,
         tasks_waiting,
@@ -24,6 +24,11 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 21] 
         used_bytes,
         capacity_bytes,
         warm_bytes,
+        spilled_objects,
+        spilled_bytes,
+        disk_bytes,
+        disk_written_bytes,
+        disk_read_bytes,
         workers,
         workers_idle,
         workers_blocked,
@@ -47,6 +52,11 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 21] 
         ("used_bytes", used_bytes),
         ("capacity_bytes", capacity_bytes),
         ("warm_bytes", warm_bytes),
+        ("spilled_objects", spilled_objects),
+        ("spilled_bytes", spilled_bytes),
+        ("disk_bytes", disk_bytes),
+        ("disk_written_bytes", disk_written_bytes),
+        ("disk_read_bytes", disk_read_bytes),
         ("workers", workers),
         ("workers_idle", workers_idle),
         ("workers_blocked", workers_blocked),

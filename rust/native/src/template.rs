@@ -10,7 +10,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use skate_core::event::{Args, Held, Request, Returns, Submit};
+use skate_core::event::{Args, Held, Request, Returns, Submit, Within};
 use skate_core::id::{ActorId, ObjectId, TaskId, TemplateId};
 use skate_core::value::{Payload, Value};
 
@@ -86,11 +86,11 @@ pub(crate) fn pack_call<'a>(
         explained
     })?;
     let mut owed = session.owed();
-    let payload = session.place(py, &call.packed, &mut owed)?;
+    let payload = session.place(py, &call.packed, &mut owed, Within::MemoryOrDisk)?;
     let holds = call.packed.holds.into_boxed_slice();
     let (args, holds, stored) = match payload {
         Payload::Inline(bytes) => (Args::Inline(bytes), holds, None),
-        Payload::Block(_) => {
+        Payload::Block(_) | Payload::Spilled(_) => {
             let stored = session.next_task().item(0);
             session.send(Request::Put(stored, Value::Data(payload), holds));
             (Args::Stored(stored), Box::default(), Some(stored))

@@ -62,8 +62,8 @@ pub(crate) fn payload(
 fn payload_bytes<'a>(payload: &'a Payload, block: Option<&'a Arc<Pinned>>) -> PyResult<&'a [u8]> {
     match (payload, block) {
         (Payload::Inline(bytes), _) => Ok(bytes),
-        (Payload::Block(_), Some(block)) => Ok(block.bytes()?),
-        (Payload::Block(_), None) => Err(garbled()),
+        (_, Some(block)) => Ok(block.bytes()?),
+        (_, None) => Err(garbled()),
     }
 }
 

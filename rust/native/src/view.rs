@@ -2,7 +2,9 @@
 //!
 //! Invariant: while a view lives, its bytes stay where they are and do not change. A block is kept
 //! by a pin that goes with the last view of it; the mapping itself is kept by the view, so it
-//! outlives `shutdown`. Inline bytes are copied once, to get their alignment.
+//! outlives `shutdown`. What lies in the spill file, because the store has no room for it, is read into
+//! memory of this process: its pin goes as soon as it is read. Inline bytes are copied once, to get
+//! their alignment.
 
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
@@ -12,55 +14,91 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use skate_core::event::Held;
 use skate_core::id::ObjectId;
-use skate_core::value::Value;
+use skate_core::value::{Extent, Failure, Payload, Trouble, Value};
 use skate_shm::segment::{Segment, Span};
 
+use crate::disk;
 use crate::error::Result;
 use crate::session::Session;
 
-/// A block of the data segment, kept in place.
+/// The bytes of a stored value, kept in place.
 pub(crate) struct Pinned {
-    session: Arc<Session>,
-    object: ObjectId,
-    segment: Arc<Segment>,
-    span: Span,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// Of the data segment, by a pin.
+    Block { session: Arc<Session>, object: ObjectId, segment: Arc<Segment>, span: Span },
+    /// Of this process; they begin where they are aligned like a block.
+    Private { memory: Vec<u8>, start: usize },
 }
 
 impl Pinned {
-    /// For a value whose pin came with an answer; None if it lies in no block.
+    /// For a value whose pin came with an answer; None if it is not stored.
     pub(crate) fn adopt(
         session: &Arc<Session>,
+        py: Python<'_>,
         object: ObjectId,
         value: &Value,
     ) -> Result<Option<Arc<Self>>> {
-        let Some(span) = value.block() else { return Ok(None) };
-        let span = Span { offset: span.offset, len: span.len };
-        let segment = session.segment()?;
-        Ok(Some(Arc::new(Self { session: Arc::clone(session), object, segment, span })))
+        let bytes = match value.payload() {
+            Some(Payload::Block(span)) => {
+                let span = Span { offset: span.offset, len: span.len };
+                let segment = session.segment()?;
+                Bytes::Block { session: Arc::clone(session), object, segment, span }
+            }
+            Some(Payload::Spilled(extent)) => {
+                let bytes = py.detach(|| read_privately(session, *extent));
+                session.release(Held::Pin(object));
+                bytes.map_err(|trouble| Failure::Lost { object, trouble })?
+            }
+            Some(Payload::Inline(_)) | None => return Ok(None),
+        };
+        Ok(Some(Arc::new(Self { bytes })))
     }
 
-    /// For a value that the running task keeps; a view that outlives the task needs the pin.
+    /// For a value in a block that the running task keeps; a view that outlives the task needs the pin.
     pub(crate) fn hold(
         session: &Arc<Session>,
+        py: Python<'_>,
         object: ObjectId,
         value: &Value,
     ) -> Result<Option<Arc<Self>>> {
-        if value.block().is_some() {
+        if value.is_stored() {
             session.hold(Held::Pin(object));
         }
-        Self::adopt(session, object, value)
+        Self::adopt(session, py, object, value)
     }
 
     pub(crate) fn bytes(&self) -> Result<&[u8]> {
-        Ok(self.segment.bytes(self.span)?)
+        match &self.bytes {
+            Bytes::Block { segment, span, .. } => Ok(segment.bytes(*span)?),
+            Bytes::Private { memory, start } => Ok(&memory[*start..]),
+        }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.session.release(Held::Pin(self.object));
+        if let Bytes::Block { session, object, .. } = &self.bytes {
+            session.release(Held::Pin(*object));
+        }
     }
 }
+
+fn read_privately(session: &Session, extent: Extent) -> std::result::Result<Bytes, Trouble> {
+    let file = session.spill_file();
+    let file = file.ok_or_else(|| Trouble::System("this process has no spill file".into()))?;
+    let len = usize::try_from(extent.len).expect("an extent is shorter than isize::MAX");
+    let mut memory = vec![0; len + ALIGN - 1];
+    let start = memory.as_ptr().align_offset(ALIGN);
+    memory.truncate(start + len);
+    disk::read(file, extent, &mut memory[start..])?;
+    Ok(Bytes::Private { memory, start })
+}
+
+/// How blocks are aligned.
+const ALIGN: usize = 64;
 
 /// Memory aligned like a block.
 #[derive(Clone, Copy)]

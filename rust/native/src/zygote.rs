@@ -1,7 +1,7 @@
 //! The zygote: one clean Python process without threads, which forks workers on request.
 //!
 //! ```text
-//!   driver ── hello [driver's pidfd, hub, data] ──▶ zygote          JSON, one message a packet
+//!   driver ── hello [driver's pidfd, hub, data, spill file?] ──▶ zygote          JSON, one message a packet
 //!          ── preload module ──▶
 //!          ── spawn n [control, stdout, stderr] ──▶   │ fork ──▶ worker n
 //!          ── kill n ┊ exit ──▶                       │
@@ -32,6 +32,8 @@ pub(crate) struct Recipe {
     pub(crate) driver: Process,
     pub(crate) hub: OwnedFd,
     pub(crate) data: OwnedFd,
+    /// The spill file.
+    pub(crate) spill: Option<OwnedFd>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +91,8 @@ impl Zygote {
         let (ours, theirs) = socket_pair().map_err(|errno| Error::System("socketpair", errno))?;
         // Its first message waits for it in the socket, so a zygote that dies at once is like one that
         // dies later: its socket ends, and it is replaced.
-        let fds = [recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
+        let mut fds = vec![recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
+        fds.extend(recipe.spill.as_ref().map(AsFd::as_fd));
         send_with_fds(&ours, &recipe.hello, &fds)
             .and_then(|()| set_nonblocking(&ours))
             .map_err(|errno| Error::System("sendmsg", errno))?;

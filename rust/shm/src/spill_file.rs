@@ -80,12 +80,9 @@ impl SpillFile {
         Self { file }
     }
 
-    /// Another descriptor of it, with which it can only be read.
-    pub fn reader(&self) -> io::Result<OwnedFd> {
-        use std::os::fd::AsRawFd as _;
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .or_else(|_| io::fcntl_dupfd_cloexec(&self.file, 0))
+    /// Another descriptor of it, for another process.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        io::fcntl_dupfd_cloexec(&self.file, 0)
     }
 
     /// Its descriptor.
@@ -124,6 +121,21 @@ impl SpillFile {
         (checksums, None)
     }
 
+    /// Writes one value, given in parts that follow each other: its checksum.
+    pub fn append(&self, parts: &[&[u8]], at: u64) -> io::Result<u32> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut end = at;
+        for parts in parts.chunks(MOST_SLICES) {
+            for part in parts {
+                hasher.update(part);
+            }
+            let mut slices: Vec<IoSlice<'_>> =
+                parts.iter().map(|part| IoSlice::new(part)).collect();
+            self.write_slices(&mut slices, &mut end)?;
+        }
+        Ok(hasher.finalize())
+    }
+
     /// Writes pieces that lie side by side; `end` is where what is written ends.
     fn write_run(&self, run: &[(&[u8], u64)], end: &mut u64) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(2 * run.len());
@@ -134,7 +146,10 @@ impl SpillFile {
                 slices.push(IoSlice::new(&ZEROS[..padding]));
             }
         }
-        let mut slices = &mut slices[..];
+        self.write_slices(&mut slices, end)
+    }
+
+    fn write_slices(&self, mut slices: &mut [IoSlice<'_>], end: &mut u64) -> io::Result<()> {
         while !slices.is_empty() {
             let written = io::retry_on_intr(|| io::pwritev(&self.file, slices, *end))?;
             if written == 0 {

@@ -69,14 +69,16 @@ fn file_has_no_name_and_outlives_its_directory() {
 }
 
 #[test]
-fn reader_cannot_write() {
-    let directory = Directory::new("reader");
+fn value_in_parts_is_read_back_as_one() {
+    let directory = Directory::new("parts");
     let file = SpillFile::create(&directory.0).unwrap();
-    let (checksums, _) = file.write(&[(b"value", 0)]);
-    let reader = SpillFile::open(file.reader().unwrap());
-    let mut buffer = [0; 5];
-    reader.read(0, &mut buffer, checksums[0]).unwrap();
-    assert_eq!(reader.write(&[(b"other", 0)]).1, Some(rustix::io::Errno::BADF));
+    let value = pseudo_random(100_000, 3);
+    let parts: Vec<&[u8]> = value.chunks(7).chain([&[][..]]).collect();
+    let checksum = file.append(&parts, 640).unwrap();
+    let other = SpillFile::open(file.share().unwrap());
+    let mut buffer = vec![0; value.len()];
+    other.read(640, &mut buffer, checksum).unwrap();
+    assert_eq!(buffer, value);
 }
 
 /// 500 files that were damaged somewhere, in one byte or by their length.

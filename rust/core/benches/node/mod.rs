@@ -32,6 +32,7 @@ impl Bench {
         let config = Config {
             resources: vec![(Arc::from("CPU"), 2 * 10_000)],
             capacity: 1 << 30,
+            spill: Ok(1 << 40),
             prestart: 2,
             max_workers: 32,
         };

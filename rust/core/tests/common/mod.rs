@@ -38,6 +38,7 @@ impl Stage {
         let config = Config {
             resources: vec![("CPU".into(), cpus * ONE), ("x".into(), ONE)],
             capacity: 1 << 20,
+            spill: Err("it is off".into()),
             prestart: 0,
             max_workers,
         };

@@ -1,6 +1,6 @@
 //! What a program does between two yields, or the driver at any time: one act by chance.
 
-use skate_core::event::{Args, Cancel, Held, Patience, Request, Returns, Submit, Waitable};
+use skate_core::event::{Args, Cancel, Held, Patience, Request, Returns, Submit, Waitable, Within};
 use skate_core::id::{ObjectId, TaskId};
 
 use super::client::{Asked, Client, Shared};
@@ -60,6 +60,8 @@ impl Client {
             7 if shared.random.chance(50) => _ = self.release_one(shared),
             8 if shared.random.chance(shared.cancels) => self.cancel(shared),
             9 if shared.stored > 0 => self.lease(task.is_some(), shared),
+            12..=14 if shared.is_pressed => self.lease(task.is_some(), shared),
+            15 if shared.is_pressed => _ = self.put(shared),
             10 => {
                 for held in self.some_handles(&mut shared.random, 1) {
                     self.hold(match held {
@@ -87,18 +89,27 @@ impl Client {
             Held::Object(ObjectId { task, .. }) | Held::Stream(task) | Held::Cursor(task, _) => {
                 self.send(Request::Cancel(task, how));
             }
-            Held::Pin(_) | Held::Lease(_) | Held::Actor(_) | Held::WeakActor(_) => {}
+            Held::Pin(_)
+            | Held::Lease(_)
+            | Held::DiskLease(_)
+            | Held::Actor(_)
+            | Held::WeakActor(_) => {}
         }
     }
 
     fn lease(&mut self, blocks: bool, shared: &mut Shared) {
+        if let Some((lease, _)) = self.disk_lease.take() {
+            return self.send(Request::Release(Held::DiskLease(lease.offset)));
+        }
         if let Some(lease) = self.lease.take() {
             return self.send(Request::Release(Held::Lease(lease.start)));
         }
         let is_asked = |asked: &Asked| matches!(asked.question, Request::Allocate(..));
         if !self.asked.values().any(is_asked) {
             let size = 64 << shared.random.below(5);
-            self.ask(blocks, Vec::new(), |id| Request::Allocate(id, size));
+            let random = &mut shared.random;
+            let within = if random.chance(70) { Within::MemoryOrDisk } else { Within::Memory };
+            self.ask(blocks, Vec::new(), |id| Request::Allocate(id, size, within));
         }
     }
 

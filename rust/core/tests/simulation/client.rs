@@ -4,14 +4,15 @@
 //! at a time: an open question keeps those that it needs out of `handles`. So a client never speaks
 //! of what it does not hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Held, Request};
 use skate_core::id::{ClientId, ObjectId, RequestId, TaskId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
-use super::content::{self, Content};
+use super::content::Content;
+use super::io::Memory;
 use super::program::{Function, Plan};
 use super::random::Random;
 use super::worker::Execution;
@@ -78,7 +79,7 @@ pub(crate) enum Forget {
 /// Bytes that a client looks at.
 pub(crate) struct View {
     id: ObjectId,
-    span: Span,
+    payload: Payload,
     bytes: Vec<u8>,
 }
 
@@ -97,10 +98,20 @@ pub(crate) struct Shared {
     pub(crate) plans: BTreeMap<TaskId, Vec<Plan>>,
     /// What the arguments of each call contain.
     pub(crate) holds_of: BTreeMap<TaskId, Box<[Held]>>,
-    pub(crate) memory: Vec<u8>,
+    pub(crate) memory: Memory,
     pub(crate) calls_left: u32,
     pub(crate) stored: u64,
+    pub(crate) is_pressed: bool,
+    /// Objects that could not be read back: their part of the file may be another value's.
+    pub(crate) lost: BTreeSet<ObjectId>,
     pub(crate) cancels: u64,
+}
+
+impl Shared {
+    /// Whether those bytes of an object are no longer there.
+    pub(crate) fn is_lost(&self, id: ObjectId, payload: &Payload) -> bool {
+        matches!(payload, Payload::Spilled(_)) && self.lost.contains(&id)
+    }
 }
 
 /// One process.
@@ -116,6 +127,8 @@ pub(crate) struct Client {
     pub(crate) kept: Vec<Held>,
     pub(crate) views: Vec<View>,
     pub(crate) lease: Option<Lease>,
+    /// A part of the spill file, and whether a value was written there.
+    pub(crate) disk_lease: Option<(Span, bool)>,
     counter: u64,
     /// A worker's side of its dispatches.
     pub(crate) slots: BTreeMap<Ticket, Slot>,
@@ -138,6 +151,7 @@ impl Client {
             kept: Vec::new(),
             views: Vec::new(),
             lease: None,
+            disk_lease: None,
             counter: 1,
             slots: BTreeMap::new(),
             runs: VecDeque::new(),
@@ -172,6 +186,7 @@ impl Client {
             || !self.kept.is_empty()
             || !self.views.is_empty()
             || self.lease.is_some()
+            || self.disk_lease.is_some()
     }
 
     pub(crate) fn ask(
@@ -242,9 +257,13 @@ impl Client {
         } else if let Some(held) = self.kept.pop() {
             self.send(Request::Release(held));
         } else if let Some(view) = self.views.pop() {
-            let now = content::at(view.span, &shared.memory);
-            assert_eq!(now, view.bytes, "the bytes of {:?} changed under a view", view.id);
+            if !shared.is_lost(view.id, &view.payload) {
+                let now = shared.memory.bytes(&view.payload);
+                assert_eq!(now, view.bytes, "the bytes of {:?} changed under a view", view.id);
+            }
             self.send(Request::Release(Held::Pin(view.id)));
+        } else if let Some((lease, _)) = self.disk_lease.take() {
+            self.send(Request::Release(Held::DiskLease(lease.offset)));
         } else if let Some(lease) = self.lease.take() {
             self.send(Request::Release(Held::Lease(lease.start)));
         } else {
@@ -256,11 +275,18 @@ impl Client {
     /// A value on its way to the node: inline, or in a block of the lease.
     pub(crate) fn value(&mut self, content: &Content, shared: &mut Shared) -> Value {
         let bytes = content.encode();
+        if let Some((span, is_used @ false)) = &mut self.disk_lease
+            && matches!(content, Content::Data { .. })
+            && bytes.len() as u64 <= span.len
+        {
+            *is_used = true;
+            return Value::Data(Payload::Spilled(shared.memory.write(span.offset, &bytes)));
+        }
         let payload = self.block(&bytes, shared).map_or_else(
             || Payload::Inline(bytes[..].into()),
             |span| {
                 let place = span.offset as usize..span.end() as usize;
-                shared.memory[place].copy_from_slice(&bytes);
+                shared.memory.segment[place].copy_from_slice(&bytes);
                 Payload::Block(span)
             },
         );
@@ -308,6 +334,7 @@ impl Client {
             Reply::Lease(span) => {
                 self.lease = Some(Lease { start: span.offset, next: span.offset, end: span.end() });
             }
+            Reply::LeaseOnDisk(span) => self.disk_lease = Some((span, false)),
             Reply::Ready(_)
             | Reply::End
             | Reply::Forgotten
@@ -331,9 +358,11 @@ impl Client {
 
     /// Unpacks a value: a view on its block, handles on what it contains.
     fn see(&mut self, id: ObjectId, value: &Value, shared: &mut Shared) {
-        if let Some(span) = value.block() {
-            let bytes = content::at(span, &shared.memory).to_vec();
-            self.views.push(View { id, span, bytes });
+        if value.is_stored()
+            && let Some(payload) = value.payload()
+        {
+            let bytes = shared.memory.bytes(payload).to_vec();
+            self.views.push(View { id, payload: payload.clone(), bytes });
         }
         for held in Content::of(value, &shared.memory).holds() {
             if shared.random.chance(60) {

@@ -3,7 +3,9 @@
 
 use skate_core::event::Held;
 use skate_core::id::{ObjectId, TaskId};
-use skate_core::value::{Failure, NONE, Payload, Span, Value};
+use skate_core::value::{Failure, NONE, Value};
+
+use super::io::Memory;
 
 /// Place of the return value of a generator.
 pub(crate) const WHOLE: u32 = u32::MAX;
@@ -58,7 +60,11 @@ impl Content {
                 Held::Object(id) => (0, id.task, u64::from(id.index)),
                 Held::Stream(task) => (1, task, 0),
                 Held::Cursor(task, at) => (2, task, at),
-                Held::Pin(_) | Held::Lease(_) | Held::Actor(_) | Held::WeakActor(_) => {
+                Held::Pin(_)
+                | Held::Lease(_)
+                | Held::DiskLease(_)
+                | Held::Actor(_)
+                | Held::WeakActor(_) => {
                     unreachable!("values do not contain {held:?}")
                 }
             };
@@ -70,30 +76,18 @@ impl Content {
     }
 
     /// What is at a value's bytes now.
-    pub(crate) fn of(value: &Value, memory: &[u8]) -> Self {
+    pub(crate) fn of(value: &Value, memory: &Memory) -> Self {
         match value {
             Value::Failed(failure) => Self::Failed(failure.clone()),
             Value::Stream(task) => Self::Stream(*task),
             Value::Data(payload) | Value::Raised(payload) => {
-                let content = decode(bytes(payload, memory));
+                let content = decode(memory.bytes(payload));
                 let is_error = matches!(content, Self::Raised { .. });
                 assert_eq!(value.is_error(), is_error, "{value:?} holds {content:?}");
                 content
             }
         }
     }
-}
-
-fn bytes<'a>(payload: &'a Payload, memory: &'a [u8]) -> &'a [u8] {
-    match payload {
-        Payload::Inline(bytes) => bytes,
-        Payload::Block(span) => at(*span, memory),
-    }
-}
-
-/// The bytes of a block.
-pub(crate) fn at(span: Span, memory: &[u8]) -> &[u8] {
-    &memory[span.offset as usize..span.end() as usize]
 }
 
 fn decode(bytes: &[u8]) -> Content {

@@ -13,6 +13,7 @@ use skate_core::id::{ClientId, ObjectId, TaskId, Ticket};
 use skate_core::value::{Death, Failure, Value};
 
 use super::content::{Content, WHOLE};
+use super::io::Memory;
 
 /// How a task ended.
 #[derive(Clone, Debug)]
@@ -90,12 +91,22 @@ impl Task {
 pub(crate) struct Model {
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     puts: BTreeSet<TaskId>,
+    /// Objects that were spilled and could not be read back.
+    lost: BTreeSet<ObjectId>,
     dependents: BTreeMap<ObjectId, Vec<TaskId>>,
 }
 
 impl Model {
     pub(crate) fn put(&mut self, id: ObjectId) {
         assert!(self.puts.insert(id.task), "{id:?} is put twice");
+    }
+
+    pub(crate) fn lost(&mut self, id: ObjectId) {
+        self.lost.insert(id);
+    }
+
+    pub(crate) fn is_lost(&self, id: ObjectId) -> bool {
+        self.lost.contains(&id)
     }
 
     pub(crate) fn submitted(&mut self, submit: &Submit, template: &Arc<Template>) {
@@ -126,10 +137,11 @@ impl Model {
     }
 
     /// A dispatch leaves the node; it must say what the task's history says.
-    pub(crate) fn dispatched(&mut self, worker: ClientId, run: &Run, memory: &[u8]) {
+    pub(crate) fn dispatched(&mut self, worker: ClientId, run: &Run, memory: &Memory) {
         for ((id, value), expected) in run.resolved.iter().zip(&self.tasks[&run.task].waits) {
             assert_eq!(id, expected, "arguments of {:?}", run.task);
-            assert!(!self.is_error(*id), "{:?} starts with a failed argument {id:?}", run.task);
+            let is_sound = !self.is_error(*id) || self.is_lost(*id);
+            assert!(is_sound, "{:?} starts with a failed argument {id:?}", run.task);
             self.verify(*id, &Content::of(value, memory));
         }
         let task = self.tasks.get_mut(&run.task).unwrap();
@@ -280,6 +292,9 @@ impl Model {
 
     /// Whether the system failed, not the program, when that error came about.
     fn is_failure(&self, id: ObjectId) -> bool {
+        if self.is_lost(id) {
+            return true;
+        }
         match self.tasks[&id.task].fate {
             Some(Fate::Failed(_)) => true,
             Some(Fate::Inherited { is_failure, .. }) => is_failure,
@@ -295,6 +310,9 @@ impl Model {
     }
 
     pub(crate) fn is_error(&self, id: ObjectId) -> bool {
+        if self.is_lost(id) {
+            return true;
+        }
         let Some(task) = self.tasks.get(&id.task) else { return false };
         if id.index > 0 {
             return task.has_failed() && u64::from(id.index) > task.published;
@@ -310,6 +328,9 @@ impl Model {
 
     fn may_hold(&self, id: ObjectId, found: &Content) -> bool {
         let is_data = |wanted: u32| matches!(found, Content::Data { task, place, .. } if (*task, *place) == (id.task, wanted));
+        if self.is_lost(id) {
+            return matches!(found, Content::Failed(Failure::Lost { object, .. }) if *object == id);
+        }
         let Some(task) = self.tasks.get(&id.task) else { return is_data(0) };
         let is_whole = id.index == 0;
         if is_whole && task.template.returns == Returns::Dynamic {

@@ -48,6 +48,11 @@ pub(crate) struct Setup {
     pub(crate) failed_starts: u64,
     /// Of 100 values, so many go through the store.
     pub(crate) stored: u64,
+    /// The store is small, and most values go through it.
+    pub(crate) is_pressed: bool,
+    /// Of 100 writes to disk, and of 100 reads, so many fail.
+    pub(crate) bad_writes: u64,
+    pub(crate) bad_reads: u64,
     /// Of 100 driver's steps, so many cancel.
     pub(crate) cancels: u64,
     /// Many tasks without CPU, which the driver submits before the workers have got anywhere.
@@ -63,9 +68,19 @@ impl Setup {
         let cpus = random.pick(&[ONE / 2, ONE, ONE, 2 * ONE, 2 * ONE, 4 * ONE]);
         let custom = random.pick(&[ONE, 2 * ONE]);
         let is_crowd = random.chance(5);
+        let is_pressed = random.chance(30);
         let config = Config {
             resources: vec![("CPU".into(), cpus), ("x".into(), custom)],
-            capacity: random.pick(&[256, 1 << 10, 4 << 10, 16 << 10]),
+            capacity: if is_pressed {
+                random.pick(&[128, 192, 256, 512])
+            } else {
+                random.pick(&[256, 1 << 10, 4 << 10, 16 << 10])
+            },
+            spill: match random.below(4) {
+                0 => Err("it is off".into()),
+                1 => Ok(random.pick(&[64, 256, 1 << 10])),
+                _ => Ok(1 << 30),
+            },
             prestart: random.below(3) as u32,
             max_workers: if is_crowd { 64 } else { random.pick(&[1, 2, 3, 8, 16]) },
         };
@@ -89,7 +104,10 @@ impl Setup {
             driver_steps: random.pick(&[10, 30, 60, 120]) * if is_crowd { 2 } else { 1 },
             deaths: random.pick(&[0, 0, 2, 10, 40]),
             failed_starts: random.pick(&[0, 0, 10, 60]),
-            stored: random.pick(&[0, 10, 50]),
+            stored: if is_pressed { 95 } else { random.pick(&[0, 10, 50]) },
+            is_pressed,
+            bad_writes: random.pick(&[0, 0, 10, 50]),
+            bad_reads: random.pick(&[0, 0, 0, 10]),
             cancels: random.pick(&[0, 10, 60]),
             is_crowd,
             ticks: random.pick(&[1, 5, 20]),

@@ -8,6 +8,7 @@ use skate_core::event::{Event, Request};
 use skate_core::id::{ClientId, Ticket};
 
 use super::client::{Claim, Client, Forget, Letter, Slot};
+use super::io::Io;
 use super::world::World;
 
 impl World {
@@ -119,9 +120,14 @@ impl World {
                         client.inbox.push_back(Letter::Leave);
                     }
                 }
+                Action::Write(number, pieces) => self.ask_to_write(number, pieces),
+                Action::Read(object, extent, to) => self.ask_to_read(object, extent, to),
+                Action::Prepare(span) => self.disk.push(Io::Prepare { span }),
+                Action::Discard(span) => self.disk.push(Io::Discard { span }),
                 Action::Kill(..)
                 | Action::Unhandled { .. }
                 | Action::Infeasible { .. }
+                | Action::CannotSpill(_)
                 | Action::Punch(_) => {}
                 Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
                     unreachable!("nobody asks for {action:?}")

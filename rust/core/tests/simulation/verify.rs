@@ -1,7 +1,7 @@
 //! What is looked at: every action against the model, who uses what, what is stuck, what is left.
 
 use skate_core::action::{Action, Reply};
-use skate_core::event::{Patience, Request, Waitable};
+use skate_core::event::{Patience, Request, Waitable, Within};
 use skate_core::id::{ClientId, ObjectId, RequestId};
 use skate_core::node::Statistics;
 use skate_core::value::{Failure, Value};
@@ -42,6 +42,11 @@ impl World {
             | Action::Credit(..)
             | Action::StreamDropped(..)
             | Action::Punch(_)
+            | Action::Write(..)
+            | Action::Read(..)
+            | Action::Prepare(_)
+            | Action::Discard(_)
+            | Action::CannotSpill(_)
             | Action::Retire(_) => {}
             Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
                 panic!("nobody asks for {action:?}")
@@ -62,11 +67,13 @@ impl World {
             (_, Reply::Forgotten) => assert_eq!(asked.forget, Forget::Heard, "{id:?} is forgotten"),
             (Request::Get(_, ids), Reply::Values { values, pins }) => {
                 self.verify_values(ids, values, pins);
+                let private = values.iter().filter(|value| value.extent().is_some());
+                self.private_reads += private.count() as u32;
             }
             (Request::Get(_, ids), Reply::Error { place, value, pin }) => {
                 let id = ids[*place as usize];
                 assert!(value.is_error(), "{id:?} holds {value:?}");
-                assert_eq!(pin.is_some(), value.block().is_some(), "pin of {id:?}");
+                assert_eq!(pin.is_some(), value.is_stored(), "pin of {id:?}");
                 self.verify_value(id, value);
             }
             (Request::Wait(_, on, count, patience), Reply::Ready(places)) => {
@@ -92,13 +99,20 @@ impl World {
                 assert!(*ended, "the length of {task:?} is not known");
                 assert_eq!((*left, true), self.model.progress(*task, *at), "length of {task:?}");
             }
-            (Request::Allocate(_, size), Reply::Lease(span)) => assert!(span.len >= *size),
+            (Request::Allocate(_, size, _), Reply::Lease(span)) => assert!(span.len >= *size),
+            (Request::Allocate(_, size, within), Reply::LeaseOnDisk(span)) => {
+                assert!(*within == Within::MemoryOrDisk && span.len >= *size);
+                self.disk_leases += 1;
+            }
             (
-                Request::Allocate(_, size),
-                Reply::Failed(Failure::StoreFull { need, free, capacity }),
+                Request::Allocate(_, size, _),
+                Reply::Failed(Failure::StoreFull { need, free, capacity, .. }),
             ) => {
                 assert_eq!(need, size);
                 assert!(need > free || free < capacity, "an empty store has room");
+            }
+            (Request::Allocate(_, size, _), Reply::Failed(Failure::OutOfDisk { need, .. })) => {
+                assert_eq!(need, size);
             }
             (Request::Resources(_), Reply::Resources(rows)) => {
                 assert!(rows.iter().all(|(_, total, available)| available <= total), "{rows:?}");
@@ -117,8 +131,8 @@ impl World {
             assert!(!value.is_error(), "{id:?} holds an error among values");
             self.verify_value(*id, value);
         }
-        let stored = ids.iter().zip(values).filter(|(_, value)| value.block().is_some());
-        assert!(stored.map(|(id, _)| id).eq(pins), "each block comes with a pin");
+        let stored = ids.iter().zip(values).filter(|(_, value)| value.is_stored());
+        assert!(stored.map(|(id, _)| id).eq(pins), "what is stored comes with a pin");
     }
 
     fn verify_ready(&self, on: &[Waitable], count: usize, patience: Patience, places: &[u32]) {
@@ -200,8 +214,9 @@ impl World {
     fn is_answerable(&self, question: &Request) -> bool {
         match question {
             Request::Get(_, ids) => {
-                ids.iter().any(|id| self.model.is_error(*id))
-                    || ids.iter().all(|id| self.model.is_ready(*id))
+                // What is lost while another one is pending is told in the end.
+                let is_error = |id: &ObjectId| self.model.is_error(*id) && !self.model.is_lost(*id);
+                ids.iter().any(is_error) || ids.iter().all(|id| self.model.is_ready(*id))
             }
             Request::Wait(_, on, count, _) => {
                 let is_ready = |waitable: &&Waitable| self.model.is_waitable_ready(**waitable);
@@ -224,6 +239,8 @@ impl World {
         let expected = Statistics {
             capacity_bytes: found.capacity_bytes,
             warm_bytes: found.warm_bytes,
+            disk_written_bytes: found.disk_written_bytes,
+            disk_read_bytes: found.disk_read_bytes,
             workers: self.clients.len() as u64 - 1,
             workers_idle: self.clients.len() as u64 - 1,
             ..Statistics::default()

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use skate_core::action::Run;
 use skate_core::event::{End, Held, Outcome, Request, Returns};
+use skate_core::id::ObjectId;
 use skate_core::value::{Failure, NONE, Payload, Value};
 
 use super::client::{Claim, Client, Forget, Letter, Process, Shared};
@@ -34,7 +35,7 @@ pub(crate) struct Execution {
     /// It slept once, or the node thinks so, and its CPU may be lent still.
     pub(crate) has_slept: bool,
     /// Contents of the arguments when it began.
-    arguments: Vec<(Value, Content)>,
+    arguments: Vec<(Option<ObjectId>, Value, Content)>,
 }
 
 /// What a turn of a worker came to.
@@ -137,13 +138,15 @@ impl Client {
         let plan = plans[(run.attempt as usize).min(plans.len() - 1)];
         let mut arguments = Vec::new();
         let mut reachable = BTreeSet::new();
-        for value in run.resolved.iter().map(|(_, value)| value).chain([&run.args]) {
-            if matches!(value, Value::Data(Payload::Inline(bytes)) if bytes.is_empty()) {
+        let resolved = run.resolved.iter().map(|(id, value)| (Some(*id), value));
+        for (id, value) in resolved.chain([(run.args_object, &run.args)]) {
+            let is_empty = matches!(value, Value::Data(Payload::Inline(bytes)) if bytes.is_empty());
+            if is_empty || is_lost(id, value, shared) {
                 continue;
             }
             let content = Content::of(value, &shared.memory);
             reachable.extend(content.holds());
-            arguments.push((value.clone(), content));
+            arguments.push((id, value.clone(), content));
         }
         reachable.extend(run.resolved.iter().map(|(id, _)| Held::Object(*id)));
         reachable.extend(&shared.holds_of[&run.task]);
@@ -282,7 +285,7 @@ impl Client {
         let (task, attempt, yielded) =
             (execution.run.task, execution.run.attempt, execution.yielded);
         let error = if shared.random.chance(10) {
-            Value::Failed(Failure::StoreFull { need: 1, free: 0, capacity: 0 })
+            Value::Failed(Failure::StoreFull { need: 1, free: 0, capacity: 0, why: "".into() })
         } else {
             self.value(&Content::Raised { task, attempt, holds: Vec::new() }, shared)
         };
@@ -292,7 +295,10 @@ impl Client {
 
     fn finish(&mut self, end: End, unhandled: Option<()>, shared: &mut Shared) {
         let execution = self.execution.take().unwrap();
-        for (value, content) in &execution.arguments {
+        for (id, value, content) in &execution.arguments {
+            if is_lost(*id, value, shared) {
+                continue;
+            }
             let now = Content::of(value, &shared.memory);
             assert_eq!(now, *content, "an argument of {:?} changed", execution.run.task);
         }
@@ -322,11 +328,16 @@ impl Client {
 
 /// Whether what it ends with needs handles or a lease until it has been sent.
 fn has_parts(end: &End) -> bool {
-    let is_part = |value: &Value, holds: &[Held]| value.block().is_some() || !holds.is_empty();
+    let is_part = |value: &Value, holds: &[Held]| value.is_stored() || !holds.is_empty();
     match end {
         End::Returned(values) => values.iter().any(|(value, holds)| is_part(value, holds)),
         End::Exhausted(_, value, holds) => is_part(value, holds),
         End::Raised { error, holds, .. } => is_part(error, holds),
         End::Cancelled | End::Left(_) => false,
     }
+}
+
+/// Whether the bytes of an argument are no longer there.
+fn is_lost(id: Option<ObjectId>, value: &Value, shared: &Shared) -> bool {
+    id.is_some_and(|id| value.payload().is_some_and(|payload| shared.is_lost(id, payload)))
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   loop: pick by chance  ┌ deliver one client's next message ─▶ model, then node ─▶ actions
+//!                         ├ let the disk finish one thing (io.rs)
 //!                         ├ let one client take a turn                             │
 //!                         ├ fork, report or kill a worker          verified (verify.rs), then done
 //!                         └ let time pass
@@ -20,6 +21,7 @@ use skate_core::node::Node;
 use skate_core::value::Death;
 
 use super::client::{Claim, Client, Letter, Process, Shared};
+use super::io::{Io, Memory};
 use super::model::{Crash, Model};
 use super::program::Setup;
 use super::random::Random;
@@ -53,9 +55,15 @@ pub(crate) struct World {
     pub(crate) pending: VecDeque<Action>,
     /// Items of shared cursors that workers were given and have not told of yet.
     pub(crate) lent: BTreeMap<(ClientId, RequestId), ObjectId>,
+    /// What the disk has been asked to do.
+    pub(crate) disk: Vec<Io>,
     pub(crate) now_ns: u64,
     /// The node knows that they are there.
     pub(crate) up: BTreeSet<ClientId>,
+    /// Spilled values that were given as they are.
+    pub(crate) private_reads: u32,
+    /// Times that a client was sent to disk with its value.
+    pub(crate) disk_leases: u32,
     driver_steps: u32,
     is_over: bool,
     turns: u32,
@@ -80,9 +88,11 @@ impl World {
             functions: setup.functions.clone(),
             plans: BTreeMap::new(),
             holds_of: BTreeMap::new(),
-            memory: vec![0; setup.config.capacity as usize],
+            memory: Memory::new(setup.config.capacity),
             calls_left: setup.calls,
             stored: setup.stored,
+            is_pressed: setup.is_pressed,
+            lost: BTreeSet::new(),
             cancels: setup.cancels,
         };
         let mut world = Self {
@@ -95,8 +105,11 @@ impl World {
             to_revoke: Vec::new(),
             pending: actions.into(),
             lent: BTreeMap::new(),
+            disk: Vec::new(),
             now_ns: 0,
             up: BTreeSet::new(),
+            private_reads: 0,
+            disk_leases: 0,
             driver_steps: setup.driver_steps + READING_STEPS,
             is_over: false,
             turns: 0,
@@ -164,6 +177,9 @@ impl World {
                 choices.push((*id, Choice::Die));
             }
         }
+        if !self.disk.is_empty() {
+            choices.push((ClientId::DRIVER, Choice::Disk));
+        }
         if choices.is_empty() {
             return false;
         }
@@ -180,6 +196,7 @@ impl World {
             Choice::Step if client == ClientId::DRIVER => self.step_driver(),
             Choice::Step => self.step_worker(client),
             Choice::Die => self.die(client),
+            Choice::Disk => self.finish_io(),
         }
         true
     }
@@ -344,4 +361,5 @@ enum Choice {
     Start,
     Step,
     Die,
+    Disk,
 }
