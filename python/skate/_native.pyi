@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
+from skate._memory import Watching
 from skate._spilling import Spilling
 
 _T = TypeVar("_T")
@@ -407,6 +408,7 @@ def start(
     prestart: int,
     log_to_driver: bool,
     spilling: Spilling,
+    memory: Watching,
     /,
 ) -> Client:
     """Start a node in this process, and its zygote with its end of a SEQPACKET socket as stdin.
@@ -422,6 +424,7 @@ def start(
         prestart: Workers to start at once.
         log_to_driver: Whether lines of workers become notices; otherwise they are read and dropped.
         spilling: Where values go that the store has no room for.
+        memory: When memory counts as short.
     """
 
 def join(

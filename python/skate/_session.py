@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skate._context import Context
     from skate._engine import Client
     from skate._machine import Machine
+    from skate._memory import Watching
     from skate._spilling import Spilling
 
 client: Client | None = None
@@ -146,7 +147,8 @@ def init(
         runtime_env: What workers find around them: `env_vars`, `working_dir`, `py_modules` and
             `worker_process_setup_hook`. Tasks and actors may add to it.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
-            no effect; `job_config` must be empty. Of `_system_config` the keys about spilling count.
+            no effect; `job_config` must be empty. Of `_system_config` the keys about spilling and
+            the memory monitor count.
 
     Returns:
         The session as a context manager, which ends it, and as a mapping of addresses.
@@ -160,7 +162,7 @@ def init(
 
     Rule: semantics.md 5.1; wording of Ray 2.60.
     """
-    from skate import _machine, _spilling
+    from skate import _machine, _memory, _spilling
     from skate.exceptions import RaySystemError
 
     is_local = local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}
@@ -190,6 +192,8 @@ def init(
                 "resources": resources,
                 "labels": labels,
                 "object_store_memory": object_store_memory,
+                "object_spilling_directory": object_spilling_directory,
+                "object_spilling_limit": object_spilling_limit,
                 "local_mode": local_mode or None,
             }
             _hook()
@@ -206,6 +210,7 @@ def init(
             object_spilling_limit,
             others.get("_system_config") or {},
         )
+        watching = _memory.describe(others.get("_system_config") or {})
         session = os.urandom(8).hex()
         namespace = namespace or session
         _hook()
@@ -215,9 +220,8 @@ def init(
 
                 client = Local(session, here)
             else:
-                client = _start(
-                    session, namespace, here, log_to_driver, runtime_env, (spilling,)
-                )
+                limits = (spilling, watching)
+                client = _start(session, namespace, here, log_to_driver, runtime_env, limits)
             caching = client
             machine, current_namespace = here, namespace
             return _context(client)
@@ -232,7 +236,7 @@ def _start(
     here: Machine,
     log_to_driver: bool,
     runtime_env: dict[str, Any] | None,
-    limits: tuple[Spilling],
+    limits: tuple[Spilling, Watching],
 ) -> Client:
     from skate import _launch
 
@@ -345,9 +349,10 @@ def _check_others(others: dict[str, Any]) -> None:
         if others[name]:
             msg = f"init: {name}={others[name]!r} is not part of this version of skate"
             raise ValueError(msg)
-    from skate._spilling import SYSTEM_CONFIG
+    from skate import _memory, _spilling
 
-    if unknown := sorted((others.get("_system_config") or {}).keys() - SYSTEM_CONFIG):
+    known = _spilling.SYSTEM_CONFIG | _memory.SYSTEM_CONFIG
+    if unknown := sorted((others.get("_system_config") or {}).keys() - known):
         msg = f"init: _system_config: {', '.join(unknown)} is not part of this version of skate"
         raise ValueError(msg)
 

@@ -400,7 +400,7 @@ class RpcError(RayError):
         return self.message
 
 
-def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, C901 - one per kind
+def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR0912, C901 - one per kind
     """The exception for a failure that the node itself saw. Called by the Rust side.
 
     Args:
@@ -434,6 +434,12 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, C90
                 f"The object store is full, and so is the disk: {fields['need']} bytes are needed, "
                 f"{fields['spilled']} bytes are spilled. {fields['trouble']}. Drop refs that are "
                 f"no longer needed, or name another directory by object_spilling_directory."
+            )
+        case "OutOfMemory":
+            return OutOfMemoryError(
+                f"Task {task} was stopped because memory ran short, and is not run again. "
+                f"{fields['why']}. Use less memory, run fewer tasks at once (num_cpus), set "
+                "RAY_memory_usage_threshold, or RAY_memory_monitor_refresh_ms=0 to switch this off."
             )
         case "Lost":
             return ObjectCorruptedError(str(fields["object_id"]), str(fields["trouble"]))

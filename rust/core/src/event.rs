@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::GroupSpec;
 use crate::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::memory::Shortage;
 use crate::value::{Bytes, Death, Trouble, Value};
 
 /// One thing that happened.
@@ -32,6 +33,8 @@ pub enum Event {
     Read(ObjectId, Result<(), Trouble>),
     /// The part of the spill file that starts there can be written to, or why not.
     Prepared(u64, Result<(), Trouble>),
+    /// Memory is short, and how much; None: there is enough.
+    Memory(Option<Box<Shortage>>),
     /// Time passes. Nanoseconds since the session began; never goes back.
     Tick(u64),
 }

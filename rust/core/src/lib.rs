@@ -18,6 +18,7 @@
 //!   store, space         where it lies
 //!   warm                 free memory that is quick to write
 //!   disk, spill          what has no room there
+//!   memory               when the machine has none left
 //!   stream, reader       items, one at a time
 //!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
@@ -39,6 +40,7 @@ mod fate;
 pub mod group;
 pub mod id;
 mod ledger;
+pub mod memory;
 pub mod node;
 mod object;
 mod queue;

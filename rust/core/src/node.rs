@@ -21,6 +21,7 @@ use crate::fate::Fate;
 use crate::group::Group;
 use crate::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
 use crate::ledger::Ledger;
+use crate::memory::Memory;
 use crate::object::{Object, Waiter};
 use crate::resources::{Demand, Resources};
 use crate::room::Room;
@@ -42,6 +43,9 @@ pub struct Config {
     pub capacity: u64,
     /// Most bytes of the spill file, or why there is none.
     pub spill: Result<u64, Arc<str>>,
+    /// How often a task is run again that was stopped for want of memory, if it may be run again at all;
+    /// -1 for ever.
+    pub oom_retries: i32,
     /// Workers to start at once, and to keep when idle.
     pub prestart: u32,
     /// Beyond so many, not counting those of actors, a worker is started only when all others are
@@ -76,6 +80,8 @@ pub struct Node {
     pub(crate) resources: Resources,
     pub(crate) store: Store,
     pub(crate) disk: Disk,
+    pub(crate) memory: Memory,
+    pub(crate) oom_retries: i32,
     pub(crate) workers: FxHashMap<ClientId, Worker>,
     /// The driver's; workers have theirs in their rows.
     pub(crate) driver: Ledger,
@@ -134,6 +140,8 @@ impl Node {
             resources: Resources::new(&config.resources),
             store: Store::new(config.capacity),
             disk: Disk::new(&config.spill),
+            memory: Memory::default(),
+            oom_retries: config.oom_retries,
             workers: FxHashMap::default(),
             driver: Ledger::default(),
             idle: BTreeSet::new(),
@@ -180,6 +188,7 @@ impl Node {
                 self.room.note_event();
                 self.read(object, result, actions);
             }
+            Event::Memory(report) => self.on_memory(report.as_deref(), actions),
             Event::Prepared(start, result) => {
                 self.room.note_event();
                 self.prepared(start, result, actions);
@@ -433,6 +442,7 @@ impl Node {
             phase,
             attempt,
             retries,
+            oom_retries: self.oom_retries,
             start_failures: 0,
             published: 0,
             cancel: None,

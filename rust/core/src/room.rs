@@ -244,7 +244,8 @@ impl Node {
     /// several calls at once each must be one: the one without could be who asks.
     fn is_paused(&self, client: ClientId, size: u64) -> bool {
         let capacity = self.store.capacity();
-        if self.store.used() + size <= capacity - capacity / RESERVE {
+        let is_roomy = self.store.used() + size <= capacity - capacity / RESERVE;
+        if is_roomy && !self.memory.is_short() {
             return false;
         }
         let mut asking = self.asking(client).peekable();

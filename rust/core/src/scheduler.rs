@@ -23,11 +23,12 @@ use crate::blocked::{Blocked, LEND_AFTER_NS};
 use crate::devices::Allotment;
 use crate::event::{Args, Cancel};
 use crate::id::{ClientId, ObjectId, TaskId, Ticket};
+use crate::memory::Stopped;
 use crate::node::Node;
 use crate::queue::Queue;
 use crate::resources::Demand;
 use crate::task::{Phase, Task};
-use crate::value::{Payload, Value};
+use crate::value::{Failure, Payload, Value};
 use crate::worker::{Life, Worker};
 
 /// Estimated work that a worker has ahead.
@@ -178,6 +179,10 @@ impl Node {
 
     /// Whether the resources for one more of that class are free.
     fn may_start(&self, class: ClassId) -> bool {
+        // While memory is short nothing starts beside what runs.
+        if self.memory.is_short() && self.running > 0 {
+            return false;
+        }
         let demand = &self.classes[class as usize].demand;
         let most_without_cpu = ZERO_CPU_PER_CPU.saturating_mul(self.resources.cpus() as u32);
         (demand.has_cpu() || self.running_without_cpu < most_without_cpu)
@@ -259,7 +264,7 @@ impl Node {
         let estimate = if estimate == 0 { AHEAD_NS } else { estimate };
         let row = self.workers.get_mut(&worker).expect("the place was found just now");
         let was_idle = row.queue.is_empty();
-        let ticket = row.push(id, estimate);
+        let ticket = row.push(id, estimate, self.now_ns);
         task.phase = Phase::Dispatched(worker, ticket);
         let sealed = |id| {
             let object = self.objects.get(id).expect("a task holds its arguments");
@@ -548,7 +553,11 @@ impl Node {
             }
         }
         if let Some(actor) = row.actor {
-            self.actor_lost(actor, &Vec::from(row.queue), started, death, actions);
+            let mut death = death.clone();
+            if let Some(stopped) = &row.stopped {
+                death.note = Arc::clone(&stopped.why);
+            }
+            self.actor_lost(actor, &Vec::from(row.queue), started, &death, actions);
             return self.schedule(actions);
         }
         let has_failed_to_start = row.life == Life::Starting;
@@ -562,6 +571,14 @@ impl Node {
                 self.fail_cancelled(id, actions);
             } else if task.is_closing && !has_started {
                 self.end_unstarted(id, actions);
+            } else if has_started && let Some(Stopped { why, was_alone }) = &row.stopped {
+                if task.take_oom_retry(*was_alone) {
+                    self.queue_up(id, Place::Front, actions);
+                } else {
+                    let (task_name, why) = (task.name(), Arc::clone(why));
+                    let failure = Value::Failed(Failure::OutOfMemory { task_name, why });
+                    self.fail(id, failure, &[], actions);
+                }
             } else if has_started && !task.take_retry() {
                 let task_name = task.name();
                 self.fail_crashed(id, task_name, death.clone(), actions);

@@ -162,6 +162,18 @@ impl Node {
         freed > 0
     }
 
+    /// Makes the store smaller, by about so much: false if there is nothing that could go.
+    pub(crate) fn shed(&mut self, bytes: u64, actions: &mut Vec<Action>) -> bool {
+        if self.disk.writing.is_some() {
+            return true;
+        }
+        let before = self.store.idle();
+        before > 0
+            && self.disk.is_well(self.now_ns)
+            && (self.relieve(self.store.free() + bytes.min(before), true, actions)
+                || self.disk.writing.is_some())
+    }
+
     /// Takes the blocks of an idle region away, if all have copies.
     fn evict(&mut self, start: u64, freed: &mut u64) -> bool {
         let objects: SmallVec<[ObjectId; 1]> = self.store.movable(start).into();

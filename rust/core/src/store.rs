@@ -256,6 +256,11 @@ impl Store {
         self.warm.deadline()
     }
 
+    /// Memory is short: free space whose pages are to go back at once, some of it.
+    pub(crate) fn give_warm(&mut self) -> Vec<Span> {
+        self.warm.take_oldest()
+    }
+
     /// Time has passed: free space whose pages are to go back.
     pub(crate) fn on_tick(&mut self, now_ns: u64) -> Option<Span> {
         self.now_ns = now_ns;

@@ -44,6 +44,8 @@ pub(crate) struct Task {
     pub(crate) attempt: u32,
     /// Attempts left after a failure; below 0 there is no end of them.
     pub(crate) retries: i32,
+    /// The same after it was stopped for want of memory.
+    pub(crate) oom_retries: i32,
     /// Workers that could not be started for it. Its own, because one cause (the zygote was killed)
     /// can take many workers at once.
     pub(crate) start_failures: u32,
@@ -77,6 +79,18 @@ impl Task {
     pub(crate) fn is_tired_of_starts(&mut self) -> bool {
         self.start_failures += 1;
         self.start_failures >= MOST_START_FAILURES
+    }
+
+    /// Uses up one of the retries for want of memory; and an ordinary one, if it was alone.
+    pub(crate) fn take_oom_retry(&mut self, was_alone: bool) -> bool {
+        let may_run_again = self.cancel.is_none() && !self.is_closing && self.consumed.is_empty();
+        if !may_run_again || self.retries == 0 || self.oom_retries == 0 {
+            return false;
+        }
+        self.oom_retries -= i32::from(self.oom_retries > 0);
+        self.retries -= i32::from(was_alone && self.retries > 0);
+        self.attempt += 1;
+        true
     }
 
     /// Uses up one retry; false if there is none, the task is to end, or what it consumed is gone.

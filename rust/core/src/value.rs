@@ -208,6 +208,14 @@ pub enum Failure {
         /// What the disk said.
         trouble: Trouble,
     },
+    /// Its worker was stopped because memory ran short, and no retry was left.
+    #[error("{task_name} was stopped because memory ran short: {why}")]
+    OutOfMemory {
+        /// Name of the task.
+        task_name: Arc<str>,
+        /// What was done, how much there was, and why.
+        why: Arc<str>,
+    },
     /// The bytes of a spilled object cannot be read back.
     #[error("{object:?} was spilled and cannot be read back: {trouble}")]
     Lost {

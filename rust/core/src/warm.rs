@@ -17,6 +17,8 @@ pub(crate) const KEEP_NS: u64 = 2_000_000_000;
 const BUDGET: u64 = 256 << 20;
 /// At most so much is given back at once: the node does nothing else meanwhile.
 const MOST_AT_ONCE: u64 = 16 << 20;
+/// The same when memory is short.
+const MOST_RANGES: usize = 16;
 
 /// The warm ranges.
 #[derive(Debug, Default)]
@@ -76,6 +78,20 @@ impl Warm {
         let cold_end = end.min(start + MOST_AT_ONCE);
         self.insert(cold_end, end, since_ns);
         Some(Span { offset: start, len: cold_end - start })
+    }
+
+    /// What is to be given back though it is warm: the oldest, as much as may be at once some times over.
+    pub(crate) fn take_oldest(&mut self) -> Vec<Span> {
+        let mut spans = Vec::new();
+        while spans.len() < MOST_RANGES
+            && let Some((_, start)) = self.by_age.first().copied()
+        {
+            let (end, since_ns) = self.remove(start).expect("both maps have the same ranges");
+            let cold_end = end.min(start + MOST_AT_ONCE);
+            self.insert(cold_end, end, since_ns);
+            spans.push(Span { offset: start, len: cold_end - start });
+        }
+        spans
     }
 
     /// Bytes that are free and warm.

@@ -18,6 +18,7 @@ use crate::blocked::Blocked;
 use crate::devices::Allotment;
 use crate::id::{ActorId, RequestId, TaskId, Ticket};
 use crate::ledger::Ledger;
+use crate::memory::Stopped;
 use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
@@ -45,6 +46,8 @@ pub(crate) struct Dispatch {
     pub(crate) ticket: Ticket,
     pub(crate) task: TaskId,
     pub(crate) estimate_ns: u64,
+    /// When it was sent.
+    sent_ns: u64,
 }
 
 /// One worker.
@@ -77,6 +80,8 @@ pub(crate) struct Worker {
     pub(crate) lent: BTreeMap<RequestId, Lent>,
     /// A question of it was answered, and it has said nothing since: it is about to go on.
     pub(crate) is_answered: bool,
+    /// It is being killed for want of memory.
+    pub(crate) stopped: Option<Stopped>,
 }
 
 impl Worker {
@@ -98,6 +103,7 @@ impl Worker {
             is_roomy: false,
             lent: BTreeMap::new(),
             is_answered: false,
+            stopped: None,
         }
     }
 
@@ -116,7 +122,7 @@ impl Worker {
         self.fresh_slot < SLOTS || !self.free_slots.is_empty()
     }
 
-    pub(crate) fn push(&mut self, task: TaskId, estimate_ns: u64) -> Ticket {
+    pub(crate) fn push(&mut self, task: TaskId, estimate_ns: u64, sent_ns: u64) -> Ticket {
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.fresh_slot += 1;
             self.fresh_slot - 1
@@ -124,7 +130,7 @@ impl Worker {
         let ticket = Ticket(self.dispatches * SLOTS + slot);
         self.dispatches += 1;
         self.queued_ns += estimate_ns;
-        self.queue.push_back(Dispatch { ticket, task, estimate_ns });
+        self.queue.push_back(Dispatch { ticket, task, estimate_ns, sent_ns });
         ticket
     }
 
@@ -143,6 +149,11 @@ impl Worker {
         self.queued_ns -= dispatch.estimate_ns;
         self.free_slots.push(ticket.0 % SLOTS);
         Some(dispatch.task)
+    }
+
+    /// When its task began, as far as is known: when it was sent.
+    pub(crate) fn began_ns(&self) -> u64 {
+        self.queue.front().map_or(0, |dispatch| dispatch.sent_ns)
     }
 
     /// Whether its task is executing, as far as is known.

@@ -26,6 +26,7 @@ impl Bench {
             resources: vec![("CPU".into(), 10_000 * tasks)],
             capacity: CAPACITY,
             spill: Err("it is off".into()),
+            oom_retries: -1,
             prestart: tasks as u32,
             max_workers: 10,
         };

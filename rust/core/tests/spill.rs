@@ -31,6 +31,7 @@ impl Stage {
             resources: Vec::new(),
             capacity: 10 * SIZE,
             spill: spill.map_err(Into::into),
+            oom_retries: -1,
             prestart: 0,
             max_workers: 1,
         };

@@ -44,6 +44,7 @@ fn all_stays_warm_for_two_seconds_then_the_budget() {
         resources: Vec::new(),
         capacity: 4 * GIB,
         spill: Err("it is off".into()),
+        oom_retries: -1,
         prestart: 0,
         max_workers: 1,
     };

@@ -123,6 +123,11 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 fields.set_item("trouble", trouble.to_string())?;
                 "OutOfDisk"
             }
+            Failure::OutOfMemory { task_name, why } => {
+                fields.set_item("task_name", &**task_name)?;
+                fields.set_item("why", &**why)?;
+                "OutOfMemory"
+            }
             Failure::Lost { object, trouble } => {
                 let nonce = Session::current().map_or(0, |session| session.nonce);
                 fields.set_item("object_id", hex(&object_bytes(nonce, *object)))?;

@@ -20,6 +20,7 @@ use rustix::process::Signal;
 use skate_core::action::{Action, Reply, Run};
 use skate_core::event::{Event, Held, Request, Template, Waitable};
 use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId, TemplateId};
+use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
 use skate_core::value::{Bytes, Death, Span, Value};
 use skate_shm::control::Control;
@@ -374,6 +375,26 @@ impl Host {
             host.tick(state);
             host.step(state, event);
         });
+    }
+
+    /// Memory was looked at.
+    pub(crate) fn memory_event(&self, report: Option<Box<Shortage>>) {
+        self.turn(|host, state| {
+            host.tick(state);
+            host.step(state, Event::Memory(report));
+        });
+    }
+
+    /// Tasks believed to execute now.
+    pub(crate) fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// The process of each worker that is up.
+    pub(crate) fn pids(&self) -> Vec<(ClientId, u32)> {
+        let state = self.state.lock();
+        let rows = state.links.iter().map(|(client, link)| (*client, link.pid()));
+        rows.filter(|(_, pid)| *pid != 0).collect()
     }
 
     fn notify(&self, notice: Notice) {

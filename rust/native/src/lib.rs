@@ -32,6 +32,7 @@ mod lanes;
 mod lease;
 mod link;
 mod mailbox;
+mod memory;
 mod modules;
 mod naps;
 mod notice;

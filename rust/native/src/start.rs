@@ -21,6 +21,7 @@ use crate::disk::{Disk, Place};
 use crate::error::Error;
 use crate::handles::Handles;
 use crate::host::Host;
+use crate::memory::{Monitor, Watching};
 use crate::modules;
 use crate::sentinel;
 use crate::session::Session;
@@ -78,7 +79,7 @@ fn find_place(spilling: &Spilling) -> PyResult<Result<Place, Arc<str>>> {
 
 /// Starts a node in this process, and its zygote.
 #[pyfunction]
-#[pyo3(signature = (session, zygote_argv, hello, resources, capacity, prestart, log_to_driver, spilling, /))]
+#[pyo3(signature = (session, zygote_argv, hello, resources, capacity, prestart, log_to_driver, spilling, memory, /))]
 #[allow(clippy::too_many_arguments, reason = "each is one fact about the session")]
 pub(crate) fn start(
     session: &str,
@@ -89,6 +90,7 @@ pub(crate) fn start(
     prestart: u32,
     log_to_driver: bool,
     spilling: Spilling,
+    memory: Watching,
 ) -> PyResult<Client> {
     if zygote_argv.is_empty() {
         return Err(PyValueError::new_err("start: zygote_argv is empty"));
@@ -105,6 +107,7 @@ pub(crate) fn start(
         resources: resources.into_iter().map(|(name, amount)| (name.into(), amount)).collect(),
         capacity,
         spill: place.as_ref().map(|_| spilling.quota.unwrap_or(u64::MAX)).map_err(Clone::clone),
+        oom_retries: memory.oom_retries,
         prestart,
         max_workers: MOST_WORKERS_AT_LEAST.max(WORKERS_PER_CPU * crate::usable_cpus()),
     };
@@ -127,7 +130,7 @@ pub(crate) fn start(
         Arc::clone(&host) as Arc<dyn crate::session::Transport>,
     );
     let recipe = Recipe { argv: zygote_argv, hello, driver: this, hub: hub_fd, data, spill };
-    Watcher::start(&host, &session, recipe, log_to_driver)?;
+    Watcher::start(&host, &session, recipe, log_to_driver, Monitor::new(memory))?;
     background::start(Arc::clone(&session))?;
     session.make_current();
     Ok(Client::driver(session, host))

@@ -1,7 +1,7 @@
 //! The driver's watcher: one thread for everything that is told by a descriptor or a clock.
 //!
 //! It starts workers through the zygote, learns of their deaths, reads their output, lets the node
-//! know that time has passed, and flushes the driver's drops.
+//! know that time has passed, looks at memory, and flushes the driver's drops.
 //!
 //! Invariants: every worker that was ordered is reported to the node once as started or not, and
 //! every one that is gone as died, whatever becomes of the zygote. Processes that a dead worker has
@@ -24,6 +24,7 @@ use skate_shm::watch::{Poller, Process, Ready};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::memory::Monitor;
 use crate::output::Output;
 use crate::session::Session;
 use crate::ticker::{Quiet, Ticker};
@@ -117,6 +118,7 @@ impl Watcher {
         session: &Arc<Session>,
         recipe: Recipe,
         reads_output: bool,
+        monitor: Option<Monitor>,
     ) -> Result<()> {
         let watcher = host.watcher();
         let poller = watcher.poller.lock().take().expect("a watcher is started once");
@@ -131,6 +133,7 @@ impl Watcher {
             zygote: Some(zygote),
             workers: FxHashMap::default(),
             reads_output,
+            monitor,
             chunk: vec![0; CHUNK],
         };
         let thread = std::thread::Builder::new()
@@ -183,6 +186,8 @@ struct Watch {
     zygote: Option<Zygote>,
     workers: FxHashMap<ClientId, Watched>,
     reads_output: bool,
+    /// None: nobody looks at memory.
+    monitor: Option<Monitor>,
     chunk: Vec<u8>,
 }
 
@@ -219,6 +224,7 @@ impl Watch {
     }
 
     fn timeout(&mut self, quiet: &mut Quiet) -> Option<Duration> {
+        let memory = self.monitor.as_mut().map(|monitor| monitor.look(&self.host));
         let watcher = self.host.watcher();
         let due = self.host.on_time();
         let tick = watcher.ticker.timeout(quiet, || self.host.handles().is_dirty());
@@ -226,7 +232,7 @@ impl Watch {
         let retry = (!is_sent).then_some(FULL_SOCKET);
         let overdue = self.workers.values().filter_map(|watched| watched.status_until).min();
         let overdue = overdue.map(|until| until.saturating_duration_since(Instant::now()));
-        due.into_iter().chain(tick).chain(retry).chain(overdue).min()
+        due.into_iter().chain(memory).chain(tick).chain(retry).chain(overdue).min()
     }
 
     /// Settles the deaths of which the zygote, perhaps stopped, has said nothing in time.

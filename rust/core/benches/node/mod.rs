@@ -33,6 +33,7 @@ impl Bench {
             resources: vec![(Arc::from("CPU"), 2 * 10_000)],
             capacity: 1 << 30,
             spill: Ok(1 << 40),
+            oom_retries: -1,
             prestart: 2,
             max_workers: 32,
         };

@@ -76,6 +76,7 @@ impl Setup {
             resources: vec![("CPU".into(), cpus), ("GPU".into(), 2 * ONE), ("x".into(), ONE)],
             capacity: 1 << 10,
             spill: Err("it is off".into()),
+            oom_retries: -1,
             prestart: random.below(2) as u32,
             max_workers: random.pick(&[1, 2, 4, 8]),
         };

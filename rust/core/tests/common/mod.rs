@@ -39,6 +39,7 @@ impl Stage {
             resources: vec![("CPU".into(), cpus * ONE), ("x".into(), ONE)],
             capacity: 1 << 20,
             spill: Err("it is off".into()),
+            oom_retries: -1,
             prestart: 0,
             max_workers,
         };

@@ -76,6 +76,7 @@ impl Setup {
             } else {
                 random.pick(&[256, 1 << 10, 4 << 10, 16 << 10])
             },
+            oom_retries: -1,
             spill: match random.below(4) {
                 0 => Err("it is off".into()),
                 1 => Ok(random.pick(&[64, 256, 1 << 10])),
