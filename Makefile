@@ -17,6 +17,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 SEEDS ?= 10000
+SOAK_SECONDS ?= 600
 ARGS ?=
 
 .PHONY: help setup demo test check cargo-test pytest local bench loom sim soak wheel clean
@@ -62,9 +63,11 @@ loom: ## Model-check the shared-memory protocols
 sim: ## Simulate the node from SEEDS=10000 seeds
 	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation --test actors -- --nocapture
 
-soak: setup ## Long runs: 10 GB through 200 MB, 300 random programs of generators, 200 kills
+soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900
+	SKATE_SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -q tests/spilling/test_at_the_limit.py --timeout 3600
 	SKATE_STATEFUL_EXAMPLES=300 $(PY) -m pytest -q tests/generators/test_stateful.py --timeout 1800
+	SKATE_STATEFUL_EXAMPLES=100 SKATE_STATEFUL_TIMEOUT=3600 $(PY) -m pytest -q tests/spilling/test_random_programs.py
 	$(PY) -m pytest -q tests/soak
 
 wheel: .make/venv ## Build the wheel into dist/

@@ -221,7 +221,9 @@ def init(
                 client = Local(session, here)
             else:
                 limits = (spilling, watching)
-                client = _start(session, namespace, here, log_to_driver, runtime_env, limits)
+                client = _start(
+                    session, namespace, here, runtime_env, limits, log_to_driver=log_to_driver
+                )
             caching = client
             machine, current_namespace = here, namespace
             return _context(client)
@@ -234,9 +236,10 @@ def _start(
     session: str,
     namespace: str,
     here: Machine,
-    log_to_driver: bool,
     runtime_env: dict[str, Any] | None,
     limits: tuple[Spilling, Watching],
+    *,
+    log_to_driver: bool,
 ) -> Client:
     from skate import _launch
 

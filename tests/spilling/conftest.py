@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import select
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,16 @@ def spill_file():
         raise AssertionError(msg)
 
     return find
+
+
+@pytest.fixture
+def at_rest():
+    """The counters, once what was being written when the last refs went has been written."""
+
+    def wait(skate):
+        deadline = time.monotonic() + 20
+        while skate.statistics().disk_bytes and time.monotonic() < deadline:
+            select.select([], [], [], 0.01)  # the disk tells nobody when it is done
+        return skate.statistics()
+
+    return wait

@@ -138,7 +138,7 @@ def test_limit_is_kept_and_named(fresh, directory):
     assert fresh.get(refs[-1])[0] == 99
 
 
-def test_full_disk_is_an_error_and_loses_nothing(fresh, mounts):
+def test_full_disk_is_an_error_and_loses_nothing(fresh, mounts, at_rest):
     path = mounts(60 * MB)
     fresh.init(
         object_store_memory=STORE,
@@ -152,7 +152,7 @@ def test_full_disk_is_an_error_and_loses_nothing(fresh, mounts):
     assert len(refs) >= 11
     assert [fresh.get(ref)[0] for ref in refs] == list(range(len(refs)))
     del refs
-    statistics = fresh.statistics()
+    statistics = at_rest(fresh)
     assert statistics.disk_bytes == statistics.used_bytes == 0
     fill(fresh, 10)
 

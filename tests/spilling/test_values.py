@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.timeout(180)  # disks may be slow
 MB = 1_000_000
 
 
@@ -40,11 +41,11 @@ def test_small_values_are_spilled_together(small):
         assert small.get(refs[k]) == bytes([k % 256]) * 20_000
 
 
-def test_nothing_is_left_when_the_refs_are_dropped(small):
+def test_nothing_is_left_when_the_refs_are_dropped(small, at_rest):
     refs = [small.put(block(k)) for k in range(20)]
     small.get(refs[0])
     del refs
-    statistics = small.statistics()
+    statistics = at_rest(small)
     assert statistics.objects == statistics.used_bytes == statistics.pins == 0
     assert statistics.spilled_objects == statistics.spilled_bytes == statistics.disk_bytes == 0
 
@@ -227,7 +228,7 @@ def test_readers_and_writers_at_the_limit_all_get_through(small):
         assert result == list(range(result[0], result[0] + 3))
 
 
-def test_value_larger_than_the_store_goes_to_disk(small):
+def test_value_larger_than_the_store_goes_to_disk(small, at_rest):
     ref = small.put(block(5, 200 * MB))
     assert is_block(small.get(ref), 5)
 
@@ -238,7 +239,7 @@ def test_value_larger_than_the_store_goes_to_disk(small):
     again = small.get(make.remote(ref))
     assert (int(again[0]), again.nbytes) == (6, 200 * MB)
     del again, ref
-    statistics = small.statistics()
+    statistics = at_rest(small)
     assert statistics.disk_bytes == statistics.used_bytes == 0
 
 

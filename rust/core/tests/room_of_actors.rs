@@ -6,7 +6,7 @@ mod common;
 
 use common::{DRIVER, Stage, bytes};
 use skate_core::action::Reply;
-use skate_core::event::{Args, Creation, End, Held, Order, Request, Returns, Submit};
+use skate_core::event::{Args, Creation, End, Held, Order, Request, Returns, Submit, Within};
 use skate_core::id::{ActorId, ClientId, RequestId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
@@ -58,7 +58,7 @@ fn two_calls(stage: &mut Stage, at_once: u32) -> [(ClientId, Ticket); 2] {
 
 fn allocate(stage: &mut Stage, client: ClientId, size: u64) -> Option<Span> {
     let id = RequestId(stage.count());
-    stage.say(client, Request::Allocate(id, size));
+    stage.say(client, Request::Allocate(id, size, Within::Memory));
     stage.replies.iter().find_map(|(to, request, reply)| match reply {
         Reply::Lease(span) if (*to, *request) == (client, id) => Some(*span),
         _ => None,
