@@ -52,6 +52,8 @@ pub enum Action {
     Discard(Span),
     /// Tell the user, once, that values would be spilled now if they could be.
     CannotSpill(Arc<str>),
+    /// Give heap memory that is free back to the kernel: a crowd has gone.
+    TrimHeap,
     /// Tell the user of an error that no ref carries, or whose refs have all gone unread. The bytes
     /// of a block stay until the actions before the next step are done.
     Unhandled {

@@ -9,6 +9,7 @@ use crate::event::Held;
 use crate::id::{ClientId, RequestId};
 use crate::node::Node;
 use crate::request::Open;
+use crate::shrink::Shrink as _;
 
 /// One client's account with the node.
 #[derive(Debug, Default)]
@@ -81,6 +82,7 @@ impl Node {
         *count -= 1;
         if *count == 0 {
             handles.remove(&held);
+            handles.shrink();
         }
         true
     }

@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::action::Action;
 use crate::actor::{Actor, Stage};
+use crate::crowd::Crowd;
 use crate::disk::Disk;
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
@@ -116,6 +117,7 @@ pub struct Node {
     /// Open requests of workers.
     pub(crate) asking: usize,
     pub(crate) start_failures: u32,
+    pub(crate) crowd: Crowd,
 }
 
 impl Node {
@@ -163,6 +165,7 @@ impl Node {
             waiting_tasks: 0,
             asking: 0,
             start_failures: 0,
+            crowd: Crowd::default(),
         };
         for _ in 0..config.prestart {
             node.start_worker(None, actions);
@@ -196,6 +199,7 @@ impl Node {
             Event::Tick(now_ns) => self.on_tick(now_ns, actions),
         }
         self.tidy(actions);
+        self.crowd.count(self.tasks.len().max(self.objects.len()), self.now_ns);
     }
 
     /// What follows from a transition: failures of dependents, ends of generators and actors, and
@@ -580,7 +584,9 @@ impl Node {
         let retire = self
             .surplus_worker()
             .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
-        let others = [self.store.deadline(), self.room.deadline()].into_iter().flatten();
+        let others = [self.store.deadline(), self.room.deadline(), self.crowd.deadline()]
+            .into_iter()
+            .flatten();
         lend.into_iter().chain(retire).chain(others).min()
     }
 

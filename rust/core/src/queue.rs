@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use crate::id::TaskId;
+use crate::shrink::Shrink as _;
 
 /// A line of tasks.
 #[derive(Debug, Default)]
@@ -40,6 +41,7 @@ impl Queue {
 
     pub(crate) fn pop_front(&mut self) -> Option<TaskId> {
         let task = self.line.pop_front();
+        self.line.shrink();
         self.trim();
         task
     }

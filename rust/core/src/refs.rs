@@ -16,6 +16,7 @@ use crate::event::Held;
 use crate::id::{ActorId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
+use crate::shrink::Shrink as _;
 use crate::value::Value;
 
 impl Node {
@@ -116,6 +117,7 @@ impl Node {
                 continue;
             }
             let object = self.objects.remove(&id).expect("looked up just now");
+            self.objects.shrink();
             if let Some(value) = object.value {
                 self.free_bytes(id, &value, actions);
                 Self::drop_fate(object.fate, value, actions);
@@ -131,6 +133,7 @@ impl Node {
                 self.trim(id.task, actions);
             }
         }
+        self.dead.shrink();
     }
 
     fn actor(&mut self, id: ActorId) -> &mut crate::actor::Actor {

@@ -485,6 +485,9 @@ impl Node {
         self.now_ns = self.now_ns.max(now_ns);
         actions.extend(self.store.on_tick(self.now_ns).map(Action::Punch));
         self.check_room(actions);
+        if self.crowd.is_gone(self.now_ns) {
+            actions.push(Action::TrimHeap);
+        }
         while let Some((due, worker)) = self.blocked.first().copied() {
             if due > self.now_ns {
                 break;

@@ -13,6 +13,7 @@ use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
 use crate::scheduler::Place;
+use crate::shrink::Shrink as _;
 use crate::task::Phase;
 use crate::value::{Death, Failure, NONE, Payload, Value};
 
@@ -259,6 +260,7 @@ impl Node {
     /// The task has ended: its arguments go, its stream ends.
     pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.remove(&id).expect("a task ends once");
+        self.tasks.shrink();
         if let Phase::Waiting(_) = task.phase {
             self.waiting_tasks -= 1;
             for argument in &task.submit.waits {

@@ -55,6 +55,13 @@ pub(crate) struct WorkerRow {
     pub(crate) task_name: Option<Arc<str>>,
 }
 
+/// What the workers were last told: see [`Host::hint`].
+#[derive(Default)]
+struct Told {
+    has_backlog: bool,
+    is_awaited: bool,
+}
+
 struct State {
     node: Node,
     actions: Vec<Action>,
@@ -69,9 +76,9 @@ struct State {
     submits: u32,
     /// The zygote knows what actors with a loop need.
     has_preloaded: bool,
-    /// What the workers were last told: see `hint`.
-    has_backlog: bool,
-    is_awaited: bool,
+    told: Told,
+    /// The watcher is to trim the heap.
+    is_heap_loose: bool,
 }
 
 /// Whether it makes actors with an event loop.
@@ -136,8 +143,8 @@ impl Host {
                 to_ring: Vec::new(),
                 submits: 0,
                 has_preloaded: false,
-                has_backlog: false,
-                is_awaited: false,
+                told: Told::default(),
+                is_heap_loose: false,
             }),
             hub,
             segment: Arc::downgrade(segment),
@@ -188,11 +195,11 @@ impl Host {
     /// Tells the workers whether what they publish can wait for the next leader.
     fn hint(&self, state: &mut State) {
         let has_backlog = state.node.has_backlog();
-        if has_backlog != std::mem::replace(&mut state.has_backlog, has_backlog) {
+        if has_backlog != std::mem::replace(&mut state.told.has_backlog, has_backlog) {
             self.hub.hints().set_backlog(has_backlog);
         }
         let is_awaited = state.node.is_awaited() || self.answers.has_mail();
-        if is_awaited != std::mem::replace(&mut state.is_awaited, is_awaited) {
+        if is_awaited != std::mem::replace(&mut state.told.is_awaited, is_awaited) {
             self.hub.hints().set_urgent(is_awaited);
             if is_awaited {
                 // What was published before the hint may be what is waited for.
@@ -322,6 +329,7 @@ impl Host {
             Action::Prepare(span) => self.order_disk(Job::Prepare(span)),
             Action::Discard(span) => self.order_disk(Job::Discard(span)),
             Action::CannotSpill(why) => self.notify(Notice::CannotSpill(why)),
+            Action::TrimHeap => state.is_heap_loose = true,
             Action::Unhandled { task, task_name, returns, error } => {
                 let error = Problem::new(task, task_name, returns, &error);
                 self.notify(Notice::Unhandled(error.clone()));
@@ -491,6 +499,10 @@ impl Host {
         self.settle(&mut state);
         let deadline = state.node.deadline();
         self.watcher.set_next(deadline);
+        if std::mem::take(&mut state.is_heap_loose) {
+            drop(state);
+            skate_shm::thread::trim_heap();
+        }
         let now = self.began.elapsed();
         deadline.map(|deadline| Duration::from_nanos(deadline).saturating_sub(now))
     }

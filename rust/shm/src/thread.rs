@@ -1,4 +1,4 @@
-//! Rust threads inside a Python process, and the end of a process group.
+//! Rust threads inside a Python process, its heap, and the end of a process group.
 //!
 //! Invariant: a signal sent to the process is handled by one of Python's own threads, whose waits it
 //! must interrupt; a Rust thread that took it would swallow that. So each Rust thread blocks all.
@@ -16,6 +16,15 @@ pub fn block_all_signals() {
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
     // SAFETY: `all` is initialised; a null old set is allowed. It cannot fail for SIG_SETMASK.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Has the allocator give free memory back to the kernel. Takes milliseconds. Only glibc can.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called by any thread at any time; 0 is the room to leave at the top.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Moves the calling thread to another core than the one it runs on, if it may use one.

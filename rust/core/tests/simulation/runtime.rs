@@ -128,7 +128,8 @@ impl World {
                 | Action::Unhandled { .. }
                 | Action::Infeasible { .. }
                 | Action::CannotSpill(_)
-                | Action::Punch(_) => {}
+                | Action::Punch(_)
+                | Action::TrimHeap => {}
                 Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
                     unreachable!("nobody asks for {action:?}")
                 }

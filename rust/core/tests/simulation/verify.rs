@@ -47,6 +47,7 @@ impl World {
             | Action::Prepare(_)
             | Action::Discard(_)
             | Action::CannotSpill(_)
+            | Action::TrimHeap
             | Action::Retire(_) => {}
             Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
                 panic!("nobody asks for {action:?}")
