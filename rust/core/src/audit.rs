@@ -414,7 +414,7 @@ impl Node {
         let waiting = self.tasks.values().filter(is_waiting).count();
         assert_eq!(self.waiting_tasks, waiting, "tasks without their arguments");
         let asking = self.workers.values().map(|row| row.ledger.requests.len()).sum::<usize>();
-        assert_eq!(self.asking, asking, "open requests of workers");
+        assert_eq!(self.worker_requests, asking, "open requests of workers");
         assert_eq!(self.idle.len(), self.workers.values().filter(|w| w.idle_key.is_some()).count());
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);

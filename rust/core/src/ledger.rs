@@ -39,14 +39,14 @@ impl Node {
 
     /// A request that cannot be answered at once.
     pub(crate) fn open(&mut self, client: ClientId, id: RequestId, open: Open) {
-        self.asking += usize::from(client != ClientId::DRIVER);
+        self.worker_requests += usize::from(client != ClientId::DRIVER);
         self.ledger(client).requests.insert(id, open);
     }
 
     /// It is to be answered, or was given up. None if it is not open.
     pub(crate) fn close(&mut self, client: ClientId, id: RequestId) -> Option<Open> {
         let open = self.ledger(client).requests.remove(&id)?;
-        self.asking -= usize::from(client != ClientId::DRIVER);
+        self.worker_requests -= usize::from(client != ClientId::DRIVER);
         Some(open)
     }
 

@@ -9,7 +9,8 @@
 //!   node                 the tables, and the one door: `Node::step`
 //!   task, resources      what was asked for, what it may use
 //!   queue, scheduler     when it runs, and where
-//!   worker, blocked      who runs it, and what if it sleeps
+//!   worker, pool         who runs it
+//!   blocked, cancel      what if it sleeps, or is to end
 //!   actor, call          processes with state, and who calls them
 //!   group, devices       resources set aside, GPUs by number
 //!   seal                 its values arrive
@@ -19,12 +20,13 @@
 //!   warm                 free memory that is quick to write
 //!   disk, spill          what has no room there
 //!   memory               when the machine has none left
+//!   shrink, crowd        the node's own memory goes back
 //!   stream, reader       items, one at a time
 //!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
 //!   request, wait        questions that are answered later
-//!   audit                what must add up
+//!   glance, audit        what may be looked at, what must add up
 //! ```
 #![forbid(unsafe_code)]
 
@@ -33,17 +35,20 @@ mod actor;
 mod audit;
 mod blocked;
 mod call;
+mod cancel;
 mod crowd;
 mod devices;
 mod disk;
 pub mod event;
 mod fate;
+mod glance;
 pub mod group;
 pub mod id;
 mod ledger;
 pub mod memory;
 pub mod node;
 mod object;
+mod pool;
 mod queue;
 mod reader;
 mod refs;

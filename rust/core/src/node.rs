@@ -26,7 +26,7 @@ use crate::memory::Memory;
 use crate::object::{Object, Waiter};
 use crate::resources::{Demand, Resources};
 use crate::room::Room;
-use crate::scheduler::{Class, ClassId, KnownTemplate, Place, RETIRE_AFTER_NS};
+use crate::scheduler::{Class, ClassId, KnownTemplate, Place};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::task::{Phase, Task};
@@ -115,7 +115,7 @@ pub struct Node {
     /// Tasks some of whose arguments are not there.
     pub(crate) waiting_tasks: usize,
     /// Open requests of workers.
-    pub(crate) asking: usize,
+    pub(crate) worker_requests: usize,
     pub(crate) start_failures: u32,
     pub(crate) crowd: Crowd,
 }
@@ -163,7 +163,7 @@ impl Node {
             running_without_cpu: 0,
             blocked_workers: 0,
             waiting_tasks: 0,
-            asking: 0,
+            worker_requests: 0,
             start_failures: 0,
             crowd: Crowd::default(),
         };
@@ -566,59 +566,5 @@ impl Node {
             End::Cancelled => true,
             End::Left(_) => task.submit.actor.is_some(),
         }
-    }
-
-    /// A ready value, for the driver's fast path: it is fetched by this.
-    pub fn peek(&self, object: ObjectId) -> Option<&Value> {
-        self.mark_seen(object);
-        self.value_of(object)
-    }
-
-    pub(crate) fn value_of(&self, object: ObjectId) -> Option<&Value> {
-        self.objects.get(&object)?.value.as_ref()
-    }
-
-    /// When a `Tick` is next useful.
-    pub fn deadline(&self) -> Option<u64> {
-        let lend = self.blocked.first().map(|(due, _)| *due);
-        let retire = self
-            .surplus_worker()
-            .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
-        let others = [self.store.deadline(), self.room.deadline(), self.crowd.deadline()]
-            .into_iter()
-            .flatten();
-        lend.into_iter().chain(retire).chain(others).min()
-    }
-
-    /// Tasks believed to execute now.
-    pub const fn running(&self) -> u32 {
-        self.running
-    }
-
-    /// Whether anybody but the driver waits for what workers publish: a task for its arguments, or a
-    /// worker for its answer.
-    pub const fn is_awaited(&self) -> bool {
-        self.waiting_tasks > 0 || self.asking > 0
-    }
-
-    /// Whether the next task would be the first to find no worker without one.
-    pub fn wants_worker(&self) -> bool {
-        self.idle.is_empty() && !self.has_backlog()
-    }
-
-    /// Whether tasks are ready that no worker has.
-    pub fn has_backlog(&self) -> bool {
-        self.queued_classes.iter().any(|class| !self.classes[*class as usize].queue.is_empty())
-    }
-
-    /// Name, total and available of each resource, in units of 1/10000.
-    pub fn resources(&self) -> Vec<(Arc<str>, i64, i64)> {
-        self.resources.table()
-    }
-
-    /// The task that a worker is believed to execute.
-    pub fn running_on(&self, worker: ClientId) -> Option<(TaskId, Arc<str>)> {
-        let dispatch = self.workers.get(&worker)?.queue.front()?;
-        Some((dispatch.task, self.tasks.get(&dispatch.task)?.name()))
     }
 }

@@ -21,14 +21,13 @@ use smallvec::SmallVec;
 use crate::action::{Action, Run};
 use crate::blocked::{Blocked, LEND_AFTER_NS};
 use crate::devices::Allotment;
-use crate::event::{Args, Cancel};
+use crate::event::Args;
 use crate::id::{ClientId, ObjectId, TaskId, Ticket};
-use crate::memory::Stopped;
 use crate::node::Node;
 use crate::queue::Queue;
 use crate::resources::Demand;
 use crate::task::{Phase, Task};
-use crate::value::{Failure, Payload, Value};
+use crate::value::{Payload, Value};
 use crate::worker::{Life, Worker};
 
 /// Estimated work that a worker has ahead.
@@ -97,7 +96,12 @@ impl Node {
     }
 
     /// Queues a task of the pool without looking for a place; None if its placement group is gone.
-    fn queue_up(&mut self, id: TaskId, place: Place, actions: &mut Vec<Action>) -> Option<ClassId> {
+    pub(crate) fn queue_up(
+        &mut self,
+        id: TaskId,
+        place: Place,
+        actions: &mut Vec<Action>,
+    ) -> Option<ClassId> {
         let task = self.tasks.get_mut(&id).expect("the caller has just looked it up");
         task.phase = Phase::Ready;
         let class = task.class;
@@ -299,7 +303,7 @@ impl Node {
         self.tell_reader(id, actions);
     }
 
-    fn each_argument(&mut self, task: TaskId, apply: fn(&mut Self, ObjectId)) {
+    pub(crate) fn each_argument(&mut self, task: TaskId, apply: fn(&mut Self, ObjectId)) {
         let Some(Task { submit, .. }) = self.tasks.get(&task) else { return };
         let stored = match submit.args {
             Args::Inline(_) if submit.waits.is_empty() => return,
@@ -369,7 +373,7 @@ impl Node {
     }
 
     /// What a worker of the pool held for its tasks is free again.
-    fn give_back_grant(
+    pub(crate) fn give_back_grant(
         &mut self,
         worker: ClientId,
         class: ClassId,
@@ -392,28 +396,10 @@ impl Node {
     }
 
     /// Who slept has ended: it does not need what it had lent.
-    fn settle_blocked(&mut self, worker: ClientId, class: ClassId, blocked: Blocked) {
+    pub(crate) fn settle_blocked(&mut self, worker: ClientId, class: ClassId, blocked: Blocked) {
         self.blocked.remove(&(blocked.since_ns + LEND_AFTER_NS, worker));
         if blocked.is_lent {
             self.resources.take_cpu(&self.classes[class as usize].demand);
-        }
-    }
-
-    fn list_idle(&mut self, worker: ClientId) {
-        let row = self.workers.get_mut(&worker).expect("the caller has it");
-        if row.is_usable() {
-            self.idle_counter += 1;
-            row.idle_key = Some(self.idle_counter);
-            row.idle_since_ns = self.now_ns;
-            self.idle.insert((self.idle_counter, worker));
-        }
-    }
-
-    /// Makes sure that an idle worker gets no task.
-    fn take_from_idle(&mut self, worker: ClientId) {
-        let key = self.workers.get_mut(&worker).and_then(|row| row.idle_key.take());
-        if let Some(key) = key {
-            self.idle.remove(&(key, worker));
         }
     }
 
@@ -421,27 +407,6 @@ impl Node {
     fn is_anybody_waiting(&self) -> bool {
         let may_fit = |key: &Arc<str>| self.groups.get(key).is_some_and(|row| !row.is_warned);
         !self.unplaced.is_empty() || self.waiting_groups.iter().any(may_fit)
-    }
-
-    /// Workers that run tasks.
-    pub(crate) fn pool_size(&self) -> usize {
-        self.workers.len() - self.actor_workers
-    }
-
-    /// Asks for one more worker, for tasks or for an actor; it may be sent messages from now on, and
-    /// one for tasks counts as idle.
-    pub(crate) fn start_worker(
-        &mut self,
-        actor: Option<crate::id::ActorId>,
-        actions: &mut Vec<Action>,
-    ) -> ClientId {
-        let worker = ClientId(self.next_worker);
-        self.next_worker += 1;
-        self.workers.insert(worker, Worker::new(actor));
-        self.actor_workers += usize::from(actor.is_some());
-        self.list_idle(worker);
-        actions.push(Action::Spawn(worker));
-        worker
     }
 
     /// Resources are free although tasks wait behind others: half of the longest queue moves over.
@@ -503,162 +468,6 @@ impl Node {
             row.idle_key = None;
             row.life = Life::Leaving;
             actions.push(Action::Retire(worker));
-        }
-    }
-
-    /// The worker that has idled longest, if there are more than at first.
-    pub(crate) fn surplus_worker(&self) -> Option<(u64, ClientId)> {
-        let first = self.idle.first().copied()?;
-        let is_surplus = self.pool_size() > self.prestart as usize;
-        // One that is still starting has not idled.
-        (is_surplus && self.workers[&first.1].life == Life::Up).then_some(first)
-    }
-
-    /// A worker is gone: what it had not started goes elsewhere for free.
-    pub(crate) fn remove_worker(
-        &mut self,
-        worker: ClientId,
-        death: &crate::value::Death,
-        started: &[Ticket],
-        actions: &mut Vec<Action>,
-    ) {
-        self.take_from_idle(worker);
-        if !self.workers.contains_key(&worker) {
-            return;
-        }
-        let requests = std::mem::take(&mut self.ledger(worker).requests);
-        self.asking -= requests.len();
-        for (request, open) in requests {
-            self.withdraw(worker, request, open);
-        }
-        self.hand_back_lent(worker, actions);
-        let row = self.workers.remove(&worker).expect("looked up just now");
-        for dispatch in &row.queue {
-            self.each_argument(dispatch.task, Self::unpin);
-        }
-        self.actor_workers -= usize::from(row.actor.is_some());
-        match (row.grant, row.actor) {
-            (Some(class), None) => {
-                self.give_back_grant(worker, class, &row.devices, row.blocked);
-            }
-            (Some(class), Some(_)) => {
-                self.resources.give(&self.classes[class as usize].demand, &row.devices);
-                self.running -= u32::from(row.is_running());
-                if let Some(blocked) = row.blocked {
-                    self.settle_blocked(worker, class, blocked);
-                }
-            }
-            (None, _) => {}
-        }
-        for (held, count) in row.ledger.handles {
-            for _ in 0..count {
-                self.let_go(held, actions);
-            }
-        }
-        if let Some(actor) = row.actor {
-            let mut death = death.clone();
-            if let Some(stopped) = &row.stopped {
-                death.note = Arc::clone(&stopped.why);
-            }
-            self.actor_lost(actor, &Vec::from(row.queue), started, &death, actions);
-            return self.schedule(actions);
-        }
-        let has_failed_to_start = row.life == Life::Starting;
-        self.start_failures = if has_failed_to_start { self.start_failures + 1 } else { 0 };
-        // From the back, so that each goes to the front of its queue and the order stays.
-        for (place, dispatch) in row.queue.iter().enumerate().rev() {
-            let id = dispatch.task;
-            let has_started = started.contains(&dispatch.ticket);
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            if task.cancel.is_some() {
-                self.fail_cancelled(id, actions);
-            } else if task.is_closing && !has_started {
-                self.end_unstarted(id, actions);
-            } else if has_started && let Some(Stopped { why, was_alone }) = &row.stopped {
-                if task.take_oom_retry(*was_alone) {
-                    self.queue_up(id, Place::Front, actions);
-                } else {
-                    let (task_name, why) = (task.name(), Arc::clone(why));
-                    let failure = Value::Failed(Failure::OutOfMemory { task_name, why });
-                    self.fail(id, failure, &[], actions);
-                }
-            } else if has_started && !task.take_retry() {
-                let task_name = task.name();
-                self.fail_crashed(id, task_name, death.clone(), actions);
-            } else if has_failed_to_start && !has_started && place == 0 && task.is_tired_of_starts()
-            {
-                let task_name = task.name();
-                self.fail_to_start(id, task_name, death.clone(), actions);
-            } else {
-                self.queue_up(id, Place::Front, actions);
-            }
-        }
-        self.schedule(actions);
-    }
-
-    /// Stops a task, and its children if asked.
-    pub(crate) fn cancel(&mut self, root: TaskId, how: Cancel, actions: &mut Vec<Action>) {
-        // All are marked before the first one ends, so that its end starts none of the others.
-        let mut ids = vec![root];
-        let mut place = 0;
-        while let Some(id) = ids.get(place) {
-            place += 1;
-            let Some(task) = self.tasks.get_mut(id) else { continue };
-            task.cancel = Some(how);
-            if how.recursive {
-                ids.extend(&task.children);
-            }
-        }
-        for id in ids {
-            let Some(task) = self.tasks.get(&id) else { continue };
-            match task.phase {
-                Phase::Waiting(_) => self.fail_cancelled(id, actions),
-                Phase::Ready => {
-                    if task.submit.actor.is_none() {
-                        self.classes[task.class as usize].queue.remove(id);
-                    }
-                    self.fail_cancelled(id, actions);
-                }
-                Phase::Dispatched(worker, ticket) => actions.push(Action::Revoke(worker, ticket)),
-            }
-        }
-    }
-
-    /// A cancelled task had been claimed before it could be taken back.
-    pub(crate) fn interrupt(
-        &mut self,
-        worker: ClientId,
-        ticket: Ticket,
-        actions: &mut Vec<Action>,
-    ) {
-        let id = self.workers.get(&worker).and_then(|row| row.find(ticket));
-        let Some(how) = id.and_then(|id| self.tasks.get(&id)?.cancel) else { return };
-        if self.workers.get(&worker).is_some_and(|row| row.actor.is_some()) {
-            actions.push(Action::Notify(worker, ticket));
-        } else if how.force {
-            self.kill(worker, Life::Killed, "its task was cancelled by force", actions);
-        } else {
-            actions.push(Action::Interrupt(worker, ticket));
-        }
-    }
-
-    pub(crate) fn worker(&mut self, worker: ClientId) -> &mut Worker {
-        self.workers.get_mut(&worker).expect("the caller knows that it is there")
-    }
-
-    /// Has a worker killed. `life` says whether what it still says counts.
-    pub(crate) fn kill(
-        &mut self,
-        worker: ClientId,
-        life: Life,
-        why: &'static str,
-        actions: &mut Vec<Action>,
-    ) {
-        self.take_from_idle(worker);
-        let row = self.worker(worker);
-        if row.life != Life::Condemned && row.life != life {
-            row.life = life;
-            actions.push(Action::Kill(worker, why));
         }
     }
 

@@ -1,0 +1,66 @@
+//! What the runtime may look at between two steps, without asking.
+//!
+//! Invariant: nothing here changes anything, but that a value which was looked at counts as seen.
+
+use std::sync::Arc;
+
+use crate::id::{ClientId, ObjectId, TaskId};
+use crate::node::Node;
+use crate::scheduler::RETIRE_AFTER_NS;
+use crate::value::Value;
+
+impl Node {
+    /// A ready value, for the driver's fast path: it is fetched by this.
+    pub fn peek(&self, object: ObjectId) -> Option<&Value> {
+        self.mark_seen(object);
+        self.value_of(object)
+    }
+
+    pub(crate) fn value_of(&self, object: ObjectId) -> Option<&Value> {
+        self.objects.get(&object)?.value.as_ref()
+    }
+
+    /// When a `Tick` is next useful.
+    pub fn deadline(&self) -> Option<u64> {
+        let lend = self.blocked.first().map(|(due, _)| *due);
+        let retire = self
+            .surplus_worker()
+            .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
+        let others = [self.store.deadline(), self.room.deadline(), self.crowd.deadline()]
+            .into_iter()
+            .flatten();
+        lend.into_iter().chain(retire).chain(others).min()
+    }
+
+    /// Tasks believed to execute now.
+    pub const fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Whether anybody but the driver waits for what workers publish: a task for its arguments, or a
+    /// worker for its answer.
+    pub const fn is_awaited(&self) -> bool {
+        self.waiting_tasks > 0 || self.worker_requests > 0
+    }
+
+    /// Whether the next task would be the first to find no worker without one.
+    pub fn wants_worker(&self) -> bool {
+        self.idle.is_empty() && !self.has_backlog()
+    }
+
+    /// Whether tasks are ready that no worker has.
+    pub fn has_backlog(&self) -> bool {
+        self.queued_classes.iter().any(|class| !self.classes[*class as usize].queue.is_empty())
+    }
+
+    /// Name, total and available of each resource, in units of 1/10000.
+    pub fn resources(&self) -> Vec<(Arc<str>, i64, i64)> {
+        self.resources.table()
+    }
+
+    /// The task that a worker is believed to execute.
+    pub fn running_on(&self, worker: ClientId) -> Option<(TaskId, Arc<str>)> {
+        let dispatch = self.workers.get(&worker)?.queue.front()?;
+        Some((dispatch.task, self.tasks.get(&dispatch.task)?.name()))
+    }
+}
