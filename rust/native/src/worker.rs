@@ -9,6 +9,10 @@
 //! Invariant: messages leave in the order in which they were made, holds before what might free
 //! them; a task runs only after its slot was claimed, so a task taken back never runs here.
 
+mod actor;
+mod pause;
+mod telling;
+
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -21,35 +25,33 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::{Reply, Run};
-use skate_core::event::{End, Request, Template, Waitable};
+use skate_core::event::{Request, Template, Waitable};
 use skate_core::id::{ActorId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Bytes, Value};
 use skate_shm::claim::Slot;
 use skate_shm::control::Control;
 use skate_shm::doorbell::{Doorbell, Urgency};
 use skate_shm::hub::Hub;
-use skate_shm::ring::{Push, RingReader, RingWriter};
+use skate_shm::ring::{RingReader, RingWriter};
 
+pub(crate) use self::pause::Credit;
+use self::pause::Pause;
 use crate::answer::{Answers, Seat};
 use crate::background;
 use crate::current::{Current, Running};
 use crate::error::{Error, Result};
 use crate::execute::{self, Prepared};
 use crate::handles::Handles;
-use crate::lanes::{Lanes, Turn};
+use crate::lanes::Lanes;
 use crate::modules;
 use crate::naps::Naps;
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
-use crate::wire::{self, Serves, Target, TemplateBody, ToNode, ToWorker};
+use crate::wire::{self, Serves, ToNode, ToWorker};
 
-/// How long to leave the node alone when the ring to it is full.
 /// Waits on the core of the node before this worker moves: moving costs as much as some of them.
 const SHARED_WAITS: u32 = 16;
-const FULL_RING_NAP: Duration = Duration::from_micros(50);
-/// With fewer runs than this left, the node should send more: half of what is run while it wakes up.
-const LOW_WATER: usize = 16;
 
 struct Outbox {
     writer: RingWriter,
@@ -59,23 +61,6 @@ struct Outbox {
 struct Inbox {
     reader: RingReader,
     scratch: Vec<u8>,
-}
-
-/// What a producer waits for.
-#[derive(Clone, Copy)]
-pub(crate) enum Credit {
-    /// So many items have been taken.
-    Items(u64),
-    /// An item of `need` bytes fits beside those that were stored and not taken.
-    Bytes { stored: u64, need: u64, limit: u64 },
-}
-
-/// A producer that waits for its stream to be read.
-struct Pause {
-    ticket: Ticket,
-    until: Credit,
-    /// Where it sleeps; None on the loop.
-    seat: Option<Arc<Seat>>,
 }
 
 /// One worker process.
@@ -195,132 +180,6 @@ impl Worker {
             return Ok(Some(Arc::clone(lanes)));
         }
         Ok(None)
-    }
-
-    /// If the run is an actor's constructor, this is its process from now on: how it serves.
-    fn enter_actor(&self, run: &Run) -> (Serves, Box<[u32]>) {
-        if self.actor.get().is_none()
-            && let Some(definition) = self.definitions.lock().get(&run.template)
-            && let Some(body) = wire::decode::<TemplateBody>(&definition.body)
-            && let Target::Class(serves, limits) = body.target
-        {
-            let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
-            let _ = self.actor_template.set(run.template);
-            let is_cpu = |name: &str| name == "CPU" || name.starts_with("CPU_group_");
-            let has_cpu = definition.resources.iter().any(|(name, _)| is_cpu(name));
-            if serves != Serves::InTurn && has_cpu {
-                let _ = self.naps.set(Naps::default());
-            }
-            return (serves, limits);
-        }
-        (Serves::InTurn, Box::default())
-    }
-
-    /// Whether all streams of this process have one window together.
-    fn shares_window(&self) -> bool {
-        let class = self.actor_template.get();
-        class
-            .is_some_and(|id| self.definitions.lock().get(id).is_some_and(|it| it.window.is_some()))
-    }
-
-    /// The actor whose process this is.
-    pub(crate) fn actor(&self) -> Option<ActorId> {
-        self.actor.get().map(|(actor, _)| *actor)
-    }
-
-    /// Whether that actor had a process before this one.
-    pub(crate) fn was_restarted(&self) -> bool {
-        self.actor.get().is_some_and(|(_, was_restarted)| *was_restarted)
-    }
-
-    /// Its class and options: what it holds.
-    pub(crate) fn actor_class(&self) -> Option<Arc<Prepared>> {
-        let template = self.actor_template.get()?;
-        self.prepared.lock().get(template).cloned()
-    }
-
-    fn lane_of(&self, template: TemplateId) -> usize {
-        self.definitions.lock().get(&template).map_or(0, |definition| definition.lane as usize)
-    }
-
-    /// Executes calls of a lane, in a thread of its own, until the process leaves. `spawn` is called
-    /// to start another thread for the lane.
-    pub(crate) fn serve(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        py: Python<'_>,
-        lanes: &Lanes,
-        lane: usize,
-        spawn: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let seat = Arc::<Seat>::default();
-        while !self.is_leaving() {
-            match lanes.turn(lane, &seat) {
-                Turn::Run(run, alone) => {
-                    if alone && spawn.call0().is_err() {
-                        lanes.lost_thread(lane);
-                    }
-                    if self.slot(run.ticket).claim(run.ticket.0) {
-                        let ticket = run.ticket;
-                        self.nap(session, |naps, tell| naps.began(ticket, tell));
-                        execute::execute(self, session, py, *run)?;
-                    }
-                }
-                Turn::Wait => {
-                    self.poll();
-                    self.try_flush(session);
-                    // However it ends, the lane is looked at again.
-                    let _ = py.detach(|| session.pump.wait(&**self, &seat, None));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a generator on the loop may go on. If not, the loop is nudged, once, when it may.
-    pub(crate) fn loop_may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
-        if self.may_go_on(ticket, until) {
-            return true;
-        }
-        self.unpause(ticket);
-        self.pauses.lock().push(Pause { ticket, until, seat: None });
-        // It may have come before the pause was listed.
-        self.nudge_pauses();
-        false
-    }
-
-    /// That task waits for its stream no more.
-    pub(crate) fn unpause(&self, ticket: Ticket) {
-        self.pauses.lock().retain(|pause| pause.ticket != ticket);
-    }
-
-    /// Tells the node if all calls of an actor that has CPU sleep from now on, or no longer.
-    pub(crate) fn nap(
-        &self,
-        session: &Session,
-        change: impl FnOnce(&Naps, &mut dyn FnMut(Request)),
-    ) -> bool {
-        let Some(naps) = self.naps.get() else { return false };
-        change(naps, &mut |request| self.send(session, request));
-        true
-    }
-
-    /// A coroutine that belongs to a call of this process begins to wait: true if that counts.
-    pub(crate) fn awaits(&self, session: &Session, is_asleep: bool) -> bool {
-        if self.naps.get().is_none() {
-            return false;
-        }
-        let Some(ticket) = self.current.get().map(|running| running.ticket) else { return false };
-        self.nap(session, |naps, tell| {
-            if is_asleep { naps.fell_asleep(ticket, tell) } else { naps.woke(ticket, tell) }
-        })
-    }
-
-    /// A call on the loop has ended.
-    pub(crate) fn loop_call_ended(&self, lane: usize) {
-        if let Some(lanes) = self.lanes.get() {
-            lanes.ended(lane);
-        }
     }
 
     /// The process is to end with that code.
@@ -471,53 +330,6 @@ impl Worker {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// Sleeps until the running task's stream has been read so far, or nobody reads it.
-    pub(crate) fn wait_for_credit(
-        &self,
-        session: &Session,
-        py: Python<'_>,
-        ticket: Ticket,
-        until: Credit,
-    ) -> PyResult<()> {
-        if self.may_go_on(ticket, until) {
-            return Ok(());
-        }
-        let seat = Arc::new(Seat::default());
-        self.pauses.lock().push(Pause { ticket, until, seat: Some(Arc::clone(&seat)) });
-        self.nudge_pauses();
-        let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None) };
-        self.unpause(ticket);
-        waited.map(drop)
-    }
-
-    /// Whether that task's stream has been read so far, or nobody reads it.
-    pub(crate) fn may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
-        let slot = self.slot(ticket);
-        let has_credit = match until {
-            Credit::Items(until) => slot.credit() >= until,
-            Credit::Bytes { stored, need, limit } => {
-                let unread = stored.saturating_sub(slot.credit_bytes());
-                unread == 0 || unread.saturating_add(need) <= limit
-            }
-        };
-        has_credit || slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0)
-    }
-
-    fn nudge_pauses(&self) {
-        self.pauses.lock().retain(|pause| {
-            if !self.may_go_on(pause.ticket, pause.until) {
-                return true;
-            }
-            match (&pause.seat, self.lanes.get()) {
-                (Some(seat), _) => seat.nudge(),
-                (None, Some(lanes)) => lanes.nudge_loop(),
-                (None, None) => {}
-            }
-            // Who sleeps takes it off; the loop, which may be busy for long, looks again.
-            pause.seat.is_some()
-        });
-    }
-
     /// Takes one message.
     fn route(&self, message: ToWorker) {
         match message {
@@ -566,72 +378,6 @@ impl Worker {
             None => runs.push_back(run),
         }
         self.seat.nudge();
-    }
-
-    fn write(&self, outbox: &mut Outbox, message: &ToNode) {
-        let Outbox { writer, scratch } = outbox;
-        wire::encode(message, scratch);
-        while writer.push(scratch) == Push::Full {
-            // The node always drains: whoever leads there does, or the background thread.
-            self.hub.bell().ring(Urgency::Urgent);
-            std::thread::sleep(FULL_RING_NAP);
-        }
-    }
-
-    /// Sends what the handles have gathered, around the message that goes out with it.
-    fn flush(&self, outbox: &mut Outbox, message: Option<&ToNode>) {
-        let pending = self.handles.take();
-        for held in pending.holds {
-            self.write(outbox, &ToNode::Request(Request::Hold(held)));
-        }
-        if let Some(message) = message {
-            self.write(outbox, message);
-        }
-        for held in pending.releases {
-            self.write(outbox, &ToNode::Request(Request::Release(held)));
-        }
-    }
-
-    /// Results and items wake only a leader, unless somebody else waits for them, or for this worker:
-    /// the driver looks by itself when it wants to know something. What it has not read by the
-    /// sentinel's next look is rung for then.
-    fn urgency_of(&self, request: &Request) -> Urgency {
-        let is_result = match request {
-            Request::Yielded(..) => true,
-            Request::Finished(_, outcome) => {
-                outcome.unhandled.is_none()
-                    && matches!(outcome.end, End::Returned(_) | End::Exhausted(..))
-            }
-            _ => false,
-        };
-        let hints = self.hub.hints();
-        if !is_result || self.lanes.get().is_some() || hints.is_urgent() {
-            return Urgency::Urgent;
-        }
-        if hints.has_backlog() && self.runs.lock().len() < LOW_WATER {
-            return Urgency::Urgent;
-        }
-        Urgency::Relaxed
-    }
-
-    /// Wakes a leader, if there is one. If not, the sentinel rings within a tick.
-    fn ring_relaxed(&self) {
-        self.hub.bell().ring(Urgency::Relaxed);
-        self.untold.store(true, Ordering::Release);
-        self.ticker.note_dirty();
-    }
-
-    fn write_all(&self, message: &ToNode, urgency: Urgency) {
-        leave_if_forked();
-        let mut outbox = self.outbox.lock();
-        self.flush(&mut outbox, Some(message));
-        let is_half_full = outbox.writer.is_half_full();
-        drop(outbox);
-        if urgency == Urgency::Urgent || is_half_full {
-            self.hub.bell().ring(Urgency::Urgent);
-        } else {
-            self.ring_relaxed();
-        }
     }
 }
 

@@ -1,0 +1,150 @@
+//! The driver as a client of the node in its own process: no ring, the same requests.
+//!
+//! Invariant: what the driver asks is in the node when the call returns, and what workers have
+//! published is read before it is told that something is not there.
+
+use std::sync::atomic::Ordering;
+
+use skate_core::action::Reply;
+use skate_core::event::{Held, Request, Waitable};
+use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId};
+use skate_core::value::{Bytes, Value};
+use skate_shm::doorbell::Doorbell;
+
+use super::{Host, State};
+use crate::link::Link;
+use crate::pump::Engine;
+use crate::session::{Consumed, Session, Transport};
+
+/// Submissions between two looks at the rings while nobody waits.
+const SUBMITS_PER_POLL: u32 = 64;
+
+impl Engine for Host {
+    fn poll(&self) -> bool {
+        self.turn(|host, state| {
+            host.tick(state);
+            host.flush(state, None);
+            host.read_rings(state)
+        })
+    }
+
+    fn has_work(&self) -> bool {
+        self.state.lock().links.values().any(Link::has_work)
+    }
+
+    fn bell(&self) -> &Doorbell {
+        self.hub.bell()
+    }
+
+    fn may_spin(&self) -> bool {
+        let shares_core = self.hub.cores().node_shares();
+        self.running.load(Ordering::Relaxed) < self.cpus && !shares_core
+    }
+
+    fn has_background(&self) -> bool {
+        true
+    }
+}
+
+impl Transport for Host {
+    fn send(&self, _session: &Session, request: Request) {
+        self.turn(|host, state| {
+            if matches!(request, Request::Submit(_)) {
+                state.submits += 1;
+                // A worker that is believed to be busy may have said that it is not.
+                if state.node.wants_worker() || state.submits % SUBMITS_PER_POLL == 0 {
+                    host.read_rings(state);
+                }
+            }
+            host.flush(state, Some(request));
+        });
+    }
+
+    fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
+        self.state.lock().functions.entry(function).or_insert(bytes);
+    }
+
+    fn try_flush(&self, _session: &Session) {
+        if let Some(mut state) = self.state.try_lock() {
+            self.flush(&mut state, None);
+            self.finish(state);
+        }
+    }
+
+    fn note_dirty(&self) {
+        self.watcher.note_dirty();
+    }
+
+    fn peek(&self, _session: &Session, object: ObjectId) -> Option<Value> {
+        let mut state = self.state.lock();
+        let value = state.node.peek(object).filter(|value| value.extent().is_none())?.clone();
+        if value.block().is_some() {
+            let pin = Request::Hold(Held::Pin(object));
+            self.request(&mut state, ClientId::DRIVER, pin);
+            self.finish(state);
+        }
+        Some(value)
+    }
+
+    fn peek_ready(&self, on: &[Waitable], count: usize) -> Option<Vec<u32>> {
+        let mut state = self.state.lock();
+        let places = state.node.ready_places(on, count);
+        if places.len() >= count {
+            return Some(places);
+        }
+        // What has arrived counts, though nobody has looked yet.
+        self.read_rings(&mut state);
+        let places = state.node.ready_places(on, count);
+        self.finish(state);
+        Some(places)
+    }
+
+    fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply> {
+        let mut state = self.state.lock();
+        let State { node, actions, .. } = &mut *state;
+        let mut reply = node.take(task, at, most, actions);
+        if reply.is_none() {
+            self.flush(&mut state, None);
+            self.read_rings(&mut state);
+            let State { node, actions, .. } = &mut *state;
+            reply = node.take(task, at, most, actions);
+        }
+        self.finish(state);
+        reply
+    }
+
+    fn consume(&self, _session: &Session, _taken: &Consumed) {
+        // What the driver has taken is gone with the driver.
+    }
+
+    fn large(&self) -> u64 {
+        // A lease is a call: sharing one is worth it only where its few hundred ns matter.
+        64 << 10
+    }
+
+    fn engine(&self) -> &dyn Engine {
+        self
+    }
+
+    fn listen(&self, _session: &Session) {
+        // The driver's background thread always listens.
+    }
+
+    fn has_untold(&self) -> bool {
+        false
+    }
+
+    fn ring_untold(&self) {
+        // Each turn ends by ringing those that it has sent something.
+    }
+
+    fn current_task(&self) -> Option<TaskId> {
+        None
+    }
+
+    fn holds_resources(&self) -> bool {
+        false
+    }
+
+    fn blocked(&self, _session: &Session, _is_blocked: bool) {}
+}

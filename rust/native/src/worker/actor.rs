@@ -1,0 +1,130 @@
+//! A worker whose process is an actor's: who it is, and its calls that run several at once.
+//!
+//! Invariant: a process becomes an actor's by its first run, and stays it to its end.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use skate_core::action::Run;
+use skate_core::event::Request;
+use skate_core::id::{ActorId, TemplateId};
+
+use super::Worker;
+use crate::answer::Seat;
+use crate::execute::{self, Prepared};
+use crate::lanes::{Lanes, Turn};
+use crate::naps::Naps;
+use crate::pump::Engine as _;
+use crate::session::{Session, Transport as _};
+use crate::wire::{self, Serves, Target, TemplateBody};
+
+impl Worker {
+    /// If the run is an actor's constructor, this is its process from now on: how it serves.
+    pub(super) fn enter_actor(&self, run: &Run) -> (Serves, Box<[u32]>) {
+        if self.actor.get().is_none()
+            && let Some(definition) = self.definitions.lock().get(&run.template)
+            && let Some(body) = wire::decode::<TemplateBody>(&definition.body)
+            && let Target::Class(serves, limits) = body.target
+        {
+            let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
+            let _ = self.actor_template.set(run.template);
+            let is_cpu = |name: &str| name == "CPU" || name.starts_with("CPU_group_");
+            let has_cpu = definition.resources.iter().any(|(name, _)| is_cpu(name));
+            if serves != Serves::InTurn && has_cpu {
+                let _ = self.naps.set(Naps::default());
+            }
+            return (serves, limits);
+        }
+        (Serves::InTurn, Box::default())
+    }
+
+    /// Whether all streams of this process have one window together.
+    pub(super) fn shares_window(&self) -> bool {
+        let class = self.actor_template.get();
+        class
+            .is_some_and(|id| self.definitions.lock().get(id).is_some_and(|it| it.window.is_some()))
+    }
+
+    /// The actor whose process this is.
+    pub(crate) fn actor(&self) -> Option<ActorId> {
+        self.actor.get().map(|(actor, _)| *actor)
+    }
+
+    /// Whether that actor had a process before this one.
+    pub(crate) fn was_restarted(&self) -> bool {
+        self.actor.get().is_some_and(|(_, was_restarted)| *was_restarted)
+    }
+
+    /// Its class and options: what it holds.
+    pub(crate) fn actor_class(&self) -> Option<Arc<Prepared>> {
+        let template = self.actor_template.get()?;
+        self.prepared.lock().get(template).cloned()
+    }
+
+    pub(super) fn lane_of(&self, template: TemplateId) -> usize {
+        self.definitions.lock().get(&template).map_or(0, |definition| definition.lane as usize)
+    }
+
+    /// Executes calls of a lane, in a thread of its own, until the process leaves. `spawn` is called
+    /// to start another thread for the lane.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        py: Python<'_>,
+        lanes: &Lanes,
+        lane: usize,
+        spawn: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let seat = Arc::<Seat>::default();
+        while !self.is_leaving() {
+            match lanes.turn(lane, &seat) {
+                Turn::Run(run, alone) => {
+                    if alone && spawn.call0().is_err() {
+                        lanes.lost_thread(lane);
+                    }
+                    if self.slot(run.ticket).claim(run.ticket.0) {
+                        let ticket = run.ticket;
+                        self.nap(session, |naps, tell| naps.began(ticket, tell));
+                        execute::execute(self, session, py, *run)?;
+                    }
+                }
+                Turn::Wait => {
+                    self.poll();
+                    self.try_flush(session);
+                    // However it ends, the lane is looked at again.
+                    let _ = py.detach(|| session.pump.wait(&**self, &seat, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the node if all calls of an actor that has CPU sleep from now on, or no longer.
+    pub(crate) fn nap(
+        &self,
+        session: &Session,
+        change: impl FnOnce(&Naps, &mut dyn FnMut(Request)),
+    ) -> bool {
+        let Some(naps) = self.naps.get() else { return false };
+        change(naps, &mut |request| self.send(session, request));
+        true
+    }
+
+    /// A coroutine that belongs to a call of this process begins to wait: true if that counts.
+    pub(crate) fn awaits(&self, session: &Session, is_asleep: bool) -> bool {
+        if self.naps.get().is_none() {
+            return false;
+        }
+        let Some(ticket) = self.current.get().map(|running| running.ticket) else { return false };
+        self.nap(session, |naps, tell| {
+            if is_asleep { naps.fell_asleep(ticket, tell) } else { naps.woke(ticket, tell) }
+        })
+    }
+
+    /// A call on the loop has ended.
+    pub(crate) fn loop_call_ended(&self, lane: usize) {
+        if let Some(lanes) = self.lanes.get() {
+            lanes.ended(lane);
+        }
+    }
+}

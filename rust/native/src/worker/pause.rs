@@ -1,0 +1,96 @@
+//! Producers that wait for their streams to be read.
+//!
+//! Invariant: who waits is listed before it looks for the last time, and every poll looks at the list;
+//! so credit that comes at any moment is seen by one of the two.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use skate_core::id::Ticket;
+
+use super::Worker;
+use crate::answer::Seat;
+use crate::session::Session;
+
+/// What a producer waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Credit {
+    /// So many items have been taken.
+    Items(u64),
+    /// An item of `need` bytes fits beside those that were stored and not taken.
+    Bytes { stored: u64, need: u64, limit: u64 },
+}
+
+/// A producer that waits for its stream to be read.
+pub(super) struct Pause {
+    pub(super) ticket: Ticket,
+    pub(super) until: Credit,
+    /// Where it sleeps; None on the loop.
+    seat: Option<Arc<Seat>>,
+}
+
+impl Worker {
+    /// Whether a generator on the loop may go on. If not, the loop is nudged, once, when it may.
+    pub(crate) fn loop_may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
+        if self.may_go_on(ticket, until) {
+            return true;
+        }
+        self.unpause(ticket);
+        self.pauses.lock().push(Pause { ticket, until, seat: None });
+        // It may have come before the pause was listed.
+        self.nudge_pauses();
+        false
+    }
+
+    /// That task waits for its stream no more.
+    pub(crate) fn unpause(&self, ticket: Ticket) {
+        self.pauses.lock().retain(|pause| pause.ticket != ticket);
+    }
+
+    /// Sleeps until the running task's stream has been read so far, or nobody reads it.
+    pub(crate) fn wait_for_credit(
+        &self,
+        session: &Session,
+        py: Python<'_>,
+        ticket: Ticket,
+        until: Credit,
+    ) -> PyResult<()> {
+        if self.may_go_on(ticket, until) {
+            return Ok(());
+        }
+        let seat = Arc::new(Seat::default());
+        self.pauses.lock().push(Pause { ticket, until, seat: Some(Arc::clone(&seat)) });
+        self.nudge_pauses();
+        let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None) };
+        self.unpause(ticket);
+        waited.map(drop)
+    }
+
+    /// Whether that task's stream has been read so far, or nobody reads it.
+    pub(crate) fn may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
+        let slot = self.slot(ticket);
+        let has_credit = match until {
+            Credit::Items(until) => slot.credit() >= until,
+            Credit::Bytes { stored, need, limit } => {
+                let unread = stored.saturating_sub(slot.credit_bytes());
+                unread == 0 || unread.saturating_add(need) <= limit
+            }
+        };
+        has_credit || slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0)
+    }
+
+    pub(super) fn nudge_pauses(&self) {
+        self.pauses.lock().retain(|pause| {
+            if !self.may_go_on(pause.ticket, pause.until) {
+                return true;
+            }
+            match (&pause.seat, self.lanes.get()) {
+                (Some(seat), _) => seat.nudge(),
+                (None, Some(lanes)) => lanes.nudge_loop(),
+                (None, None) => {}
+            }
+            // Who sleeps takes it off; the loop, which may be busy for long, looks again.
+            pause.seat.is_some()
+        });
+    }
+}
