@@ -32,7 +32,7 @@ client: Client | None = None
 
 caching: Client | None = None
 """Of which session a remembered template must be: the current one. None, so that none will do,
-while the running task captures its children for its placement group."""
+while the running task captures its children for its placement group, and in local mode."""
 
 machine: Machine | None = None
 """What `init` was told of this machine; None in workers."""
@@ -224,7 +224,8 @@ def init(
                 client = _start(
                     session, namespace, here, runtime_env, limits, log_to_driver=log_to_driver
                 )
-            caching = client
+            # In one process a call comes now from the driver, now from a task that captures.
+            caching = None if is_local else client
             machine, current_namespace = here, namespace
             return _context(client)
         except BaseException:  # a KeyboardInterrupt may come at any line
