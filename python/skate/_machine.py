@@ -134,8 +134,8 @@ def _checked_gpus(num_gpus: float) -> int:
     visible = _devices.visible()
     if visible is not None and num_gpus > len(visible):
         msg = (
-            f"Attempting to start raylet with {num_gpus} GPU, but {_devices.VARIABLE} contains "
-            f"{visible}."
+            f"init: num_gpus is {num_gpus:g}, but {_devices.VARIABLE} contains {len(visible)}: "
+            f"{','.join(visible)}"
         )
         raise ValueError(msg)
     return int(num_gpus)
