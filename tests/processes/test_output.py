@@ -108,7 +108,9 @@ def test_written_just_before_the_worker_ends(run, end):
         try:
             skate.get(speak.remote())
         except skate.exceptions.WorkerCrashedError:
-            print("crashed", flush=True)
+            # In one piece: `print` writes the end of the line by itself, and a line of a worker
+            # could come between.
+            sys.stdout.write("crashed\\n")
     """)
     assert lines_of(out) == [*(f"line {k}" for k in range(50)), "last words"]
     assert "error" in lines_of(err)
