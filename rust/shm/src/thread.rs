@@ -46,3 +46,21 @@ pub fn step_aside() -> io::Result<()> {
 pub fn kill_own_group() -> io::Result<()> {
     process::kill_current_process_group(Signal::KILL)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stepping_aside_changes_the_core_and_not_what_may_be_used() {
+        let all = thread::sched_getaffinity(None).unwrap();
+        // The kernel may bring it back at once, but not each time.
+        let has_moved = (0..100).any(|_| {
+            let core = thread::sched_getcpu();
+            step_aside().unwrap();
+            thread::sched_getcpu() != core
+        });
+        assert_eq!(has_moved, all.count() > 1);
+        assert_eq!(thread::sched_getaffinity(None).unwrap(), all);
+    }
+}
