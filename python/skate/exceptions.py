@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import os
 
+from skate._advice import after_death
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -413,8 +415,10 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
     task = fields.get("task_name")
     match kind:
         case "WorkerCrashed":
+            death = str(fields["death"])
             return WorkerCrashedError(
-                f"The worker died unexpectedly while executing this task: {task}: {fields['death']}"
+                f"The worker died unexpectedly while executing this task: {task}: {death}"
+                f"{after_death(death)}"
             )
         case "WorkerStart":
             return WorkerCrashedError(
@@ -475,7 +479,7 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
 _WHY_DEAD = {
     "Crashed": (
         "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
-        "Worker exit detail: {death}"
+        "Worker exit detail: {death}. max_restarts says how often it is started again."
     ),
     "NotStarted": ("The actor is dead because no worker process could be started for it: {death}"),
     "Killed": "The actor is dead because it was killed by `ray.kill`.",

@@ -508,7 +508,8 @@ impl Node {
                     let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
                     // What is lost meanwhile is told in the end.
                     let is_error = |value: &Value| {
-                        value.is_error() && !matches!(value, Value::Failed(Failure::Lost { .. }))
+                        let is_lost = matches!(value.origin(), Value::Failed(Failure::Lost { .. }));
+                        value.is_error() && !is_lost
                     };
                     let has_error = ids.iter().any(|id| self.value_of(*id).is_some_and(is_error));
                     *missing == pending && pending > 0 && !has_error

@@ -521,6 +521,7 @@ impl Node {
     fn is_sound(&self, client: ClientId, id: TaskId, value: &Value, contains: &[Held]) -> bool {
         let is_made_by_clients = match value {
             Value::Data(_) | Value::Raised(_) | Value::Failed(_) => true,
+            Value::Inherited(_) => false,
             Value::Stream(task) => *task == id,
         };
         is_made_by_clients

@@ -66,13 +66,14 @@ impl Node {
         }
     }
 
-    /// Tasks with a failed argument fail with the same error.
+    /// Tasks with a failed argument fail with the same error, which keeps their names.
     pub(crate) fn fail_doomed(&mut self, actions: &mut Vec<Action>) {
         while let Some((id, argument)) = self.doomed.pop() {
             // It may have another failed argument, which was faster.
             if self.tasks.contains_key(&id) {
                 let object = &self.objects[&argument];
-                let error = object.value.clone().expect("an error is sealed");
+                let error = object.value.as_ref().expect("an error is sealed");
+                let error = error.inherited_by(self.tasks[&id].name());
                 let contains = object.contains.clone();
                 let fate = object.fate.clone();
                 self.fail_with(id, error, &contains, fate, actions);
@@ -207,7 +208,7 @@ impl Node {
             Returns::Dynamic => self.publish(id, published, error, contains, actions),
             Returns::Streaming => {
                 // An exception is in the stream only; a failure of the system is in both.
-                let whole = match &error {
+                let whole = match error.origin() {
                     Value::Failed(failure) => Value::Failed(failure.clone()),
                     _ => Value::Data(Payload::Inline(NONE.into())),
                 };

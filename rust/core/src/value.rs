@@ -111,21 +111,64 @@ pub enum Value {
     Raised(Payload),
     /// A failure that the node itself saw; raised like `Raised`.
     Failed(Failure),
+    /// The error of an argument, in the returns of a task that therefore did not run.
+    Inherited(Arc<Inherited>),
     /// The live generator behind a dynamic ref.
     Stream(TaskId),
+}
+
+/// An error, and the way it came through tasks that did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// `Raised` or `Failed`.
+    pub error: Value,
+    /// Names of those tasks: each takes the result of the one before, the first that of the task
+    /// which failed. Of a long way the beginning and the last one.
+    pub tasks: Box<[Arc<str>]>,
+    /// How many names were left out before the last one.
+    pub skipped: u64,
+}
+
+impl Inherited {
+    /// As many names as people read.
+    const NAMES_MAX: usize = 8;
 }
 
 impl Value {
     /// Whether `get` of it raises.
     pub const fn is_error(&self) -> bool {
-        matches!(self, Self::Raised(_) | Self::Failed(_))
+        matches!(self, Self::Raised(_) | Self::Failed(_) | Self::Inherited(_))
+    }
+
+    /// The error as it was where it happened; anything else is itself.
+    pub fn origin(&self) -> &Self {
+        match self {
+            Self::Inherited(inherited) => &inherited.error,
+            other => other,
+        }
+    }
+
+    /// This error in the returns of a task that takes what holds it.
+    #[must_use]
+    pub fn inherited_by(&self, task_name: Arc<str>) -> Self {
+        let (mut tasks, mut skipped) = match self {
+            Self::Inherited(before) => (before.tasks.to_vec(), before.skipped),
+            _ => (Vec::new(), 0),
+        };
+        if tasks.len() == Inherited::NAMES_MAX {
+            tasks.pop();
+            skipped += 1;
+        }
+        tasks.push(task_name);
+        let error = self.origin().clone();
+        Self::Inherited(Arc::new(Inherited { error, tasks: tasks.into(), skipped }))
     }
 
     /// The bytes of it, when it has any.
-    pub const fn payload(&self) -> Option<&Payload> {
-        match self {
+    pub fn payload(&self) -> Option<&Payload> {
+        match self.origin() {
             Self::Data(payload) | Self::Raised(payload) => Some(payload),
-            Self::Failed(_) | Self::Stream(_) => None,
+            Self::Failed(_) | Self::Inherited(_) | Self::Stream(_) => None,
         }
     }
 
@@ -140,7 +183,7 @@ impl Value {
     }
 
     /// The block of it, when it lies in the segment.
-    pub const fn block(&self) -> Option<Span> {
+    pub fn block(&self) -> Option<Span> {
         match self.payload() {
             Some(Payload::Block(span)) => Some(*span),
             _ => None,
@@ -148,7 +191,7 @@ impl Value {
     }
 
     /// The extent of it, when it lies in the spill file.
-    pub const fn extent(&self) -> Option<Extent> {
+    pub fn extent(&self) -> Option<Extent> {
         match self.payload() {
             Some(Payload::Spilled(extent)) => Some(*extent),
             _ => None,
@@ -156,7 +199,7 @@ impl Value {
     }
 
     /// Whether its bytes are elsewhere: whoever is given it is given a pin, too.
-    pub const fn is_stored(&self) -> bool {
+    pub fn is_stored(&self) -> bool {
         matches!(self.payload(), Some(Payload::Block(_) | Payload::Spilled(_)))
     }
 }
@@ -393,4 +436,24 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
         24 => "SIGXCPU",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_origin_and_a_bounded_number_of_heirs() {
+        let origin = Value::Failed(Failure::Unknown);
+        let mut error = origin.clone();
+        for number in 0..1000 {
+            error = error.inherited_by(format!("task {number}").into());
+        }
+        let Value::Inherited(inherited) = &error else { panic!("{error:?}") };
+        let names: Vec<&str> = inherited.tasks.iter().map(|name| &**name).collect();
+        assert_eq!(names.len(), Inherited::NAMES_MAX);
+        assert_eq!((names[0], names[6], names[7]), ("task 0", "task 6", "task 999"));
+        assert_eq!(inherited.skipped, 992);
+        assert_eq!(error.origin(), &origin);
+    }
 }

@@ -24,7 +24,11 @@ fn task_with_a_failed_argument_is_not_started_by_its_last_one() {
     stage.finish(failing, end);
     assert_eq!(stage.run_of(heir), None);
     let get = stage.get(DRIVER, &[heir.item(0)]);
-    assert!(matches!(stage.reply_to(get), Some(Reply::Error { value: Value::Raised(_), .. })));
+    let Some(Reply::Error { value: Value::Inherited(inherited), .. }) = stage.reply_to(get) else {
+        panic!("the heir has no inherited error")
+    };
+    assert!(matches!(inherited.error, Value::Raised(_)));
+    assert_eq!(inherited.tasks.len(), 1);
 }
 
 /// A dynamic task failed before its first yield: its ref became a generator of one error, which made
@@ -61,7 +65,8 @@ fn first_failed_argument_gives_the_error() {
     stage.cancel(cancelled, false);
     let heir = stage.submit(1, &[cancelled.item(0), raised.item(0)]);
     let get = stage.get(DRIVER, &[heir.item(0)]);
-    assert!(matches!(stage.reply_to(get), Some(Reply::Error { value: Value::Failed(_), .. })));
+    let Some(Reply::Error { value, .. }) = stage.reply_to(get) else { panic!("it has no error") };
+    assert!(matches!(value.origin(), Value::Failed(_)), "{value:?}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use skate_core::event::Leave;
-use skate_core::value::{ActorEnd, Cause, Failure};
+use skate_core::value::{ActorEnd, Cause, Failure, Inherited};
 use skate_shm::segment::SegmentError;
 
 use crate::actor_ref::actor_bytes;
@@ -165,6 +165,16 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
         from_failure.call((kind,), Some(&fields))
     };
     make().map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The same error with a note that names the tasks which did not run because of it.
+pub(crate) fn inherited(py: Python<'_>, error: PyErr, how: &Inherited) -> PyErr {
+    let note = || -> PyResult<()> {
+        let tell = py.import("skate._advice")?.getattr("note_inherited")?;
+        let names = PyTuple::new(py, how.tasks.iter().map(|name| &**name))?;
+        tell.call1((error.value(py), names, how.skipped)).map(drop)
+    };
+    note().map_or_else(|trouble| trouble, |()| error)
 }
 
 /// What is known of an actor's end.

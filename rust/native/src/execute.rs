@@ -319,7 +319,7 @@ impl<'a, 'py> Task<'a, 'py> {
             let text =
                 format!("Could not serialize {what} of {}: {}", self.name, error.value(self.py));
             let explained = PyTypeError::new_err(text);
-            explained.set_cause(self.py, Some(error));
+            explained.set_cause(self.py, error.cause(self.py));
             explained
         })?;
         owed.keep(&packed.holds);

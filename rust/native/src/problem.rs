@@ -40,7 +40,7 @@ impl Problem {
         returns: Option<u64>,
         error: &Value,
     ) -> Self {
-        let error = match error {
+        let error = match error.origin() {
             Value::Raised(Payload::Block(span)) => {
                 let span = Span { offset: span.offset, len: span.len };
                 let segment = Session::current().and_then(|session| session.segment().ok());
@@ -59,7 +59,7 @@ impl Problem {
         let error = match &self.error {
             Value::Raised(payload) => unpack::payload(py, payload, None)?,
             Value::Failed(failure) => error::failure(py, failure).into_value(py).into_any(),
-            Value::Data(_) | Value::Stream(_) => py.None(),
+            Value::Data(_) | Value::Inherited(_) | Value::Stream(_) => py.None(),
         };
         let task = hex(&task_bytes(nonce, self.task));
         let row = (task, &*self.task_name, self.returns, error, self.time_s);

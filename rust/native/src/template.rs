@@ -82,7 +82,7 @@ pub(crate) fn pack_call<'a>(
         let text =
             format!("Could not serialize the argument {argument} of {name}: {}", error.value(py));
         let explained = PyTypeError::new_err(text);
-        explained.set_cause(py, Some(error));
+        explained.set_cause(py, error.cause(py));
         explained
     })?;
     let mut owed = session.owed();

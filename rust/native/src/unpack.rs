@@ -41,6 +41,10 @@ pub(crate) fn value(
             Err(error::raised(error.into_bound(py)))
         }
         Value::Failed(failure) => Err(error::failure(py, failure)),
+        Value::Inherited(inherited) => match self::value(session, py, &inherited.error, block) {
+            Err(error) => Err(error::inherited(py, error, inherited)),
+            unexpected => unexpected,
+        },
         Value::Stream(task) => {
             session.hold(Held::Cursor(*task, 0));
             Ok(stream::dynamic(py, session, *task, 0)?.unbind())

@@ -49,7 +49,8 @@ impl Made {
 
 impl Told {
     pub(crate) fn of(value: &Value) -> Self {
-        let payload = match value {
+        let payload = match value.origin() {
+            Value::Inherited(_) => unreachable!("an error has one origin"),
             Value::Failed(failure) => return Self::Failed(failure.clone()),
             Value::Data(payload) | Value::Raised(payload) => payload,
             Value::Stream(task) => panic!("nobody asked for a live generator of {task:?}"),

@@ -77,7 +77,8 @@ impl Content {
 
     /// What is at a value's bytes now.
     pub(crate) fn of(value: &Value, memory: &Memory) -> Self {
-        match value {
+        match value.origin() {
+            Value::Inherited(_) => unreachable!("an error has one origin"),
             Value::Failed(failure) => Self::Failed(failure.clone()),
             Value::Stream(task) => Self::Stream(*task),
             Value::Data(payload) | Value::Raised(payload) => {

@@ -1,0 +1,47 @@
+"""What errors say beside what happened: who else is affected, and what to do next.
+
+Invariant: it only adds: the words that programs written for Ray match stay as they are, in front.
+"""
+
+from __future__ import annotations
+
+
+def note_inherited(error: BaseException, tasks: tuple[str, ...], skipped: int) -> None:
+    """Notes which tasks did not run because of an error. Called by the Rust side.
+
+    Args:
+        error: Of the task that failed.
+        tasks: Each takes the result of the one before, the first that of the failed one.
+        skipped: How many are not named, before the last one.
+    """
+    failed = getattr(error, "function_name", None)
+    first, *rest = tasks
+    if skipped:
+        rest.insert(-1, f"{skipped} more")
+    source = f"{failed}()" if failed else "that task"
+    text = f"{first}() did not run, because it takes the result of {source}"
+    if rest:
+        others = [name if name.endswith(" more") else f"{name}()" for name in rest]
+        text += f"; nor did {', '.join(others)} after it"
+    error.add_note(f"{text}.")
+
+
+_ADVICE_AFTER_DEATH = {
+    "signal 9": (
+        "Something outside of it killed it; if that was the kernel, for want of memory, `dmesg` "
+        "says so. Then run fewer tasks at once (num_cpus) or let each use less"
+    ),
+    "exit code": "It called sys.exit or os._exit: return, or raise an exception, instead",
+}
+_ADVICE_AFTER_SIGNAL = (
+    "Code that is not Python crashed; what it wrote to stderr says where. "
+    "init(local_mode=True) runs it in this process, under a debugger"
+)
+
+
+def after_death(death: str) -> str:
+    """`. What to do next.`, or nothing."""
+    for how, advice in _ADVICE_AFTER_DEATH.items():
+        if how in death:
+            return f". {advice}."
+    return f". {_ADVICE_AFTER_SIGNAL}." if "(SIG" in death and "SIGTERM" not in death else ""

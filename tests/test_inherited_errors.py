@@ -1,0 +1,80 @@
+"""Who else did not run: the notes of an error that came through arguments."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.processes("one process stops at the first error")
+
+
+def notes(skate, ref):
+    with pytest.raises(skate.exceptions.RayError) as caught:
+        skate.get(ref)
+    return getattr(caught.value, "__notes__", [])
+
+
+@pytest.fixture
+def plus(skate):
+    @skate.remote
+    def plus(value):
+        return value
+
+    return plus
+
+
+def test_the_error_of_the_task_itself_has_no_note(skate):
+    @skate.remote
+    def fails():
+        raise ValueError("no")
+
+    assert notes(skate, fails.remote()) == []
+
+
+def test_a_long_way_is_told_by_its_beginning_and_its_end(skate, plus):
+    @skate.remote
+    def fails():
+        raise ValueError("no")
+
+    @skate.remote
+    def last(value):
+        return value
+
+    ref = fails.remote()
+    for _ in range(20):
+        ref = plus.remote(ref)
+    (note,) = notes(skate, last.remote(ref))
+    assert note == (
+        "plus() did not run, because it takes the result of fails(); nor did "
+        "plus(), plus(), plus(), plus(), plus(), plus(), 13 more, last() after it."
+    )
+
+
+def test_what_depends_on_a_crashed_task_or_on_an_item_says_so(skate, plus):
+    @skate.remote(max_retries=0)
+    def crashes():
+        os._exit(1)
+
+    @skate.remote
+    def items():
+        yield 1
+        raise ValueError("no")
+
+    (note,) = notes(skate, plus.remote(crashes.remote()))
+    assert note == "plus() did not run, because it takes the result of that task."
+    first, second = items.remote()
+    assert skate.get(plus.remote(first)) == 1
+    (note,) = notes(skate, plus.remote(second))
+    assert note == "plus() did not run, because it takes the result of items()."
+
+
+def test_notes_travel_in_the_text_of_the_task_that_got_the_error(skate, plus):
+    @skate.remote
+    def fails():
+        raise ValueError("no")
+
+    @skate.remote
+    def gets():
+        return skate.get(plus.remote(fails.remote()))
+
+    with pytest.raises(ValueError, match=r"(?s)ray::gets.*ray::fails.*plus\(\) did not run"):
+        skate.get(gets.remote())
