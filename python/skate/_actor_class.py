@@ -14,6 +14,7 @@ from __future__ import annotations
 from skate import _actor_options, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
+from skate._frames import HIDDEN, REFUSALS
 from skate._method import constructor_of, methods_of
 
 TYPE_CHECKING = False
@@ -150,7 +151,8 @@ class ActorClass(_Typed["T", "P"]):
         msg = (
             f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
         )
-        raise TypeError(msg)
+        with HIDDEN:
+            raise TypeError(msg)
 
     # The first overload shows people the parameters; the second lets any of them be a ref.
     @overload
@@ -173,6 +175,16 @@ class ActorClass(_Typed["T", "P"]):
             TypeError: the arguments do not fit the constructor, or one cannot be pickled.
             ValueError: another actor has the name (`ActorAlreadyExistsError`).
         """
+        try:
+            return self._create(args, kwargs)
+        except REFUSALS as error:
+            from skate._culprit import explain_call
+
+            constructor = self._definition.constructor
+            explain_call(error, constructor.full_name, constructor.parameters, args, kwargs)
+            raise
+
+    def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[T]:
         definition = self._definition
         constructor = definition.constructor
         if kwargs or not constructor.least <= len(args) <= constructor.most:
@@ -220,8 +232,9 @@ class ActorClass(_Typed["T", "P"]):
 
         Rule: semantics.md 4.3 to 4.13; the options are the rows of `_actor_options.TABLE`.
         """
-        definition = self._definition
-        return ActorClass(definition, {**self._options, **_actor_options.check(options)})
+        with HIDDEN:
+            options = {**self._options, **_actor_options.check(options)}
+            return ActorClass(self._definition, options)
 
     def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
         """An actor that is made later, by `execute`; see `dag`."""

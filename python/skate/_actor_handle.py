@@ -12,6 +12,7 @@ so whoever gets it needs neither the class nor a question.
 from __future__ import annotations
 
 from skate import _options, _session
+from skate._frames import HIDDEN, REFUSALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class ActorMethod:
             f"Actor methods cannot be called directly. Instead of running 'object.{name}()', try "
             f"'object.{name}.remote()'."
         )
-        raise TypeError(msg)
+        with HIDDEN:
+            raise TypeError(msg)
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the method in the actor's process.
@@ -158,13 +160,19 @@ class ActorMethod:
             RaySystemError: the actor belongs to a session that has ended.
         """
         template = self._template
-        if template is None or self._client is not _session.client:
-            template = self._bind()
-        if kwargs or not self._least <= len(args) <= self._most:
-            self._spec.check_arguments(args, kwargs)
-        if self._whole.max_pending_calls:
-            self._check_pending()
-        return self._ref.submit(template, args, kwargs, self._name)
+        try:
+            if template is None or self._client is not _session.client:
+                template = self._bind()
+            if kwargs or not self._least <= len(args) <= self._most:
+                self._spec.check_arguments(args, kwargs)
+            if self._whole.max_pending_calls:
+                self._check_pending()
+            return self._ref.submit(template, args, kwargs, self._name)
+        except REFUSALS as error:
+            from skate._culprit import explain_call
+
+            explain_call(error, self._spec.full_name, self._spec.parameters, args, kwargs)
+            raise
 
     def _bind(self) -> Template:
         client = _session.connect()
@@ -195,7 +203,8 @@ class ActorMethod:
 
         Rule: semantics.md 4.9, 4.13, 4.16.
         """
-        checked = _options.check(options, _options.METHOD_TABLE, "actor methods")
+        with HIDDEN:
+            checked = _options.check(options, _options.METHOD_TABLE, "actor methods")
         return ActorMethod(self._ref, self._whole, self._spec, {**self._options, **checked})
 
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
@@ -206,6 +215,18 @@ class ActorMethod:
 
     def __repr__(self) -> str:
         return f"<remote method {self._spec.full_name} of actor {self._ref.hex()}>"
+
+
+def _no_method(spec: ActorSpec | None, name: str) -> AttributeError:
+    text = f"'ActorHandle' object has no attribute '{name}'"
+    if spec is None or name.startswith("__"):
+        return AttributeError(text)
+    methods = [each for each in spec.methods if not each.startswith("__")]
+    meant = _options.did_you_mean(name, methods)
+    if spec.methods:
+        some = next(iter(spec.methods.values())).full_name.rpartition(".")[0]
+        text += f": {some} has no such method.{meant or f' It has {methods}.'}"
+    return AttributeError(text)
 
 
 class ActorHandle(_Typed["T"]):
@@ -227,8 +248,8 @@ class ActorHandle(_Typed["T"]):
         spec = self.__dict__.get("_spec")
         method = spec.methods.get(name) if spec is not None else None
         if spec is None or method is None:
-            msg = f"'{type(self).__name__}' object has no attribute '{name}'"
-            raise AttributeError(msg)
+            with HIDDEN:
+                raise _no_method(spec, name)
         made = ActorMethod(self._ref, spec, method, {})
         self.__dict__[name] = made
         return made

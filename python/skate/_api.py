@@ -8,8 +8,10 @@ from __future__ import annotations
 
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _session
+from skate._frames import HIDDEN, REFUSALS, hide
 from skate._generator import ObjectRefGenerator
 from skate._native import ObjectRef
+from skate.exceptions import GetTimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,28 +59,43 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
 
     Rule: semantics.md 3.2.
     """
-    if timeout is not None:
-        _check_timeout(timeout)
-    client = _session.client or _session.connect()
-    if type(object_refs) is ObjectRef:
-        return client.get_one(object_refs, timeout)
-    if isinstance(object_refs, list):
-        if not set(map(type, object_refs)) <= _REF_ONLY:
-            stranger = next(each for each in object_refs if type(each) is not ObjectRef)
-            msg = (
-                f"Attempting to call `get` on the value {stranger!r}, which is not an "
-                "ray.ObjectRef."
-            )
-            raise TypeError(msg)
-        return client.get(object_refs, timeout)
-    if isinstance(object_refs, ObjectRefGenerator):
-        return object_refs
-    msg = (
-        f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either "
-        f"be an "
-        "ObjectRef or a list of ObjectRefs. "
+    try:
+        if timeout is not None:
+            _check_timeout(timeout)
+        client = _session.client or _session.connect()
+        if type(object_refs) is ObjectRef:
+            return client.get_one(object_refs, timeout)
+        if isinstance(object_refs, list):
+            if not set(map(type, object_refs)) <= _REF_ONLY:
+                raise _no_ref(object_refs)
+            return client.get(object_refs, timeout)
+        if isinstance(object_refs, ObjectRefGenerator):
+            return object_refs
+        msg = (
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must "
+            "either be an ObjectRef or a list of ObjectRefs. "
+        )
+        raise ValueError(msg)
+    except REFUSALS as error:
+        if isinstance(error, GetTimeoutError):
+            error.add_note(_what_is_late(object_refs, timeout))
+        hide(error)
+        raise
+
+
+def _no_ref(values: list[Any]) -> TypeError:
+    stranger = next(each for each in values if type(each) is not ObjectRef)
+    return TypeError(
+        f"Attempting to call `get` on the value {stranger!r}, which is not an ray.ObjectRef."
     )
-    raise ValueError(msg)
+
+
+def _what_is_late(object_refs: Any, timeout: float | None) -> str:
+    """How many of the refs did not come in time, and which was the first."""
+    refs = list(dict.fromkeys(object_refs if isinstance(object_refs, list) else [object_refs]))
+    _, late = wait(refs, num_returns=len(refs), timeout=0)
+    first = f"; the first: {late[0]}" if late else ""
+    return f"After {timeout:g} s, not ready: {len(late)} of {len(refs)}{first}."
 
 
 _REF_ONLY = {ObjectRef}
@@ -93,14 +110,17 @@ def put(value: T) -> ObjectRef[T]:
 
     Rule: semantics.md 3.1.
     """
-    if type(value) is ObjectRef:
-        msg = (
-            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you "
-            "can "
-            "wrap the ray.ObjectRef in a list and call 'put' on it."
-        )
-        raise TypeError(msg)
-    return (_session.client or _session.connect()).put(value)
+    try:
+        if type(value) is ObjectRef:
+            msg = (
+                "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, "
+                "you can wrap the ray.ObjectRef in a list and call 'put' on it."
+            )
+            raise TypeError(msg)
+        return (_session.client or _session.connect()).put(value)
+    except REFUSALS as error:
+        hide(error)
+        raise
 
 
 def wait(
@@ -129,28 +149,32 @@ def wait(
 
     Rule: semantics.md 3.3, 1.4.8.
     """
-    if not isinstance(ray_waitables, list):
-        raise _no_waitables(ray_waitables)
-    if timeout is not None:
-        _check_timeout(timeout)
-    client = _session.client or _session.connect()
-    count = len(ray_waitables)
-    if count == 0:
-        return [], []
-    if num_returns <= 0:
-        msg = f"Invalid number of objects to return {num_returns}."
-        raise ValueError(msg)
-    if num_returns > count:
-        msg = "num_returns cannot be greater than the number of ray_waitables provided to ray.wait."
-        raise ValueError(msg)
-    try:
-        parts = client.wait(ray_waitables, num_returns, timeout)
-    except TypeError:
-        raise _no_waitables(ray_waitables) from None
-    if parts is None:
-        msg = "Wait requires a list of unique ray_waitables."
-        raise ValueError(msg)
-    return parts
+    with HIDDEN:
+        if not isinstance(ray_waitables, list):
+            raise _no_waitables(ray_waitables)
+        if timeout is not None:
+            _check_timeout(timeout)
+        client = _session.client or _session.connect()
+        count = len(ray_waitables)
+        if count == 0:
+            return [], []
+        if num_returns <= 0:
+            msg = f"Invalid number of objects to return {num_returns}."
+            raise ValueError(msg)
+        if num_returns > count:
+            msg = (
+                "num_returns cannot be greater than the number of ray_waitables provided to "
+                "ray.wait."
+            )
+            raise ValueError(msg)
+        try:
+            parts = client.wait(ray_waitables, num_returns, timeout)
+        except TypeError:
+            raise _no_waitables(ray_waitables) from None
+        if parts is None:
+            msg = "Wait requires a list of unique ray_waitables."
+            raise ValueError(msg)
+        return parts
 
 
 def _no_waitables(waitables: object) -> TypeError:
@@ -212,7 +236,8 @@ def cancel(
             "ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: "
             f"{type(target)}."
         )
-        raise TypeError(msg)
+        with HIDDEN:
+            raise TypeError(msg)
     (_session.client or _session.connect()).cancel(target, force, recursive)
 
 

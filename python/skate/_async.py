@@ -15,7 +15,8 @@ import itertools
 from weakref import WeakKeyDictionary
 
 from skate import _native, _session
-from skate.exceptions import GetTimeoutError
+from skate._frames import hide
+from skate.exceptions import GetTimeoutError, RayError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ async def await_ref(ref: ObjectRef[T]) -> T:
     ready = client.wait([ref], 1, 0)
     if not (ready and ready[0]):
         await _bridge().ready(client, ref)
-    return client.get_one(ref, None)
+    try:
+        return client.get_one(ref, None)
+    except RayError as error:
+        hide(error)
+        raise
 
 
 async def next_item(stream: ObjectRefGenerator[Any]) -> ObjectRef[Any]:

@@ -6,19 +6,25 @@ Invariant: read-only and bounded: it pickles parts of the value, at most `_TRIES
 
 from __future__ import annotations
 
+import _thread
 import functools
 import io
 import types
 
+from skate._frames import hide
 from skate._generator import ObjectRefGenerator
 from skate._pickler import Pickler, registered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
+
+    from skate._method import Parameter
 
 _TRIES = 1000
 _DEPTH = 50
+_POSITIONAL = 1  # `inspect.Parameter.POSITIONAL_OR_KEYWORD`
 _NOT_PICKLED = frozenset({"__dict__", "__weakref__", "__globals__", "__closure__"})
 
 
@@ -72,9 +78,34 @@ def explain(value: object, label: str, error: Exception) -> str:
             break
         if tries < 0:
             break
-    if path == label:
-        return _reason(error)
-    return f"{_reason(error)}: found at {path}"
+    found = "" if path == label else f": found at {path}"
+    return f"{_reason(error)}{found}{_advice(value)}"
+
+
+_ADVICE = (
+    ((types.GeneratorType, types.AsyncGeneratorType), "Pass a list, or a remote generator"),
+    ((types.CoroutineType,), "Pass what it returns: await it first"),
+    ((type(_thread.allocate_lock()), _thread.RLock), "Make the lock where it is used, in the task"),
+    ((io.IOBase,), "Pass the path, and open the file in the task"),
+    ((types.FrameType, types.TracebackType), "Pass its text: `traceback.format_exc()`"),
+)
+"""What to do instead with things that belong to one process."""
+
+_ADVICE_BY_MODULE = {
+    "_socket": "Pass the address, and connect in the task",
+    "socket": "Pass the address, and connect in the task",
+    "sqlite3": "Pass the path, and connect in the task",
+    "threading": "Make it where it is used, in the task",
+}
+
+
+def _advice(culprit: object) -> str:
+    """` (Pass the path, and open the file in the task.)`, or nothing."""
+    for kinds, advice in _ADVICE:
+        if isinstance(culprit, kinds):
+            return f" ({advice}.)"
+    advice = _ADVICE_BY_MODULE.get(type(culprit).__module__, "")
+    return f" ({advice}.)" if advice else ""
 
 
 def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, str, object]]:
@@ -165,6 +196,40 @@ def _captured(function: types.FunctionType, path: str) -> Iterator[tuple[str, ob
         yield f"{path}.__defaults__[{index}]", default
     for name, default in (function.__kwdefaults__ or {}).items():
         yield f"{path}.__kwdefaults__[{name!r}]", default
+
+
+def explain_call(
+    error: BaseException,
+    name: str,
+    parameters: tuple[Parameter, ...] | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Makes the error of a call one about the user's own names; to be followed by a bare `raise`.
+
+    Args:
+        error: What the call raised; its text may be replaced.
+        name: Of the function.
+        parameters: Of the function, if they are known.
+        args: Of the call.
+        kwargs: Of the call.
+    """
+    hide(error)
+    if type(error) is not TypeError or not str(error).startswith("Could not serialize the arg"):
+        return
+    names = [each for each, kind, _ in parameters or () if kind <= _POSITIONAL]
+    for place, value in enumerate(args):
+        label = names[place] if place < len(names) else f"args[{place}]"
+        _blame(error, name, label, value)
+    for label, value in kwargs.items():
+        _blame(error, name, label, value)
+
+
+def _blame(error: TypeError, name: str, label: str, value: object) -> None:
+    reason = failure(value)
+    if reason is not None:
+        text = explain(value, label, reason)
+        error.args = (f"Could not serialize the argument {label} of {name}: {text}",)
 
 
 def short(value: object) -> str:

@@ -268,7 +268,7 @@ def constructor_of(cls: type) -> MethodSpec:
     elif "__init__" in of_object:
         parameters = None  # `__new__` has the say, and may be anything
     else:
-        parameters = _without_self(_parameters(constructors["__init__"]))
+        parameters = _without_self(parameters_of(constructors["__init__"]))
     return MethodSpec("__init__", f"{cls.__name__}.__init__", parameters)
 
 
@@ -286,7 +286,7 @@ def _spec(class_name: str, name: str, value: object) -> MethodSpec | None:
         plain = plain.__wrapped__
     if not isinstance(plain, _FUNCTION):
         return None
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     if has_self:
         parameters = _without_self(parameters)
     flags = plain.__code__.co_flags
@@ -301,7 +301,7 @@ def _spec(class_name: str, name: str, value: object) -> MethodSpec | None:
     )
 
 
-def _parameters(function: object) -> tuple[Parameter, ...] | None:
+def parameters_of(function: object) -> tuple[Parameter, ...] | None:
     """Of a function, `self` included; None if nobody knows."""
     while hasattr(function, "__wrapped__") and not hasattr(function, "__signature__"):
         function = function.__wrapped__

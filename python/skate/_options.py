@@ -13,7 +13,7 @@ from skate._native import DYNAMIC, STREAMING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
     Types: TypeAlias = tuple[type, ...]
@@ -277,6 +277,14 @@ METHOD_TABLE: dict[str, tuple[Types, Check]] = {
 """Options of a method: of `@method` and of `handle.method.options`."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'num_cpus'?`, or nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, 1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
 def check(
     options: Mapping[str, Any],
     table: Mapping[str, tuple[Types, Check]] = TABLE,
@@ -302,7 +310,8 @@ def check(
     for name, value in options.items():
         row = table.get(name)
         if row is None:
-            msg = f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}."
+            meant = did_you_mean(name, table)
+            msg = f"Invalid option keyword {name} for {what}.{meant} Valid ones are {list(table)}."
             raise ValueError(msg)
         types, validate = row
         if not isinstance(value, types):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _options, _session
+from skate._frames import HIDDEN, REFUSALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +200,8 @@ class RemoteFunction(_Typed["P", "R_co"]):
             f"Remote functions cannot be called directly. Instead of running '{name}()', try "
             f"'{name}.remote()'."
         )
-        raise TypeError(msg)
+        with HIDDEN:
+            raise TypeError(msg)
 
     # The first overload shows people the parameters; the second lets any of them be a ref.
     @overload
@@ -222,11 +224,20 @@ class RemoteFunction(_Typed["P", "R_co"]):
             TypeError: the arguments do not fit the function, or one cannot be pickled.
         """
         template = self._template
-        if template is None or self._client is not _session.caching:
-            template = self._bind()
-        if kwargs or not self._least <= len(args) <= self._most:
-            self._definition.check_arguments(args, kwargs)
-        return template.submit(args, kwargs, self._name)
+        try:
+            if template is None or self._client is not _session.caching:
+                template = self._bind()
+            if kwargs or not self._least <= len(args) <= self._most:
+                self._definition.check_arguments(args, kwargs)
+            return template.submit(args, kwargs, self._name)
+        except REFUSALS as error:
+            from skate._culprit import explain_call
+            from skate._method import parameters_of
+
+            definition = self._definition
+            parameters = parameters_of(definition.function)
+            explain_call(error, definition.name, parameters, args, kwargs)
+            raise
 
     def _bind(self) -> Template:
         """Registers the function with the current session, which is started if there is none."""
@@ -260,8 +271,9 @@ class RemoteFunction(_Typed["P", "R_co"]):
 
         Rule: semantics.md 2.3; the options are the rows of `_options.TABLE`.
         """
-        definition = self._definition
-        return RemoteFunction(definition, {**self._options, **_options.check(options)})
+        with HIDDEN:
+            options = {**self._options, **_options.check(options)}
+            return RemoteFunction(self._definition, options)
 
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
         """A call that is made later, by `execute`; see `dag`."""
@@ -349,13 +361,13 @@ def remote(*args: Any, **options: Any) -> Any:
     Rule: semantics.md 1.1, 2.1; wording of Ray 2.60.
     """
     if len(args) == 1 and not options and callable(args[0]):
-        return _make(args[0], {})
+        with HIDDEN:
+            return _make(args[0], {})
     if args or not options:
         msg = (
             "The @ray.remote decorator must be applied either with no arguments and no "
-            "parentheses, "
-            "for example '@ray.remote', or it must be applied using some of the arguments in the "
-            "list "
+            "parentheses, for example '@ray.remote', or it must be applied using some of the "
+            "arguments in the list "
             f"{list(_options.TABLE)}, for example '@ray.remote(num_returns=2, "
             'resources={"CustomResource": 1})\'.'
         )
@@ -364,10 +376,12 @@ def remote(*args: Any, **options: Any) -> Any:
 
     # What only one of both has is checked when it is known what is decorated.
     of_actors = options.keys() & _actor_options.TABLE.keys()
-    _options.check({name: options[name] for name in options if name not in of_actors})
-    _actor_options.check({name: options[name] for name in options if name in of_actors})
+    with HIDDEN:
+        _options.check({name: options[name] for name in options if name not in of_actors})
+        _actor_options.check({name: options[name] for name in options if name in of_actors})
 
     def decorate(function: Any) -> Any:
-        return _make(function, options)
+        with HIDDEN:
+            return _make(function, options)
 
     return decorate

@@ -67,8 +67,9 @@ def dumps(value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
         return (_dump or _bind())(value, keep), buffers
     except Exception as error:
         from skate._culprit import explain
+        from skate._frames import users_cause
 
-        raise TypeError(explain(value, "value", error)) from error
+        raise TypeError(explain(value, "value", error)) from users_cause(error)
 
 
 def _in_band(_buffer: pickle.PickleBuffer) -> bool:
@@ -95,9 +96,10 @@ def dumps_function(function: object, name: str) -> bytes:
         data = (_dump or _bind())(function, _in_band)
     except Exception as error:
         from skate._culprit import explain
+        from skate._frames import users_cause
 
         text = f"Could not serialize the function {name}: {explain(function, name, error)}"
-        raise TypeError(text) from error
+        raise TypeError(text) from users_cause(error)
     if len(data) > FUNCTION_BYTES_WARN:
         size = f"({len(data) / 1e6:.0f} MB; the limit is {FUNCTION_BYTES_MAX / 1e6:.0f} MB)"
         advice = "It carries a large object from its surroundings: put() that and pass the ref."

@@ -16,6 +16,7 @@ import os
 from _thread import RLock
 
 from skate import _native
+from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def init(
 
     is_local = local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}
     cluster = _cluster_of(address)
-    _check_others(others)
+    with HIDDEN:
+        _check_others(others)
     if runtime_env and cluster is None:
         from skate._runtime_env import check
 
@@ -182,7 +184,8 @@ def init(
         if client is not None:
             if ignore_reinit_error:
                 return _context(client)
-            raise RuntimeError(_TWICE)
+            with HIDDEN:
+                raise RuntimeError(_TWICE)
         if cluster is not None:
             from skate._cluster.connect import connect as join
 
@@ -347,7 +350,13 @@ def _check_others(others: dict[str, Any]) -> None:
         if name not in _WITHOUT_EFFECT and name not in _EMPTY_ONLY and name not in _HONOURED
     ]
     if unknown:
-        msg = f"Unknown keyword argument(s): {', '.join(unknown)}"
+        from inspect import signature
+
+        from skate._options import did_you_mean
+
+        parameters = [*signature(init).parameters, *_WITHOUT_EFFECT]
+        meant = did_you_mean(unknown[0], parameters)
+        msg = f"Unknown keyword argument(s): {', '.join(unknown)}.{meant}".removesuffix(".")
         raise RuntimeError(msg)
     for name in _EMPTY_ONLY & others.keys():
         if others[name]:

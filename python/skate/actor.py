@@ -5,6 +5,7 @@ from __future__ import annotations
 from skate import _session
 from skate._actor_class import ActorClass, ActorClassInheritanceException
 from skate._actor_handle import ActorHandle, ActorID, ActorMethod
+from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
             "ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: "
             f"{type(target)}."
         )
-        raise ValueError(msg)  # noqa: TRY004 - Ray's class
+        with HIDDEN:
+            raise ValueError(msg)
     target._ref.kill(not no_restart)  # noqa: SLF001 - of this package
 
 
@@ -86,13 +88,15 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
 
     Rule: semantics.md 4.7.
     """
-    if not name:
-        msg = "Please supply a non-empty value to get_actor"
-        raise ValueError(msg)
-    client = _session.connect()
     from skate._actor_handle import spec_of
 
-    ref, packed, _ = client.ActorRef.find(client, namespace or _session.current_namespace, name)
+    with HIDDEN:
+        if not name:
+            msg = "Please supply a non-empty value to get_actor"
+            raise ValueError(msg)
+        client = _session.connect()
+        space = namespace or _session.current_namespace
+        ref, packed, _ = client.ActorRef.find(client, space, name)
     assert packed is not None  # noqa: S101 - only a new one comes without
     return ActorHandle(ref, spec_of(packed))
 

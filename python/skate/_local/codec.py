@@ -82,7 +82,7 @@ def pack_as(value: object, what: str) -> Packed:
         return pack(value)
     except TypeError as error:
         msg = f"Could not serialize {what}: {error}"
-        raise TypeError(msg) from error
+        raise TypeError(msg) from error.__cause__
 
 
 def note(held: object) -> bool:
