@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   submit ▸ dispatch ▸ finished ▸ get ▸ release      one no-op task; two workers that answer at once
-//!   submit ▸ (yielded ▸ next ▸ get ▸ release) × n     one stream
+//!   submit ▸ (yielded ▸ next ▸ get ▸ release) × n     one stream, its reader beside it
+//!   submit ▸ yielded × n ▸ (next ▸ get ▸ release) × n  its reader far behind
 //! ```
 //!
 //! Only `Node::step`: no process, ring or Python. Nanoseconds, median (min..max) of 5 fresh nodes.
@@ -75,7 +76,25 @@ fn in_turn(count: usize) -> [Duration; 1] {
 fn stream(count: usize) -> [Duration; 1] {
     let mut bench = Bench::new();
     bench.begin_stream();
-    let all = timed(|| (0..count as u64).for_each(|index| bench.pass_item(index)));
+    let all = timed(|| {
+        for index in 0..count as u64 {
+            bench.yield_item(index);
+            bench.take_item();
+        }
+    });
+    bench.end_stream(count as u64);
+    assert!(bench.is_clean());
+    [all]
+}
+
+/// A stream whose consumer begins when all has been yielded.
+fn stream_ahead(count: usize) -> [Duration; 1] {
+    let mut bench = Bench::new();
+    bench.begin_stream();
+    let all = timed(|| {
+        (0..count as u64).for_each(|index| bench.yield_item(index));
+        (0..count).for_each(|_| bench.take_item());
+    });
     bench.end_stream(count as u64);
     assert!(bench.is_clean());
     [all]
@@ -96,5 +115,9 @@ fn main() {
     println!();
     for count in [1_000, 1_000_000] {
         line(&format!("stream of {count}"), &spread(count, 100_000, || stream(count)));
+    }
+    for count in [1_000, 1_000_000] {
+        let cells = spread(count, 100_000, || stream_ahead(count));
+        line(&format!("the same, {count} unread"), &cells);
     }
 }

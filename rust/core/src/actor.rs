@@ -444,7 +444,7 @@ impl Node {
             } else if has_started && !task.take_retry() {
                 let task_name = task.name();
                 let failure = Failure::ActorUnavailable { task_name, actor: Arc::clone(&end) };
-                self.fail(call, Value::Failed(failure), &[], actions);
+                self.fail(call, failure.into(), &[], actions);
             } else {
                 self.waiting_to_ready(call, Place::Front, actions);
             }

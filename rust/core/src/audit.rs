@@ -12,7 +12,7 @@ use crate::group::GroupState;
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId};
 use crate::ledger::Ledger;
 use crate::node::Node;
-use crate::object::Waiter;
+use crate::object::{Object, Waiter};
 use crate::request::Open;
 use crate::spill::movable;
 use crate::task::{Phase, Task};
@@ -89,7 +89,7 @@ impl Node {
             tasks_queued: phase(|phase| phase == Phase::Ready),
             tasks_dispatched: phase(|phase| matches!(phase, Phase::Dispatched(..))),
             objects: self.objects.len() as u64,
-            objects_pending: self.objects.values().filter(|row| row.value.is_none()).count() as u64,
+            objects_pending: self.objects.values().filter(|row| row.is_pending()).count() as u64,
             streams: self.streams.len() as u64,
             actors: self.actors.len() as u64,
             actors_living: self.actors.values().filter(|row| row.stage != Stage::Dead).count()
@@ -129,7 +129,7 @@ impl Node {
 
     fn ledgers(&self) -> impl Iterator<Item = (ClientId, Held, u32)> {
         self.clients().flat_map(|(client, ledger)| {
-            ledger.handles.iter().map(move |(held, count)| (client, *held, *count))
+            ledger.handles.iter().map(move |(held, count)| (client, held, count))
         })
     }
 
@@ -187,8 +187,8 @@ impl Node {
         }
         let pins = |id: &ObjectId| pins.get(id).copied().unwrap_or(0);
         let blocks = self.objects.iter().filter_map(|(id, row)| {
-            let value = row.value.as_ref()?;
-            Some((value.block()?, movable(*id, value), pins(id)))
+            let value = row.value()?;
+            Some((value.block()?, movable(id, value), pins(&id)))
         });
         let of_actors = self.epitaphs().filter_map(|(error, _)| Some((error.block()?, None, 0)));
         let rows = self.disk.rows.values();
@@ -205,7 +205,7 @@ impl Node {
         });
         self.disk.check(on_disk);
         for (id, row) in &self.disk.rows {
-            let value = self.objects.get(id).and_then(|object| object.value.as_ref());
+            let value = self.objects.get(id).and_then(Object::value);
             let is_where_it_says = match row.place {
                 Place::Orphan(_) => value.is_none(),
                 Place::Copy => value.is_some_and(|value| value.block().is_some()) && row.pins == 0,
@@ -215,9 +215,7 @@ impl Node {
             };
             assert!(is_where_it_says, "{id:?} is spilled: {row:?}, {value:?}");
         }
-        let spilled = |row: &&crate::object::Object| {
-            row.value.as_ref().is_some_and(|value| value.extent().is_some())
-        };
+        let spilled = |row: &&Object| row.value().is_some_and(|value| value.extent().is_some());
         let found = self.objects.values().filter(spilled).count();
         let is_alone =
             |row: &&Row| matches!(row.place, Place::Only | Place::Queued | Place::Reading(_));
@@ -244,7 +242,7 @@ impl Node {
         for (_, held, count) in self.ledgers() {
             keep(held, count);
         }
-        for held in self.objects.values().flat_map(|row| row.contains.iter()) {
+        for held in self.objects.values().flat_map(Object::contains) {
             keep(*held, 1);
         }
         for (_, contains) in self.epitaphs() {
@@ -295,8 +293,8 @@ impl Node {
                 keep(Held::Object(task.whole()), 1);
             }
         }
-        for (id, row) in &self.objects {
-            assert_eq!(Some(&row.count), objects.get(id), "keepers of {id:?}: {row:?}");
+        for (id, row) in self.objects.iter() {
+            assert_eq!(Some(&row.count), objects.get(&id), "keepers of {id:?}: {row:?}");
         }
         for id in objects.keys() {
             assert!(self.objects.contains_key(id), "{id:?} is kept and not in the table");
@@ -332,11 +330,11 @@ impl Node {
     }
 
     fn check_tasks(&self) {
-        for (id, task) in &self.tasks {
-            for child in &task.children {
-                assert_eq!(self.tasks[child].submit.parent, Some(*id), "child {child:?} of {id:?}");
+        for (id, task) in self.tasks.iter() {
+            for child in task.children() {
+                assert_eq!(self.tasks[&child].submit.parent, Some(id), "child {child:?} of {id:?}");
             }
-            let pending = |id: &&ObjectId| self.objects[*id].value.is_none();
+            let pending = |id: &&ObjectId| self.objects[*id].is_pending();
             let missing = task.submit.waits.iter().filter(pending).count();
             match task.phase {
                 Phase::Waiting(count) => assert_eq!(count as usize, missing, "arguments of {id:?}"),
@@ -347,13 +345,13 @@ impl Node {
                     assert_eq!(missing, 0, "arguments of {id:?}");
                     let queue = &self.classes[task.class as usize].queue;
                     assert_eq!(
-                        queue.iter().filter(|other| other == id).count(),
+                        queue.iter().filter(|other| *other == id).count(),
                         1,
                         "{id:?} queued"
                     );
                 }
                 Phase::Dispatched(worker, ticket) => {
-                    assert_eq!(self.workers[&worker].find(ticket), Some(*id), "{id:?} dispatched");
+                    assert_eq!(self.workers[&worker].find(ticket), Some(id), "{id:?} dispatched");
                 }
             }
         }
@@ -434,8 +432,8 @@ impl Node {
         assert_eq!(self.actor_workers, of_actors, "workers of actors");
         let mut calls: BTreeMap<(ActorId, ClientId), u64> = BTreeMap::new();
         let mut under_way: BTreeMap<(ActorId, usize), u32> = BTreeMap::new();
-        for (id, task) in &self.tasks {
-            let Some(actor) = task.submit.actor.filter(|actor| actor.0 != *id) else { continue };
+        for (id, task) in self.tasks.iter() {
+            let Some(actor) = task.submit.actor.filter(|actor| actor.0 != id) else { continue };
             *calls.entry((actor, id.client())).or_default() += 1;
             let row = &self.actors[&actor];
             let lane = task.template.lane as usize;
@@ -446,9 +444,9 @@ impl Node {
                     true
                 }
                 Phase::Ready | Phase::Waiting(_) => {
-                    row.waiting.contains(id)
-                        || row.lanes[lane].queue.contains(id)
-                        || row.callers.get(&task.caller).is_some_and(|queue| queue.contains(id))
+                    row.waiting.contains(&id)
+                        || row.lanes[lane].queue.contains(&id)
+                        || row.callers.get(&task.caller()).is_some_and(|queue| queue.contains(&id))
                 }
             };
             assert!(is_queued, "{id:?} waits for {actor:?} nowhere");
@@ -491,25 +489,19 @@ impl Node {
     }
 
     fn check_requests(&self) {
-        for (id, object) in &self.objects {
-            assert!(object.value.is_none() || object.waiters.is_empty(), "waiters of {id:?}");
-            let is_gone = |waiter: &&Waiter| match waiter {
+        for object in self.objects.values() {
+            object.check(|waiter| match waiter {
                 Waiter::Task(task) => !self.tasks.contains_key(task),
                 Waiter::Request(client, request) => !self.is_open(*client, *request),
-            };
-            if object.value.is_none() {
-                let gone = object.waiters.iter().filter(is_gone).count();
-                assert!(object.gone as usize >= gone, "{gone} waiters of {id:?} are gone");
-            }
+            });
         }
         for (client, request, open) in self.open_requests() {
             let is_waiting = match open {
                 Open::Get { ids, missing } => {
-                    let pending = ids.iter().filter(|id| self.objects[*id].value.is_none()).count();
+                    let pending = ids.iter().filter(|id| self.objects[*id].is_pending()).count();
                     // What is lost meanwhile is told in the end.
                     let is_error = |value: &Value| {
-                        let is_lost = matches!(value.origin(), Value::Failed(Failure::Lost { .. }));
-                        value.is_error() && !is_lost
+                        value.is_error() && !matches!(value.failure(), Some(Failure::Lost { .. }))
                     };
                     let has_error = ids.iter().any(|id| self.value_of(*id).is_some_and(is_error));
                     *missing == pending && pending > 0 && !has_error

@@ -16,12 +16,12 @@ use std::collections::VecDeque;
 
 use crate::action::Action;
 use crate::actor::{Epitaph, Stage};
-use crate::event::{Order, Submit};
+use crate::event::Order;
 use crate::id::{ActorId, ClientId, TaskId};
 use crate::node::Node;
 use crate::scheduler::Place;
 use crate::task::{Phase, Task};
-use crate::value::{Failure, Value};
+use crate::value::Failure;
 
 /// Calls of a lane in its process's ring beyond those that it may run at once.
 const AHEAD: u32 = 128;
@@ -52,16 +52,15 @@ impl Lane {
 
 impl Node {
     /// Whom a call comes from, as far as its order goes.
-    pub(crate) fn caller_of(&self, submit: &Submit) -> Caller {
-        let client = submit.task.client();
-        let is_shared = self.workers.get(&client).is_some_and(|row| row.actor.is_none());
-        (client, submit.parent.filter(|_| is_shared))
+    /// Whether what that client calls is in order with the calls of the same task alone.
+    pub(crate) fn runs_tasks(&self, client: ClientId) -> bool {
+        self.workers.get(&client).is_some_and(|row| row.actor.is_none())
     }
 
     /// A call has come into the table.
     pub(crate) fn enter_call(&mut self, id: TaskId) {
         let task = &self.tasks[&id];
-        let (Some(actor), caller) = (task.submit.actor, task.caller) else { return };
+        let (Some(actor), caller) = (task.submit.actor, task.caller()) else { return };
         let row = self.actors.get_mut(&actor).expect("checked when it was submitted");
         *row.calls.entry(id.client()).or_default() += 1;
         match row.creation.order {
@@ -81,7 +80,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         let task = &self.tasks[&id];
-        let (lane, caller) = (task.template.lane as usize, task.caller);
+        let (lane, caller) = (task.template.lane as usize, task.caller());
         let row = self.actors.get_mut(&actor).expect("an actor with calls is in the table");
         if row.stage == Stage::Dead {
             return self.fail_call(id, actions);
@@ -163,7 +162,7 @@ impl Node {
             self.ending.push(actor);
         }
         if !matches!(task.phase, Phase::Dispatched(..)) {
-            self.advance_caller(actor, task.caller, actions);
+            self.advance_caller(actor, task.caller(), actions);
         }
     }
 
@@ -175,7 +174,7 @@ impl Node {
             Epitaph::Ended(end) => {
                 let (task_name, actor) = (task.name(), std::sync::Arc::clone(end));
                 let failure = Failure::ActorDied { task_name, actor };
-                self.fail(id, Value::Failed(failure), &[], actions);
+                self.fail(id, failure.into(), &[], actions);
             }
             Epitaph::Raised(error, contains, fate) => {
                 let (error, contains, fate) = (error.clone(), contains.clone(), fate.clone());

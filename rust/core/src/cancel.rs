@@ -21,7 +21,7 @@ impl Node {
             let Some(task) = self.tasks.get_mut(id) else { continue };
             task.cancel = Some(how);
             if how.recursive {
-                ids.extend(&task.children);
+                ids.extend(task.children());
             }
         }
         for id in ids {

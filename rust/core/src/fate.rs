@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::action::Action;
 use crate::id::{ObjectId, TaskId};
 use crate::node::Node;
+use crate::object::Object;
 use crate::value::{Cause, Failure, Value};
 
 /// What becomes of one failure; shared by all objects that hold it.
@@ -29,9 +30,9 @@ pub(crate) struct Fate {
 impl Node {
     /// For a task that fails with `error` of its own.
     pub(crate) fn fate_of(&self, task: TaskId, error: &Value) -> Option<Arc<Fate>> {
-        let is_known = match error {
-            Value::Failed(Failure::Cancelled { .. }) => true,
-            Value::Failed(Failure::ActorDied { actor, .. }) => {
+        let is_known = match error.failure() {
+            Some(Failure::Cancelled { .. }) => true,
+            Some(Failure::ActorDied { actor, .. }) => {
                 !matches!(actor.cause, Cause::Crashed(_) | Cause::NotStarted(_))
             }
             _ => false,
@@ -44,7 +45,7 @@ impl Node {
 
     /// Somebody is given what the object holds.
     pub(crate) fn mark_seen(&self, object: ObjectId) {
-        if let Some(fate) = self.objects.get(&object).and_then(|row| row.fate.as_ref()) {
+        if let Some(fate) = self.objects.get(&object).and_then(Object::fate) {
             fate.is_seen.store(true, Ordering::Relaxed);
         }
     }

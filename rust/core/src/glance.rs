@@ -17,7 +17,7 @@ impl Node {
     }
 
     pub(crate) fn value_of(&self, object: ObjectId) -> Option<&Value> {
-        self.objects.get(&object)?.value.as_ref()
+        self.objects.get(&object)?.value()
     }
 
     /// When a `Tick` is next useful.

@@ -152,7 +152,7 @@ impl Node {
             GroupState::Waiting => {
                 self.waiting_groups.retain(|other| other != key);
                 let failure = Failure::GroupRemoved { task_name: Arc::clone(&group.spec.name) };
-                self.pending_to_sealed(ready, Value::Failed(failure), &[], actions);
+                self.pending_to_sealed(ready, failure.into(), &[], actions);
             }
             GroupState::Placed => {
                 let demand = group.demand.clone();
@@ -205,7 +205,7 @@ impl Node {
 
     pub(crate) fn fail_group_removed(&mut self, id: crate::id::TaskId, actions: &mut Vec<Action>) {
         let task_name = self.tasks[&id].name();
-        self.fail(id, Value::Failed(Failure::GroupRemoved { task_name }), &[], actions);
+        self.fail(id, Value::from(Failure::GroupRemoved { task_name }), &[], actions);
     }
 
     /// Whether a resource will be there once a group has been placed.

@@ -3,21 +3,74 @@
 //! Invariant: all that goes with a client's process stands here, so its death is settled by going
 //! through this once.
 
+use std::num::NonZeroU32;
+
 use rustc_hash::FxHashMap;
 
 use crate::event::Held;
-use crate::id::{ClientId, RequestId};
+use crate::id::{ClientId, ObjectId, RequestId};
 use crate::node::Node;
 use crate::request::Open;
 use crate::shrink::Shrink as _;
+use crate::table::Table;
 
 /// One client's account with the node.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// How often it holds what.
-    pub(crate) handles: FxHashMap<Held, u32>,
+    pub(crate) handles: Handles,
     /// What it has asked and was not answered.
     pub(crate) requests: FxHashMap<RequestId, Open>,
+}
+
+/// How often a client holds what.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    /// Refs, of which there are as many as there are objects.
+    refs: Table<ObjectId, NonZeroU32>,
+    others: FxHashMap<Held, u32>,
+}
+
+impl Handles {
+    pub(crate) fn contains(&self, held: Held) -> bool {
+        match held {
+            Held::Object(id) => self.refs.contains_key(&id),
+            other => self.others.contains_key(&other),
+        }
+    }
+
+    fn add(&mut self, held: Held) {
+        match held {
+            Held::Object(id) => match self.refs.get_mut(&id) {
+                Some(count) => *count = count.saturating_add(1),
+                None => _ = self.refs.insert(id, NonZeroU32::MIN),
+            },
+            other => *self.others.entry(other).or_default() += 1,
+        }
+    }
+
+    /// One less; false if there is none.
+    fn subtract(&mut self, held: Held) -> bool {
+        if let Held::Object(id) = held {
+            let Some(count) = self.refs.get_mut(&id) else { return false };
+            match NonZeroU32::new(count.get() - 1) {
+                Some(less) => *count = less,
+                None => _ = self.refs.remove(&id),
+            }
+            return true;
+        }
+        let Some(count) = self.others.get_mut(&held) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.others.remove(&held);
+            self.others.shrink();
+        }
+        true
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Held, u32)> {
+        let refs = self.refs.iter().map(|(id, count)| (Held::Object(id), count.get()));
+        refs.chain(self.others.iter().map(|(held, count)| (*held, *count)))
+    }
 }
 
 impl Node {
@@ -72,22 +125,15 @@ impl Node {
 
     /// Writes a handle, whose count is settled elsewhere, into a ledger.
     pub(crate) fn enter(&mut self, client: ClientId, held: Held) {
-        *self.ledger(client).handles.entry(held).or_default() += 1;
+        self.ledger(client).handles.add(held);
     }
 
     /// Strikes a handle from a ledger; false if it is not there.
     pub(crate) fn strike(&mut self, client: ClientId, held: Held) -> bool {
-        let handles = &mut self.ledger(client).handles;
-        let Some(count) = handles.get_mut(&held) else { return false };
-        *count -= 1;
-        if *count == 0 {
-            handles.remove(&held);
-            handles.shrink();
-        }
-        true
+        self.ledger(client).handles.subtract(held)
     }
 
     pub(crate) fn holds(&mut self, client: ClientId, held: Held) -> bool {
-        self.ledger(client).handles.contains_key(&held)
+        self.ledger(client).handles.contains(held)
     }
 }

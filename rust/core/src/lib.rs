@@ -20,6 +20,7 @@
 //!   warm                 free memory that is quick to write
 //!   disk, spill          what has no room there
 //!   memory               when the machine has none left
+//!   table                rows of neighbours side by side
 //!   shrink, crowd        the node's own memory goes back
 //!   stream, reader       items, one at a time
 //!   share                one window for all streams of an actor
@@ -63,6 +64,7 @@ mod space;
 mod spill;
 mod store;
 mod stream;
+mod table;
 mod task;
 pub mod value;
 mod wait;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use crate::action::Action;
 use crate::id::ClientId;
 use crate::node::Node;
+use crate::task::Task;
 use crate::worker::{Life, Worker};
 
 /// How long what is given may take to help, before a worker is stopped.
@@ -131,7 +132,7 @@ impl Node {
         }
         let Some(dispatch) = row.queue.front() else { return Cost::Nothing };
         let task = self.tasks.get(&dispatch.task);
-        let may_run_again = task.is_some_and(|task| task.retries != 0 && task.consumed.is_empty());
+        let may_run_again = task.is_some_and(Task::is_repeatable);
         if may_run_again { Cost::Again } else { Cost::Task }
     }
 

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::action::Action;
 use crate::actor::{Actor, Stage};
@@ -29,6 +29,7 @@ use crate::room::Room;
 use crate::scheduler::{Class, ClassId, KnownTemplate, Place};
 use crate::store::Store;
 use crate::stream::Stream;
+use crate::table::Table;
 use crate::task::{Phase, Task};
 use crate::value::{Death, Value};
 use crate::worker::{Life, Worker};
@@ -57,8 +58,8 @@ pub struct Config {
 /// All state of a session.
 pub struct Node {
     pub(crate) now_ns: u64,
-    pub(crate) tasks: FxHashMap<TaskId, Task>,
-    pub(crate) objects: FxHashMap<ObjectId, Object>,
+    pub(crate) tasks: Table<TaskId, Task>,
+    pub(crate) objects: Table<ObjectId, Object>,
     pub(crate) streams: FxHashMap<TaskId, Stream>,
     pub(crate) actors: FxHashMap<ActorId, Actor>,
     /// Of those that are not dead.
@@ -125,8 +126,8 @@ impl Node {
     pub fn new(config: &Config, actions: &mut Vec<Action>) -> Self {
         let mut node = Self {
             now_ns: 0,
-            tasks: FxHashMap::default(),
-            objects: FxHashMap::default(),
+            tasks: Table::default(),
+            objects: Table::default(),
             streams: FxHashMap::default(),
             actors: FxHashMap::default(),
             names: FxHashMap::default(),
@@ -378,7 +379,7 @@ impl Node {
         if let Some(parent) = submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {
-            parent.children.insert(id);
+            parent.adopt(id);
         }
         self.enqueue(submit, template, class, 0, actions);
         if is_call && is_dead {
@@ -397,7 +398,7 @@ impl Node {
             Args::Inline(_) => None,
             Args::Stored(object) => Some(*object),
         };
-        let is_sealed = |id: ObjectId| self.objects.get(&id).is_some_and(|row| row.value.is_some());
+        let is_sealed = |id: ObjectId| self.value_of(id).is_some();
         let is_sound = id.client() == client
             && !self.tasks.contains_key(&id)
             && submit.waits.iter().all(|id| self.objects.contains_key(id))
@@ -421,39 +422,18 @@ impl Node {
         let mut has_failed = false;
         for argument in &submit.waits {
             let object = self.objects.get_mut(argument).expect("checked above");
-            match &object.value {
-                None => {
-                    object.waiters.push(Waiter::Task(id));
-                    missing += 1;
-                }
+            if object.wait(Waiter::Task(id)) {
+                missing += 1;
+            } else if !has_failed && object.value().is_some_and(Value::is_error) {
                 // The first one counts.
-                Some(value) if value.is_error() && !has_failed => {
-                    self.doomed.push((id, *argument));
-                    has_failed = true;
-                }
-                Some(_) => {}
+                self.doomed.push((id, *argument));
+                has_failed = true;
             }
         }
-        let retries = template.max_retries;
         let phase = Phase::Waiting(missing);
-        let caller = self.caller_of(&submit);
         let is_call = submit.actor.is_some_and(|actor| actor.0 != id);
-        let task = Task {
-            submit,
-            caller,
-            template,
-            class,
-            phase,
-            attempt,
-            retries,
-            oom_retries: self.oom_retries,
-            start_failures: 0,
-            published: 0,
-            cancel: None,
-            children: FxHashSet::default(),
-            consumed: Vec::new(),
-            is_closing: false,
-        };
+        let mut task = Task::new(submit, template, class, phase, (attempt, self.oom_retries));
+        task.is_ordered_by_parent = is_call && self.runs_tasks(id.client());
         self.tasks.insert(id, task);
         self.waiting_tasks += 1;
         if is_call {
@@ -529,7 +509,7 @@ impl Node {
                 let ledger = self.ledger_of(client);
                 let lease = Held::DiskLease(extent.offset);
                 matches!(value, Value::Data(_))
-                    && ledger.is_some_and(|ledger| ledger.handles.contains_key(&lease))
+                    && ledger.is_some_and(|ledger| ledger.handles.contains(lease))
                     && self.disk.may_seal(extent)
             })
             && value.block().is_none_or(|block| self.store.is_leased(client, block))

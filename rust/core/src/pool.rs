@@ -123,7 +123,7 @@ impl Node {
             }
             (None, _) => {}
         }
-        for (held, count) in row.ledger.handles {
+        for (held, count) in row.ledger.handles.iter() {
             for _ in 0..count {
                 self.let_go(held, actions);
             }
@@ -152,7 +152,7 @@ impl Node {
                     self.queue_up(id, Place::Front, actions);
                 } else {
                     let (task_name, why) = (task.name(), Arc::clone(why));
-                    let failure = Value::Failed(Failure::OutOfMemory { task_name, why });
+                    let failure = Value::from(Failure::OutOfMemory { task_name, why });
                     self.fail(id, failure, &[], actions);
                 }
             } else if has_started && !task.take_retry() {

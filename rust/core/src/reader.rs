@@ -152,7 +152,7 @@ impl Node {
         });
         stream.taken_ns = now_ns;
         let item = task.item(index);
-        stream.taken_bytes += self.objects[&item].value.as_ref().map_or(0, Value::size);
+        stream.taken_bytes += self.objects[&item].value().map_or(0, Value::size);
         self.enter(client, Held::Object(item));
         item
     }
@@ -179,7 +179,7 @@ impl Node {
     /// How `next` is told of the end.
     fn end_of(&self, task: TaskId) -> Reply {
         let is_streaming = self.streams.get(&task).is_some_and(|stream| !stream.is_dynamic);
-        match self.objects.get(&task.whole()).and_then(|object| object.value.as_ref()) {
+        match self.value_of(task.whole()) {
             Some(Value::Data(Payload::Inline(bytes))) if **bytes == *NONE => Reply::End,
             Some(Value::Data(_)) if is_streaming => Reply::Returned,
             _ => Reply::End,
@@ -227,7 +227,7 @@ impl Node {
                 continue;
             };
             stream.returned.insert(index);
-            let size = self.objects[item].value.as_ref().map_or(0, Value::size);
+            let size = self.objects[item].value().map_or(0, Value::size);
             stream.taken_bytes = stream.taken_bytes.saturating_sub(size);
         }
         self.tell_credit(task, actions);
@@ -279,10 +279,7 @@ impl Node {
         let task = by.and_then(|ticket| self.workers[&worker].find(ticket));
         if let Some(task) = task.and_then(|id| self.tasks.get_mut(&id)) {
             let count = lent.items.len() as u64;
-            match task.consumed.iter_mut().find(|(stream, _)| *stream == lent.stream) {
-                Some((_, consumed)) => *consumed += count,
-                None => task.consumed.push((lent.stream, count)),
-            }
+            task.consume(lent.stream, count);
         }
     }
 

@@ -104,8 +104,7 @@ impl Node {
 
     /// A new pending object, with one keeper.
     pub(crate) fn create(&mut self, id: ObjectId) {
-        let object = Object { count: 1, ..Object::default() };
-        let old = self.objects.insert(id, object);
+        let old = self.objects.insert(id, Object::pending(1));
         debug_assert!(old.is_none(), "{id:?} was created before");
     }
 
@@ -117,13 +116,12 @@ impl Node {
                 continue;
             }
             let object = self.objects.remove(&id).expect("looked up just now");
-            self.objects.shrink();
-            if let Some(value) = object.value {
+            if let Some((value, kin)) = object.into_value() {
                 self.free_bytes(id, &value, actions);
-                Self::drop_fate(object.fate, value, actions);
-            }
-            for held in object.contains {
-                self.let_go(held, actions);
+                Self::drop_fate(kin.fate, value, actions);
+                for held in kin.contains {
+                    self.let_go(held, actions);
+                }
             }
             if id == id.task.whole()
                 && let Some(stream) = self.streams.get_mut(&id.task)

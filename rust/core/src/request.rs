@@ -8,7 +8,7 @@ use crate::action::{Action, Reply};
 use crate::event::{Held, Request, Waitable};
 use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
-use crate::object::Waiter;
+use crate::object::{Object, Waiter};
 use crate::stream::Next;
 use crate::value::{Failure, Value};
 
@@ -100,7 +100,7 @@ impl Node {
         let mut missing = 0;
         let mut error = None;
         for (place, object) in objects.iter().enumerate() {
-            match self.objects.get(object).map(|object| &object.value) {
+            match self.objects.get(object).map(Object::value) {
                 None => {
                     let reply = Reply::Failed(Failure::Unknown);
                     return self.answer(client, id, reply, actions);
@@ -125,21 +125,13 @@ impl Node {
 
     /// A waiter of that object, by now in no table, has given up.
     pub(crate) fn leave(&mut self, id: ObjectId) {
-        let Some(object) = self.objects.get_mut(&id) else { return };
-        if object.value.is_some() {
-            return;
-        }
-        object.gone += 1;
-        if object.gone as usize * 2 <= object.waiters.len() {
-            return;
-        }
-        object.gone = 0;
-        let mut waiters = std::mem::take(&mut object.waiters);
+        let left = self.objects.get_mut(&id).and_then(Object::leave);
+        let Some(mut waiters) = left else { return };
         waiters.retain(|waiter| match *waiter {
             Waiter::Task(task) => self.tasks.contains_key(&task),
             Waiter::Request(client, request) => self.is_open(client, request),
         });
-        self.objects.get_mut(&id).expect("looked up just now").waiters = waiters;
+        self.objects.get_mut(&id).expect("looked up just now").stay(waiters);
     }
 
     /// All are sealed: they are the answer, once those that were spilled are in memory.
@@ -156,9 +148,8 @@ impl Node {
             let reply = self.error_reply(client, &ids, place);
             return self.answer(client, id, reply, actions);
         }
-        let is_spilled = |id: &&ObjectId| {
-            self.objects[*id].value.as_ref().is_some_and(|value| value.extent().is_some())
-        };
+        let is_spilled =
+            |id: &&ObjectId| self.value_of(**id).is_some_and(|value| value.extent().is_some());
         let spilled: Vec<ObjectId> = ids.iter().filter(is_spilled).copied().collect();
         if spilled.is_empty() {
             let reply = self.values_reply(client, &ids);
@@ -236,7 +227,7 @@ impl Node {
         let values: Vec<Value> = ids
             .iter()
             .map(|id| {
-                let value = self.objects[id].value.clone().expect("all are sealed");
+                let value = self.value_of(*id).cloned().expect("all are sealed");
                 if value.is_stored() {
                     pins.push(*id);
                 }
@@ -255,7 +246,7 @@ impl Node {
             self.mark_seen(*id);
         }
         let id = ids[place];
-        let value = self.objects[&id].value.clone().expect("an error is sealed");
+        let value = self.value_of(id).cloned().expect("an error is sealed");
         let pin = value.is_stored().then_some(id);
         if pin.is_some() {
             self.hand_out(client, Held::Pin(id));

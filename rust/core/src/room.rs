@@ -353,7 +353,7 @@ impl Node {
     /// Whether any client that has the stream could take an item: it runs, or waits for one.
     fn may_be_read(&self, task: TaskId) -> bool {
         let is_reader = |ledger: &Ledger| {
-            ledger.handles.contains_key(&Held::Stream(task))
+            ledger.handles.contains(Held::Stream(task))
                 && (ledger.requests.is_empty()
                     || ledger.requests.values().any(|open| match open {
                         Open::Next(of) | Open::Length(of) => *of == task,

@@ -272,7 +272,7 @@ impl Node {
         task.phase = Phase::Dispatched(worker, ticket);
         let sealed = |id| {
             let object = self.objects.get(id).expect("a task holds its arguments");
-            object.value.clone().expect("a ready task's arguments are sealed")
+            object.value().cloned().expect("a ready task's arguments are sealed")
         };
         let (args, args_object) = match &task.submit.args {
             Args::Inline(bytes) => (Value::Data(Payload::Inline(bytes.clone())), None),

@@ -11,9 +11,8 @@ use crate::event::{End, Held, Outcome, Returns};
 use crate::fate::Fate;
 use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
-use crate::object::Waiter;
+use crate::object::{Kin, Waiter};
 use crate::scheduler::Place;
-use crate::shrink::Shrink as _;
 use crate::task::Phase;
 use crate::value::{Death, Failure, NONE, Payload, Value};
 
@@ -27,17 +26,13 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         let Some(object) = self.objects.get_mut(&id) else { return };
-        if object.value.is_some() || object.count == 0 {
+        if !object.is_pending() || object.count == 0 {
             return;
         }
         let value = self.take_in(id, value, actions);
         let object = self.objects.get_mut(&id).expect("looked up just now");
-        if value.is_error() {
-            object.fate.clone_from(&self.failing);
-        }
-        object.value = Some(value);
-        object.contains = contains.into();
-        let waiters = std::mem::take(&mut object.waiters);
+        let fate = if value.is_error() { self.failing.clone() } else { None };
+        let waiters = object.seal(value, Kin { contains: contains.into(), fate });
         for held in contains {
             self.keep(*held);
         }
@@ -72,10 +67,10 @@ impl Node {
             // It may have another failed argument, which was faster.
             if self.tasks.contains_key(&id) {
                 let object = &self.objects[&argument];
-                let error = object.value.as_ref().expect("an error is sealed");
+                let error = object.value().expect("an error is sealed");
                 let error = error.inherited_by(self.tasks[&id].name());
-                let contains = object.contains.clone();
-                let fate = object.fate.clone();
+                let contains: Box<[Held]> = object.contains().into();
+                let fate = object.fate().cloned();
                 self.fail_with(id, error, &contains, fate, actions);
             }
         }
@@ -146,7 +141,7 @@ impl Node {
             }
             End::Exhausted(yielded, _, _) if yielded < published => {
                 let failure = Failure::ReplayInconsistent { task_name, yielded, published };
-                self.fail(id, Value::Failed(failure), &[], actions);
+                self.fail(id, failure.into(), &[], actions);
             }
             End::Exhausted(_, value, contains) => {
                 if returns == Returns::Streaming {
@@ -209,7 +204,7 @@ impl Node {
             Returns::Streaming => {
                 // An exception is in the stream only; a failure of the system is in both.
                 let whole = match error.origin() {
-                    Value::Failed(failure) => Value::Failed(failure.clone()),
+                    Value::Failed(failure) => Value::Failed(Arc::clone(failure)),
                     _ => Value::Data(Payload::Inline(NONE.into())),
                 };
                 self.publish(id, published, error, contains, actions);
@@ -224,7 +219,7 @@ impl Node {
 
     pub(crate) fn fail_cancelled(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task_name = self.tasks[&id].name();
-        self.fail(id, Value::Failed(Failure::Cancelled { task_name }), &[], actions);
+        self.fail(id, Value::from(Failure::Cancelled { task_name }), &[], actions);
     }
 
     pub(crate) fn fail_crashed(
@@ -239,7 +234,7 @@ impl Node {
             death.note = format!("{}{separator}{note}", death.note).into();
         }
         let failure = Failure::WorkerCrashed { task_name, death };
-        self.fail(id, Value::Failed(failure), &[], actions);
+        self.fail(id, failure.into(), &[], actions);
     }
 
     pub(crate) fn fail_to_start(
@@ -250,7 +245,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         let failure = Failure::WorkerStart { task_name, death };
-        self.fail(id, Value::Failed(failure), &[], actions);
+        self.fail(id, failure.into(), &[], actions);
     }
 
     /// The actor whose constructor that task is.
@@ -261,19 +256,18 @@ impl Node {
     /// The task has ended: its arguments go, its stream ends.
     pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let task = self.tasks.remove(&id).expect("a task ends once");
-        self.tasks.shrink();
         if let Phase::Waiting(_) = task.phase {
             self.waiting_tasks -= 1;
             for argument in &task.submit.waits {
                 if let Some(object) = self.objects.get_mut(argument) {
-                    object.waiters.retain(|waiter| *waiter != Waiter::Task(id));
+                    object.forget(Waiter::Task(id));
                 }
             }
         }
         if let Some(parent) = task.submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
         {
-            parent.children.remove(&id);
+            parent.disown(id);
         }
         for argument in &task.submit.waits {
             self.leave(*argument);

@@ -105,7 +105,7 @@ impl Node {
             Some(_) => {
                 // Two values of one message: `is_sound` has seen each of them alone.
                 let trouble = Trouble::System("two values were written to one place".into());
-                return Value::Failed(Failure::Lost { object: id, trouble });
+                return Value::from(Failure::Lost { object: id, trouble });
             }
             None => {}
         }
@@ -186,7 +186,7 @@ impl Node {
             row.place = Place::Only;
             let spilled = Value::Data(Payload::Spilled(row.extent));
             let object = self.objects.get_mut(&id).expect("what has a block is in the table");
-            let block = object.value.replace(spilled).as_ref().and_then(Value::block);
+            let block = object.move_to(spilled).block();
             let block = block.expect("what lies in a region has a block");
             *freed += block.len;
             self.store.release(block, Some(id));
@@ -412,12 +412,12 @@ impl Node {
                 self.store.pin(block, std::mem::take(&mut row.pins));
                 Value::Data(Payload::Block(block))
             }
-            Err(trouble) => Value::Failed(Failure::Lost { object: id, trouble }),
+            Err(trouble) => Value::from(Failure::Lost { object: id, trouble }),
         };
         self.store.end_read(region.offset);
         let is_lost = value.is_error();
         let object = self.objects.get_mut(&id).expect("an object that is gone has an orphan");
-        object.value = Some(value);
+        object.move_to(value);
         if is_lost {
             let row = self.disk.rows.remove(&id).expect("looked up above");
             let free = self.disk.end_row(row.extent);

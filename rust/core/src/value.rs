@@ -110,7 +110,7 @@ pub enum Value {
     /// A packed `RayTaskError`: `get` raises it, dependents inherit it.
     Raised(Payload),
     /// A failure that the node itself saw; raised like `Raised`.
-    Failed(Failure),
+    Failed(Arc<Failure>),
     /// The error of an argument, in the returns of a task that therefore did not run.
     Inherited(Arc<Inherited>),
     /// The live generator behind a dynamic ref.
@@ -164,6 +164,14 @@ impl Value {
         Self::Inherited(Arc::new(Inherited { error, tasks: tasks.into(), skipped }))
     }
 
+    /// The failure that it is, here or where it happened.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self.origin() {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     /// The bytes of it, when it has any.
     pub fn payload(&self) -> Option<&Payload> {
         match self.origin() {
@@ -201,6 +209,12 @@ impl Value {
     /// Whether its bytes are elsewhere: whoever is given it is given a pin, too.
     pub fn is_stored(&self) -> bool {
         matches!(self.payload(), Some(Payload::Block(_) | Payload::Spilled(_)))
+    }
+}
+
+impl From<Failure> for Value {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Arc::new(failure))
     }
 }
 
@@ -444,7 +458,7 @@ mod tests {
 
     #[test]
     fn an_error_keeps_its_origin_and_a_bounded_number_of_heirs() {
-        let origin = Value::Failed(Failure::Unknown);
+        let origin = Value::from(Failure::Unknown);
         let mut error = origin.clone();
         for number in 0..1000 {
             error = error.inherited_by(format!("task {number}").into());

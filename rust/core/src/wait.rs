@@ -9,6 +9,7 @@ use crate::action::{Action, Reply};
 use crate::event::{Patience, Waitable};
 use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
+use crate::object::Waiter;
 use crate::request::Open;
 use crate::stream::Watcher;
 use crate::value::Failure;
@@ -66,7 +67,7 @@ impl Node {
 
     pub(crate) fn is_ready(&self, waitable: &Waitable) -> bool {
         match *waitable {
-            Waitable::Object(id) => self.objects.get(&id).is_some_and(|row| row.value.is_some()),
+            Waitable::Object(id) => self.value_of(id).is_some(),
             Waitable::Stream(task) => self.is_stream_ready(task, None),
             Waitable::Cursor(task, at) => self.is_stream_ready(task, Some(at)),
         }
@@ -148,9 +149,7 @@ impl Node {
     pub(crate) fn register(&mut self, id: ObjectId, client: ClientId, request: RequestId) {
         let object = self.objects.get_mut(&id).expect("looked up by the caller");
         object.count += 1;
-        if object.value.is_none() {
-            object.waiters.push(crate::object::Waiter::Request(client, request));
-        }
+        object.wait(Waiter::Request(client, request));
     }
 
     /// A request, by now in no table, lets go of an object.

@@ -307,7 +307,7 @@ fn value_that_cannot_be_read_back_is_an_error_for_all_who_ask() {
     let (one, two) = (stage.get(&ids[..1]), stage.get(&[ids[0], ids[11]]));
     let trouble = Trouble::Corrupted { found: 1, written: 2 };
     stage.read(Err(trouble.clone()));
-    let lost = Value::Failed(Failure::Lost { object: ids[0], trouble });
+    let lost = Value::from(Failure::Lost { object: ids[0], trouble });
     for id in [one, two] {
         let Some(Reply::Error { place: 0, value, pin: None }) = stage.answer(id) else {
             panic!("{:?}", stage.answer(id))

@@ -22,6 +22,7 @@ pub(crate) struct Bench {
     due: Vec<(ClientId, Ticket)>,
     tasks: Vec<TaskId>,
     counter: u64,
+    requests: u64,
     none: Bytes,
     stream: Option<(TaskId, ClientId, Ticket)>,
 }
@@ -44,6 +45,7 @@ impl Bench {
             due: Vec::new(),
             tasks: Vec::new(),
             counter: 0,
+            requests: 0,
             none: NONE.into(),
             stream: None,
         };
@@ -91,8 +93,8 @@ impl Bench {
 
     /// What the driver asks, and what it is answered at once.
     fn ask(&mut self, request: impl FnOnce(RequestId) -> Request) -> Reply {
-        self.counter += 1;
-        let request = request(RequestId(self.counter));
+        self.requests += 1;
+        let request = request(RequestId(self.requests));
         self.node.step(Event::Client(ClientId::DRIVER, request), &mut self.actions);
         let mut replies = self.actions.drain(..).filter_map(|action| match action {
             Action::Reply(_, _, reply) => Some(reply),
@@ -158,11 +160,16 @@ impl Bench {
         self.stream = Some((task, worker, ticket));
     }
 
-    /// The worker yields, the driver takes.
-    pub(crate) fn pass_item(&mut self, index: u64) {
-        let (task, worker, ticket) = self.stream.expect("begun");
+    /// The worker yields.
+    pub(crate) fn yield_item(&mut self, index: u64) {
+        let (_, worker, ticket) = self.stream.expect("begun");
         let yielded = Request::Yielded(ticket, index, self.value(), Box::default());
         self.step(Event::Client(worker, yielded));
+    }
+
+    /// The driver takes the next one.
+    pub(crate) fn take_item(&mut self) {
+        let (task, ..) = self.stream.expect("begun");
         let reply = self.ask(|request| Request::Next(request, task, None));
         let Reply::Item(item) = reply else { panic!("not an item: {reply:?}") };
         self.take(item);

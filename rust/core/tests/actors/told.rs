@@ -51,7 +51,7 @@ impl Told {
     pub(crate) fn of(value: &Value) -> Self {
         let payload = match value.origin() {
             Value::Inherited(_) => unreachable!("an error has one origin"),
-            Value::Failed(failure) => return Self::Failed(failure.clone()),
+            Value::Failed(failure) => return Self::Failed(Failure::clone(failure)),
             Value::Data(payload) | Value::Raised(payload) => payload,
             Value::Stream(task) => panic!("nobody asked for a live generator of {task:?}"),
         };

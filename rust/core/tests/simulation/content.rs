@@ -79,7 +79,7 @@ impl Content {
     pub(crate) fn of(value: &Value, memory: &Memory) -> Self {
         match value.origin() {
             Value::Inherited(_) => unreachable!("an error has one origin"),
-            Value::Failed(failure) => Self::Failed(failure.clone()),
+            Value::Failed(failure) => Self::Failed(Failure::clone(failure)),
             Value::Stream(task) => Self::Stream(*task),
             Value::Data(payload) | Value::Raised(payload) => {
                 let content = decode(memory.bytes(payload));

@@ -191,7 +191,9 @@ impl Model {
             }
             End::Exhausted(..) => Fate::Returned,
             End::Raised { retry: true, .. } if task.take_retry() => return,
-            End::Raised { error: Value::Failed(failure), .. } => Fate::Failed(failure.clone()),
+            End::Raised { error: Value::Failed(failure), .. } => {
+                Fate::Failed(Failure::clone(failure))
+            }
             End::Raised { .. } => Fate::Raised { attempt: task.attempt },
             End::Cancelled => self.cancellation(id),
             End::Left(_) => unreachable!("{id:?} is no actor"),

@@ -285,7 +285,7 @@ impl Client {
         let (task, attempt, yielded) =
             (execution.run.task, execution.run.attempt, execution.yielded);
         let error = if shared.random.chance(10) {
-            Value::Failed(Failure::StoreFull { need: 1, free: 0, capacity: 0, why: "".into() })
+            Failure::StoreFull { need: 1, free: 0, capacity: 0, why: "".into() }.into()
         } else {
             self.value(&Content::Raised { task, attempt, holds: Vec::new() }, shared)
         };
