@@ -255,15 +255,16 @@ impl Stream {
     }
 
     fn stop(&self, py: Python<'_>, ending: &Ending) -> PyErr {
-        // The return value travels in the task's own object.
         let value = match ending {
-            Ending::Empty => None,
-            Ending::Returned => self.whole_ref(py).ok().and_then(|whole| {
+            Ending::Empty => Ok(py.None()),
+            // It travels in the task's own object. What comes in the way, such as Ctrl-C, is raised:
+            // the end is still there for the next `next`.
+            Ending::Returned => self.whole_ref(py).and_then(|whole| {
                 let client = crate::client::Client::of(&self.session);
-                client.get_one(py, whole.bind(py), None).ok()
+                client.get_one(py, whole.bind(py), None)
             }),
         };
-        PyStopIteration::new_err((value.unwrap_or_else(|| py.None()),))
+        value.map_or_else(|error| error, |value| PyStopIteration::new_err((value,)))
     }
 
     fn whole_ref(&self, py: Python<'_>) -> PyResult<Py<ObjectRef>> {
