@@ -14,7 +14,6 @@ Workers get the same finder before they unpickle anything (`_launch.hello`).
 
 from __future__ import annotations
 
-import os
 import sys
 from types import ModuleType
 
@@ -176,7 +175,9 @@ def install_from_environment() -> None:
     `1` is as `install_as_ray()`, but an installed Ray is an error only once `ray` is imported;
     `shadow` is as `install_as_ray(shadow=True)`.
     """
-    value = os.environ.get("SKATE_AS_RAY", "").lower()
+    from skate import _settings
+
+    value = str(_settings.value("as_ray")).lower()
     if value not in _OFF and finder() is None and "ray" not in sys.modules:
         sys.meta_path.insert(0, RayFinder(shadow=value == _SHADOW))
 

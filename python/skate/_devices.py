@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from skate import _session
+from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def use(numbers: list[int]) -> None:
     """Takes a grant of the node, for the life of this process."""
     global _granted  # noqa: PLW0603 - one process, one grant
     _granted = numbers
-    if _session.setting(f"EXPERIMENTAL_NOSET_{VARIABLE}") in {"", "0"}:
+    if not _settings.value("noset_cuda_visible_devices"):
         os.environ[VARIABLE] = ",".join(map(str, get_gpu_ids()))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from skate import _session
+from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Display:
     def _unhandled(
         self, _task_id: str, task_name: str, returns: int | None, error: object, _time: float
     ) -> None:
-        if _session.setting("IGNORE_UNHANDLED_ERRORS") in {"1", "true", "True"}:
+        if _settings.value("ignore_unhandled_errors"):
             return
         suppress = "(suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
         if returns is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
+from skate import _settings
 from skate.exceptions import RayError
 
 TYPE_CHECKING = False
@@ -30,9 +31,7 @@ REFUSALS = (RayError, TypeError, ValueError, AttributeError, RuntimeError)
 
 def is_full() -> bool:
     """Whether all frames are to be shown."""
-    from skate._session import setting
-
-    return setting("FULL_TRACEBACK") in {"1", "true", "True"}
+    return bool(_settings.value("full_traceback"))
 
 
 def is_own(filename: str) -> bool:
@@ -80,10 +79,8 @@ def arguments(error: BaseException) -> str:
     They are as they were when it raised. No code of the user's runs: only plain values are shown,
     of others their kind and size. `SKATE_ERROR_ARGUMENTS=0` shows none.
     """
-    from skate._session import setting
-
     users = _users(error.__traceback__)
-    if users is None or setting("ERROR_ARGUMENTS", "1") == "0":
+    if users is None or not _settings.value("error_arguments"):
         return ""
     return ", ".join(_arguments(users.tb_frame))
 

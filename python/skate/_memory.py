@@ -5,9 +5,7 @@ Invariant: what is not said is as in Ray: a look every 250 ms, and short is what
 
 from __future__ import annotations
 
-import os
-
-from skate import _session
+from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +24,6 @@ if TYPE_CHECKING:
         """Where the files of the kernel are: `/`, but in tests."""
 
 
-SYSTEM_CONFIG = frozenset({
-    "memory_monitor_refresh_ms", "memory_usage_threshold", "task_oom_retries",
-})  # fmt: skip
-"""Ray's keys of `_system_config` that are honoured here."""
-
-
 def describe(system_config: dict[str, Any]) -> Watching:
     """What Ray's `_system_config` and the environment say of memory.
 
@@ -39,20 +31,20 @@ def describe(system_config: dict[str, Any]) -> Watching:
         ValueError: a setting is out of range.
     """
 
-    def setting(name: str, default: str) -> float:
-        return float(system_config.get(name, _session.setting(name, default)))
+    def setting(name: str) -> float:
+        return float(_settings.value(name, system_config.get(name)))
 
-    threshold = setting("memory_usage_threshold", "0.95")
+    threshold = setting("memory_usage_threshold")
     if not 0 <= threshold <= 1:
         msg = f"memory_usage_threshold must be from 0 to 1, but is {threshold!r}"
         raise ValueError(msg)
-    refresh_ms = setting("memory_monitor_refresh_ms", "250")
+    refresh_ms = setting("memory_monitor_refresh_ms")
     if refresh_ms < 0:
         msg = f"memory_monitor_refresh_ms must be at least 0, but is {refresh_ms!r}"
         raise ValueError(msg)
     return {
         "threshold": round(threshold * 1000),
         "refresh_ms": round(refresh_ms),
-        "oom_retries": max(round(setting("task_oom_retries", "-1")), -1),
-        "root": os.environ.get("SKATE_MEMORY_ROOT", "/"),
+        "oom_retries": max(round(setting("task_oom_retries")), -1),
+        "root": _settings.value("memory_root"),
     }

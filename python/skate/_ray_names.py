@@ -195,7 +195,7 @@ def row(name: str) -> tuple[str, str, str]:
         if above in TABLE:
             return above, *TABLE[above]
         above = above.rpartition(".")[0]
-    return "ray", MISSING, "it is no public name of Ray's core; docs/ray.md lists those"
+    return "ray", MISSING, "it is no public name of Ray's core; docs/compatibility.md lists those"
 
 
 def sentence(name: str) -> str | None:

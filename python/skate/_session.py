@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
-from skate import _native
+from skate import _native, _settings
 from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
@@ -76,11 +76,6 @@ _EMPTY_ONLY = frozenset({
 _HONOURED = frozenset({"_memory", "_object_spilling_directory", "_system_config"})
 
 
-def setting(name: str, default: str = "") -> str:
-    """An environment variable of skate, or the one of Ray with the same name."""
-    return os.environ.get(f"SKATE_{name}", os.environ.get(f"RAY_{name}", default))
-
-
 def is_initialized() -> bool:
     """Whether there is a session: between `init` and `shutdown`, and in every worker."""
     return client is not None
@@ -99,7 +94,7 @@ def connect() -> Client:
 
     if _is_forked:
         raise RaySystemError(_FORKED)
-    if setting("ENABLE_AUTO_CONNECT", "1") == "0":
+    if not _settings.value("enable_auto_connect"):
         raise RaySystemError(_NOT_STARTED)
     with _lock:
         return _begin()
@@ -115,9 +110,9 @@ def init(
     object_store_memory: int | None = None,
     object_spilling_directory: str | None = None,
     object_spilling_limit: int | None = None,
-    local_mode: bool = False,
+    local_mode: bool | None = None,
     ignore_reinit_error: bool = False,
-    log_to_driver: bool = True,
+    log_to_driver: bool | None = None,
     namespace: str | None = None,
     runtime_env: dict[str, Any] | None = None,
     **others: Any,
@@ -166,7 +161,19 @@ def init(
     from skate import _machine, _memory, _spilling
     from skate.exceptions import RaySystemError
 
-    is_local = local_mode or setting("LOCAL_MODE") in {"1", "true", "True"}
+    said = {
+        "address": address,
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "object_store_memory": object_store_memory,
+        "object_spilling_directory": object_spilling_directory,
+        "object_spilling_limit": object_spilling_limit,
+        "local_mode": local_mode,
+        "log_to_driver": log_to_driver,
+        "namespace": namespace,
+        **(others.get("_system_config") or {}),
+    }
+    is_local = _settings.value("local_mode", local_mode)
     cluster = _cluster_of(address)
     with HIDDEN:
         _check_others(others)
@@ -201,12 +208,22 @@ def init(
             }
             _hook()
             client, current_namespace = join(
-                cluster, namespace, here_only, log_to_driver=log_to_driver, runtime_env=runtime_env
+                cluster,
+                _settings.value("namespace", namespace),
+                here_only,
+                log_to_driver=_settings.value("log_to_driver", log_to_driver),
+                runtime_env=runtime_env,
             )
+            _settings.remember(said)
             caching = client
             return _context(client)
         here = _machine.describe(
-            num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), labels
+            _settings.value("num_cpus", num_cpus),
+            _settings.value("num_gpus", num_gpus),
+            resources,
+            _settings.value("object_store_memory", object_store_memory),
+            others.get("_memory"),
+            labels,
         )
         spilling = _spilling.describe(
             object_spilling_directory or others.get("_object_spilling_directory"),
@@ -215,7 +232,9 @@ def init(
         )
         watching = _memory.describe(others.get("_system_config") or {})
         session = os.urandom(8).hex()
-        namespace = namespace or session
+        namespace = _settings.value("namespace", namespace) or session
+        with_log = _settings.value("log_to_driver", log_to_driver)
+        _settings.remember(said)
         _hook()
         try:
             if is_local:
@@ -225,7 +244,7 @@ def init(
             else:
                 limits = (spilling, watching)
                 client = _start(
-                    session, namespace, here, runtime_env, limits, log_to_driver=log_to_driver
+                    session, namespace, here, runtime_env, limits, log_to_driver=with_log
                 )
             # In one process a call comes now from the driver, now from a task that captures.
             caching = None if is_local else client
@@ -362,17 +381,14 @@ def _check_others(others: dict[str, Any]) -> None:
         if others[name]:
             msg = f"init: {name}={others[name]!r} is not part of this version of skate"
             raise ValueError(msg)
-    from skate import _memory, _spilling
-
-    known = _spilling.SYSTEM_CONFIG | _memory.SYSTEM_CONFIG
-    if unknown := sorted((others.get("_system_config") or {}).keys() - known):
+    if unknown := sorted((others.get("_system_config") or {}).keys() - _settings.SYSTEM_CONFIG):
         msg = f"init: _system_config: {', '.join(unknown)} is not part of this version of skate"
         raise ValueError(msg)
 
 
 def _cluster_of(address: str | None) -> str | None:
     """The address of a Ray cluster to work on; None for this machine."""
-    if address == "local" or (address is None and not setting("ADDRESS")):
+    if _settings.value("address", address) in {None, "local"}:
         return None
     from skate._cluster.connect import address_of
 

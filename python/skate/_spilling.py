@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from skate import _session
+from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 USUAL = ("/var/tmp", "/tmp")  # noqa: S108 - a file without a name is made there
 """Tried after TMPDIR when nothing is said."""
 
-SYSTEM_CONFIG = frozenset({
-    "automatic_object_spilling_enabled", "local_fs_capacity_threshold", "object_spilling_config",
-    "object_spilling_directory",
-})  # fmt: skip
-"""Ray's keys of `_system_config` that are honoured here."""
-
-_FULL_AT = 0.95  # Ray's default
-
 
 def describe(
     directory: str | None, limit_bytes: int | None, system_config: dict[str, Any]
@@ -58,21 +50,22 @@ def describe(
     """
 
     def setting(name: str) -> Any:
-        return system_config.get(name, _session.setting(name) or None)
+        return _settings.value(name, system_config.get(name))
 
-    named = directory or setting("object_spilling_directory")
+    in_config = system_config.get("object_spilling_config")
+    named = directory or system_config.get("object_spilling_directory")
+    if named or not in_config:
+        named = _settings.value("object_spilling_directory", named)
     candidates = _named(named) or _of_config(setting("object_spilling_config"))
-    candidates = candidates or _named(os.environ.get("SKATE_SPILL_DIR"))
     directories = [(_made(path), True) for path in candidates[:1]]
     if not directories:
         temporary = os.environ.get("TMPDIR")
         directories = [(path, False) for path in (temporary, *USUAL) if path]
-    if limit_bytes is None and (limit := _session.setting("SPILL_LIMIT")):
-        limit_bytes = int(limit)
+    limit_bytes = _settings.value("object_spilling_limit", limit_bytes)
     if limit_bytes is not None and limit_bytes < 0:
         msg = f"init: object_spilling_limit must be at least 0, but is {limit_bytes!r}"
         raise ValueError(msg)
-    full_at = float(setting("local_fs_capacity_threshold") or _FULL_AT)
+    full_at = float(setting("local_fs_capacity_threshold"))
     if not 0 < full_at <= 1:
         msg = f"local_fs_capacity_threshold must be above 0 and at most 1, but is {full_at!r}"
         raise ValueError(msg)

@@ -11,8 +11,9 @@ what to do.
 
 from __future__ import annotations
 
-import os
 import sys
+
+from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +27,14 @@ _EXTRA = "pip install 'skate[ray]'"
 
 def address_of(given: str | None) -> str | None:
     """The address of a cluster; None for this machine."""
-    if given is not None:
-        return None if given == "local" else given
-    ours = os.environ.get("SKATE_ADDRESS")
-    if ours:
-        return None if ours == "local" else ours
-    theirs = os.environ.get("RAY_ADDRESS")
-    if not theirs or theirs == "local" or not _is_installed():
+    named, source = _settings.find("address", given)
+    if named in {None, "local"}:
         return None
-    print(f"skate: RAY_ADDRESS={theirs}: connecting to that cluster", file=sys.stderr)  # noqa: T201
-    return theirs
+    if source == "RAY_ADDRESS":
+        if not _is_installed():
+            return None
+        print(f"skate: RAY_ADDRESS={named}: connecting to that cluster", file=sys.stderr)  # noqa: T201
+    return str(named)
 
 
 def _is_installed() -> bool:
