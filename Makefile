@@ -20,7 +20,7 @@ SEEDS ?= 10000
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local bench loom sim soak wheel clean
+.PHONY: help setup demo test check cargo-test pytest local docs bench loom sim soak wheel clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,11 @@ pytest: setup ## The Python tests; ARGS="-k name" chooses
 local: setup ## Those tests again in one process (local_mode), but for what needs several
 	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators $(ARGS)
 
+docs: setup ## Build the documentation into site/; a warning is an error
+	PIP_QUIET=1 $(PY) -m pip install --disable-pip-version-check 'mkdocs-material>=9.8' 'mkdocstrings-python>=2'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
+
 bench: setup ## skate, Ray (when installed) and the floor in one table, then the cargo benches
 	$(PY) benches/run.py $(ARGS)
 	cargo bench --quiet
@@ -74,8 +79,8 @@ wheel: .make/venv ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist
 
 clean: ## Remove all that was built, the .venv too
-	rm -rf $(VENV) .make dist target benches/results .pytest_cache .mypy_cache .ruff_cache
-	find python tests benches examples -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) .make dist site target benches/results .pytest_cache .mypy_cache .ruff_cache
+	find python tests benches docs examples -name __pycache__ -prune -exec rm -rf {} +
 	rm -f python/skate/*.so
 
 # ------------------------------------------------------------------------ stamps of what was made

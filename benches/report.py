@@ -1,4 +1,4 @@
-"""Writes the measured tables of README.md and docs/performance.md from one result file.
+"""Writes the measured tables of README.md and docs/performance.md, and the figure, from one file.
 
     python benches/run.py --json benches/results/full.json
     python benches/report.py benches/results/full.json
@@ -7,6 +7,7 @@ Invariant: no number in either file is typed by hand. All of one table are from 
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from _table import number
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+FIGURE = "Tasks, items, calls and starts in a second: skate, Ray and the floor"
 ENGINES = {"skate": "skate", "ray": "Ray", "peer": "futures", "floor": "floor"}
 README_ROWS = {
     "start": "fresh process: import, init, first result, shutdown",
@@ -103,6 +105,8 @@ def performance(data):
     rows = data["rows"]
     yield "# Performance"
     yield ""
+    yield f"![{FIGURE}](figures/benchmarks.svg)"
+    yield ""
     yield "One run of `make bench`, written here by `benches/report.py`: what skate reaches, beside"
     yield "Ray, `concurrent.futures` and the floor, which does only what cannot be avoided."
     yield ""
@@ -164,12 +168,13 @@ def replace_between(path, text):
 
 
 def main():
-    """Writes both files."""
+    """Writes both files and the figure."""
     data = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     replace_between(ROOT / "README.md", "\n".join(readme(data)))
     page = ROOT / "docs" / "performance.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text("\n".join(performance(data)) + "\n", encoding="utf-8")
+    subprocess.run([sys.executable, page.parent / "figures" / "benchmarks.py"], check=True)
 
 
 if __name__ == "__main__":

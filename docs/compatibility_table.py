@@ -1,21 +1,87 @@
-"""Writes the table of docs/ray.md from the names that skate itself uses.
+"""Writes the tables of docs/compatibility.md: the conformance suite's results, and every name.
 
-python docs/ray_table.py           writes it
-python docs/ray_table.py --check   fails if it is not as it would be written
+python docs/compatibility_table.py                       writes the page
+python docs/compatibility_table.py --check               fails if it is not as it would be written
+python docs/compatibility_table.py skate.xml ray.xml     takes new results of the suite first
+
+The results are pytest's own: `python -m pytest tests/conformance --junitxml=skate.xml`, and the
+same with `SKATE_TEST_ENGINE=ray`. They are kept in docs/conformance.json; the names are those that
+the finder of `import ray` and `skate check` use. No row is typed by hand.
 """
 
+import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET  # pytest's own files
 
 from skate._ray_names import TABLE
 from skate._session import _EMPTY_ONLY, _WITHOUT_EFFECT
 
-PAGE = Path(__file__).parent / "ray.md"
-BEGIN, END = "<!-- names: begin -->\n", "<!-- names: end -->\n"
+HERE = Path(__file__).parent
+PAGE, RESULTS = HERE / "compatibility.md", HERE / "conformance.json"
+ENGINES = ("skate", "ray")
+SUITE = "<!-- suite: begin -->\n", "<!-- suite: end -->\n"
+NAMES = "<!-- names: begin -->\n", "<!-- names: end -->\n"
 
 
-def table() -> str:
-    """The rows, sorted by name, in GitHub's Markdown."""
+def outcome(case: ET.Element) -> str:
+    """What pytest says of one test."""
+    for child in case:
+        if child.tag in {"failure", "error"}:
+            return "failed"
+        if child.tag == "skipped":
+            return "skipped"
+    return "passed"
+
+
+def take(paths: list[str]) -> None:
+    """Keeps the results of the suite: for each file, each test, one outcome for each engine."""
+    results: dict[str, dict[str, dict[str, str]]] = {}
+    for engine, path in zip(ENGINES, paths, strict=True):
+        for case in ET.parse(path).iter("testcase"):  # noqa: S314 - our own file
+            file = case.get("classname", "").rpartition(".")[2]
+            tests = results.setdefault(file, {})
+            tests.setdefault(case.get("name", ""), {})[engine] = outcome(case)
+    RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True) + "\n")
+
+
+def suite() -> str:
+    """A row for each file, then each test whose outcomes differ."""
+    if not RESULTS.exists():
+        return ""
+    results = json.loads(RESULTS.read_text())
+    lines = ["| claims about | tests | skate | Ray |", "|---|---|---|---|"]
+    apart = []
+    totals = dict.fromkeys(ENGINES, 0)
+    for file, tests in sorted(results.items()):
+        kept = {
+            engine: sum(each.get(engine) == "passed" for each in tests.values())
+            for engine in ENGINES
+        }
+        subject = file.removeprefix("test_").replace("_", " ")
+        lines.append(f"| {subject} | {len(tests)} | {kept['skate']} | {kept['ray']} |")
+        for engine in ENGINES:
+            totals[engine] += kept[engine]
+        apart += [
+            f"| `{file}.py` | {name.removeprefix('test_').replace('_', ' ')} | {how['skate']} "
+            f"| {how.get('ray', 'skipped')} |"
+            for name, how in sorted(tests.items())
+            if how.get("skate") != how.get("ray")
+        ]
+    count = sum(map(len, results.values()))
+    lines.append(f"| **all** | {count} | {totals['skate']} | {totals['ray']} |")
+    lines += [
+        "",
+        "Where the two differ:",
+        "",
+        "| file | claim | skate | Ray |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *apart]) + "\n"
+
+
+def names() -> str:
+    """Every public name of Ray's core, sorted, and the parameters of `init`."""
     rows = {f"`{name}`": treatment for name, treatment in TABLE.items()}
     lines = ["| name | skate | |", "|---|---|---|"]
     lines += [f"| {name} | {how} | {note} |" for name, (how, note) in sorted(rows.items())]
@@ -26,14 +92,22 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def between(page: str, marks: tuple[str, str], text: str) -> str:
+    """The page with another text between two marks."""
+    head, _, rest = page.partition(marks[0])
+    _, _, tail = rest.partition(marks[1])
+    return f"{head}{marks[0]}{text}{marks[1]}{tail}"
+
+
 def main() -> None:
-    """Puts the table between the marks."""
+    """Puts both tables between their marks."""
+    is_check = "--check" in sys.argv
+    if paths := [each for each in sys.argv[1:] if each != "--check"]:
+        take(paths)
     page = PAGE.read_text()
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    written = f"{head}{BEGIN}{table()}{END}{tail}"
-    if "--check" in sys.argv:
-        sys.exit("docs/ray.md is not up to date" if written != page else 0)
+    written = between(between(page, SUITE, suite()), NAMES, names())
+    if is_check:
+        sys.exit("docs/compatibility.md is not up to date" if written != page else 0)
     PAGE.write_text(written)
 
 

@@ -8,9 +8,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_table_in_the_document_is_the_one_that_skate_uses():
-    argv = [sys.executable, str(ROOT / "docs" / "ray_table.py"), "--check"]
+    argv = [sys.executable, str(ROOT / "docs" / "compatibility_table.py"), "--check"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stderr} run: python docs/ray_table.py"
+    assert done.returncode == 0, f"{done.stderr} run: python docs/compatibility_table.py"
 
 
 def test_the_program_written_for_ray_runs_unchanged(call):

@@ -1,6 +1,7 @@
 """Every Python block of the documents runs, page by page, one session each."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,8 @@ import pytest
 from run_page import blocks
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    page
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    if any(blocks(page))
-]
+ALL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in ALL if any(blocks(page))]
 
 pytestmark = pytest.mark.processes("whole programs with workers of their own")
 
@@ -33,3 +31,18 @@ def test_no_block_hides_from_the_test_by_another_name():
     for page in PAGES:
         assert "```py\n" not in page.read_text()
         assert "```python3" not in page.read_text()
+
+
+def test_the_figure_of_the_benchmarks_shows_what_the_page_says():
+    script = ROOT / "docs" / "figures" / "benchmarks.py"
+    subprocess.run([sys.executable, script, "--check"], check=True)
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in ALL
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text())
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not broken
