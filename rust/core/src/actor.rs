@@ -241,7 +241,7 @@ impl Node {
     }
 
     fn pending_to_starting(&mut self, id: ActorId, actions: &mut Vec<Action>) {
-        let worker = self.start_worker(Some(id), actions);
+        let worker = self.worker_for_actor(id, actions);
         let row = self.actors.get_mut(&id).expect("the caller has it");
         row.stage = Stage::Starting;
         row.worker = Some(worker);

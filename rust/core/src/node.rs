@@ -237,10 +237,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         self.remove_worker(worker, death, started, actions);
-        // As many as at first, unless they cannot be made.
-        if self.pool_size() < self.prestart as usize && self.start_failures == 0 {
-            self.start_worker(None, actions);
-        }
+        self.refill_pool(actions);
     }
 
     fn client(&mut self, client: ClientId, request: Request, actions: &mut Vec<Action>) {

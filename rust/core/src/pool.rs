@@ -4,6 +4,8 @@
 //!   start_worker ─▶ Starting ──▶ Up, idle ◀──▶ with tasks, or an actor
 //!                       │           │ surplus: retires             │
 //!                       └───────────┴──── killed, or dies ─────────┴──▶ remove_worker: ∅
+//!
+//!   an unused one that idles ──▶ an actor's, and the pool gets another
 //! ```
 //!
 //! Invariants: a worker is listed as idle exactly while it may be given a task and has none. When it
@@ -12,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::action::Action;
-use crate::id::{ClientId, Ticket};
+use crate::id::{ActorId, ClientId, Ticket};
 use crate::memory::Stopped;
 use crate::node::Node;
 use crate::scheduler::Place;
@@ -29,7 +31,7 @@ impl Node {
     /// one for tasks counts as idle.
     pub(crate) fn start_worker(
         &mut self,
-        actor: Option<crate::id::ActorId>,
+        actor: Option<ActorId>,
         actions: &mut Vec<Action>,
     ) -> ClientId {
         let worker = ClientId(self.next_worker);
@@ -39,6 +41,31 @@ impl Node {
         self.list_idle(worker);
         actions.push(Action::Spawn(worker));
         worker
+    }
+
+    /// The process of an actor: one that has done nothing yet, and the pool gets another instead; else a
+    /// new one. So an actor need not wait for a fork while an unused worker idles.
+    pub(crate) fn worker_for_actor(
+        &mut self,
+        actor: ActorId,
+        actions: &mut Vec<Action>,
+    ) -> ClientId {
+        let mut idle = self.idle.iter().map(|(_, worker)| *worker);
+        let Some(worker) = idle.find(|worker| self.workers[worker].is_unused()) else {
+            return self.start_worker(Some(actor), actions);
+        };
+        self.take_from_idle(worker);
+        self.worker(worker).actor = Some(actor);
+        self.actor_workers += 1;
+        self.refill_pool(actions);
+        worker
+    }
+
+    /// As many as at first, unless they cannot be made.
+    pub(crate) fn refill_pool(&mut self, actions: &mut Vec<Action>) {
+        if self.pool_size() < self.prestart as usize && self.start_failures == 0 {
+            self.start_worker(None, actions);
+        }
     }
 
     /// The worker that has idled longest, if there are more than at first.

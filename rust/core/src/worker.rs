@@ -117,6 +117,11 @@ impl Worker {
         matches!(self.life, Life::Starting | Life::Up)
     }
 
+    /// Whether it has never been sent anything to run.
+    pub(crate) const fn is_unused(&self) -> bool {
+        self.dispatches == 0
+    }
+
     /// Whether a slot is free.
     pub(crate) fn has_slot(&self) -> bool {
         self.fresh_slot < SLOTS || !self.free_slots.is_empty()

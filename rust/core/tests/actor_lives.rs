@@ -104,3 +104,28 @@ fn actor_that_is_not_started_again_lets_go_of_its_arguments() {
         assert_eq!(stage.node.statistics().objects, before - 1 + left);
     }
 }
+
+/// Each actor waited for a fork, beside workers that had nothing to do.
+#[test]
+fn actor_takes_an_unused_worker_and_the_pool_gets_another() {
+    let mut stage = Stage::with_pool(1, 4, 1);
+    stage.define(CLASS, Returns::Static(0), &[]);
+    let first = stage.spawned[0];
+    let actor = create(&mut stage, 0, &[]);
+    assert_eq!(stage.run_of(actor.0).unwrap().0, first);
+    assert_eq!(stage.spawned.len(), 2, "the pool has a worker again");
+    assert_eq!(stage.node.statistics().workers_idle, 1);
+}
+
+/// What a task left in its process is no actor's business.
+#[test]
+fn actor_never_takes_a_worker_that_has_run_a_task() {
+    let mut stage = Stage::with_pool(1, 4, 1);
+    stage.define(CLASS, Returns::Static(0), &[]);
+    stage.define(METHOD, Returns::Static(1), &[]);
+    let task = stage.submit(METHOD, &[]);
+    let (used, _) = stage.run_of(task).unwrap();
+    stage.finish_one(task);
+    let actor = create(&mut stage, 0, &[]);
+    assert_ne!(stage.run_of(actor.0).unwrap().0, used);
+}

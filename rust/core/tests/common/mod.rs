@@ -35,21 +35,30 @@ pub(crate) struct Stage {
 impl Stage {
     /// So many CPUs, one `x`, and workers up to a limit.
     pub(crate) fn new(cpus: u64, max_workers: u32) -> Self {
+        Self::with_pool(cpus, max_workers, 0)
+    }
+
+    /// The same, with so many workers from the start.
+    pub(crate) fn with_pool(cpus: u64, max_workers: u32, prestart: u32) -> Self {
         let config = Config {
             resources: vec![("CPU".into(), cpus * ONE), ("x".into(), ONE)],
             capacity: 1 << 20,
             spill: Err("it is off".into()),
             oom_retries: -1,
-            prestart: 0,
+            prestart,
             max_workers,
         };
         let mut actions = Vec::new();
         let node = Node::new(&config, &mut actions);
+        let spawned = actions.iter().filter_map(|action| match action {
+            Action::Spawn(worker) => Some(*worker),
+            _ => None,
+        });
         Self {
             node,
             runs: Vec::new(),
             replies: Vec::new(),
-            spawned: Vec::new(),
+            spawned: spawned.collect(),
             actions: Vec::new(),
             claimed: BTreeSet::new(),
             counter: 0,
