@@ -163,6 +163,12 @@ fn task_of(target: &Bound<'_, PyAny>) -> PyResult<TaskId> {
     }
 }
 
+/// The object, if it is a ref of that session.
+#[inline]
+fn object_in(session: &Session, waitable: &Bound<'_, PyAny>) -> Option<ObjectId> {
+    waitable.cast_exact::<ObjectRef>().ok()?.get().id_in(session)
+}
+
 fn waitable_of(
     session: &Session,
     function: &str,
@@ -395,16 +401,18 @@ impl Client {
         let mut objects = FxHashSet::with_capacity_and_hasher(pending.len(), FxBuildHasher);
         let mut streams = FxHashSet::default();
         for waitable in pending.iter() {
-            let waits_on = waitable_of(session, "wait", &waitable)?;
-            let is_new = match waits_on {
-                Waitable::Object(id) => objects.insert(id),
+            // Written where it is to be: moving each through a `Result` doubles the time of the loop.
+            let is_new = if let Some(id) = object_in(session, &waitable) {
+                on.push(Waitable::Object(id));
+                objects.insert(id)
+            } else {
+                on.push(waitable_of(session, "wait", &waitable)?);
                 // Two generators may stand at the same item: each is itself.
-                Waitable::Stream(_) | Waitable::Cursor(..) => streams.insert(waitable.as_ptr()),
+                streams.insert(waitable.as_ptr())
             };
             if !is_new {
                 return Ok(None);
             }
-            on.push(waits_on);
         }
         let places = session.wait(py, &on, count, timeout)?;
         let places = places.into_iter().map(|place| place as usize);

@@ -57,6 +57,12 @@ impl ObjectRef {
         self.check(&*Session::require()?)
     }
 
+    /// The id, if it is of that session.
+    #[inline]
+    pub(crate) fn id_in(&self, session: &Session) -> Option<ObjectId> {
+        (self.nonce == session.nonce).then_some(self.id)
+    }
+
     /// The id, if that session can do something with it.
     pub(crate) fn check(&self, session: &Session) -> Result<ObjectId> {
         if session.nonce == self.nonce {
