@@ -20,7 +20,7 @@ SEEDS ?= 10000
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local docs bench loom sim soak wheel clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim soak wheel clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,7 +41,7 @@ check: setup ## rustfmt, clippy, ruff, mypy, stubtest
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/typing
+	$(BIN)/mypy tests/typing/*.py
 	$(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest_allowlist.txt skate._native
 
 cargo-test: ## The Rust tests of core and shm (no Python needed)
@@ -52,6 +52,10 @@ pytest: setup ## The Python tests; ARGS="-k name" chooses
 
 local: setup ## Those tests again in one process (local_mode), but for what needs several
 	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators $(ARGS)
+
+types: setup ## The typing tests by pyright, too (it needs node, and fetches itself from npm)
+	PIP_QUIET=1 $(PY) -m pip install --disable-pip-version-check 'pyright>=1.1.414'
+	$(PY) -m pytest -q tests/test_types.py
 
 docs: setup ## Build the documentation into site/; a warning is an error
 	PIP_QUIET=1 $(PY) -m pip install --disable-pip-version-check 'mkdocs-material>=9.8' 'mkdocstrings-python>=2'

@@ -10,7 +10,6 @@ is free. Class and options travel when it is pickled, templates never.
 
 from __future__ import annotations
 
-# ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _actor_options, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import ParamSpec, TypeVar
 
+    from skate._calls import Call
     from skate._engine import Client, Template
     from skate.dag import ClassNode
 
@@ -154,35 +154,37 @@ class ActorClass(_Typed["T", "P"]):
         with HIDDEN:
             raise TypeError(msg)
 
-    # The first overload shows people the parameters; the second lets any of them be a ref.
-    @overload
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ActorHandle[T]: ...
-    @overload
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]: ...
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
-        """Makes an actor: a process of its own with an instance of the class.
+    if TYPE_CHECKING:
 
-        Args:
-            args: For the constructor. A ref that is an argument by itself is replaced by its value
-                first; refs inside other values are passed as refs.
-            kwargs: Likewise.
+        @property
+        def remote(self) -> Call[P, ActorHandle[T]]: ...
 
-        Returns:
-            A handle, at once; the constructor may still run, or wait for resources. If it raises,
-            every call does.
+    else:
 
-        Raises:
-            TypeError: the arguments do not fit the constructor, or one cannot be pickled.
-            ValueError: another actor has the name (`ActorAlreadyExistsError`).
-        """
-        try:
-            return self._create(args, kwargs)
-        except REFUSALS as error:
-            from skate._culprit import explain_call
+        def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+            """Makes an actor: a process of its own with an instance of the class.
 
-            constructor = self._definition.constructor
-            explain_call(error, constructor.full_name, constructor.parameters, args, kwargs)
-            raise
+            Args:
+                args: For the constructor. A ref that is an argument by itself is replaced by its
+                    value first; refs inside other values are passed as refs.
+                kwargs: Likewise.
+
+            Returns:
+                A handle, at once; the constructor may still run, or wait for resources. If it
+                raises, every call does.
+
+            Raises:
+                TypeError: the arguments do not fit the constructor, or one cannot be pickled.
+                ValueError: another actor has the name (`ActorAlreadyExistsError`).
+            """
+            try:
+                return self._create(args, kwargs)
+            except REFUSALS as error:
+                from skate._culprit import explain_call
+
+                constructor = self._definition.constructor
+                explain_call(error, constructor.full_name, constructor.parameters, args, kwargs)
+                raise
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[T]:
         definition = self._definition

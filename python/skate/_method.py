@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
+    from skate._calls import Call
     from skate._generator import ObjectRefGenerator
     from skate._native import ObjectRef
 
@@ -30,12 +31,8 @@ if TYPE_CHECKING:
     class _Calls(Generic[P, C_co]):
         """A method, seen from outside of the actor."""
 
-        # The first overload shows people the parameters; the second lets any of them be a ref.
-        @overload
-        def remote(self, *args: P.args, **kwargs: P.kwargs) -> C_co: ...
-        @overload
-        def remote(self, *args: Any, **kwargs: Any) -> C_co: ...
-        def remote(self, *args: Any, **kwargs: Any) -> Any: ...
+        @property
+        def remote(self) -> Call[P, C_co]: ...
         def options(self, **options: Any) -> _Calls[P, Any]: ...
 
     class _Declared(Generic[P, R_co, C_co]):

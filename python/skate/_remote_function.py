@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
     from skate._actor_class import ActorClass
+    from skate._calls import Call
     from skate._engine import Client, Template
     from skate._generator import ObjectRefGenerator
     from skate._native import ObjectRef
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
         def __call__(  # type: ignore[overload-overlap]
             self, cls: _Class[P, A], /
         ) -> ActorClass[A, P]: ...
+        @overload
+        def __call__(self, cls: type[A], /) -> ActorClass[A, ...]: ...  # type: ignore[overload-overlap]
         @overload
         def __call__(  # type: ignore[overload-overlap]
             self, function: Callable[P, Iterator[Y]], /
@@ -203,41 +206,43 @@ class RemoteFunction(_Typed["P", "R_co"]):
         with HIDDEN:
             raise TypeError(msg)
 
-    # The first overload shows people the parameters; the second lets any of them be a ref.
-    @overload
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    @overload
-    def remote(self, *args: Any, **kwargs: Any) -> R_co: ...
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the function in a worker.
+    if TYPE_CHECKING:
 
-        Args:
-            args: For the function. A ref that is an argument by itself is replaced by its value
-                before the function starts; refs inside other values are passed as refs.
-            kwargs: Likewise.
+        @property
+        def remote(self) -> Call[P, R_co]: ...
 
-        Returns:
-            At once: None (`num_returns=0`), a ref (1, `"dynamic"`), a list of refs (more), or an
-            `ObjectRefGenerator` (`"streaming"`).
+    else:
 
-        Raises:
-            TypeError: the arguments do not fit the function, or one cannot be pickled.
-        """
-        template = self._template
-        try:
-            if template is None or self._client is not _session.caching:
-                template = self._bind()
-            if kwargs or not self._least <= len(args) <= self._most:
-                self._definition.check_arguments(args, kwargs)
-            return template.submit(args, kwargs, self._name)
-        except REFUSALS as error:
-            from skate._culprit import explain_call
-            from skate._method import parameters_of
+        def remote(self, *args: Any, **kwargs: Any) -> Any:
+            """Runs the function in a worker.
 
-            definition = self._definition
-            parameters = parameters_of(definition.function)
-            explain_call(error, definition.name, parameters, args, kwargs)
-            raise
+            Args:
+                args: For the function. A ref that is an argument by itself is replaced by its value
+                    before the function starts; refs inside other values are passed as refs.
+                kwargs: Likewise.
+
+            Returns:
+                At once: None (`num_returns=0`), a ref (1, `"dynamic"`), a list of refs (more), or
+                an `ObjectRefGenerator` (`"streaming"`).
+
+            Raises:
+                TypeError: the arguments do not fit the function, or one cannot be pickled.
+            """
+            template = self._template
+            try:
+                if template is None or self._client is not _session.caching:
+                    template = self._bind()
+                if kwargs or not self._least <= len(args) <= self._most:
+                    self._definition.check_arguments(args, kwargs)
+                return template.submit(args, kwargs, self._name)
+            except REFUSALS as error:
+                from skate._culprit import explain_call
+                from skate._method import parameters_of
+
+                definition = self._definition
+                parameters = parameters_of(definition.function)
+                explain_call(error, definition.name, parameters, args, kwargs)
+                raise
 
     def _bind(self) -> Template:
         """Registers the function with the current session, which is started if there is none."""
@@ -335,6 +340,8 @@ def _make(function: Any, options: dict[str, Any]) -> Any:
 # A class fits the others too, a generator function the third; the first that fits counts.
 @overload
 def remote(cls: _Class[P, A], /) -> ActorClass[A, P]: ...  # type: ignore[overload-overlap]
+@overload  # for pyright, which takes no class for a `_Class`
+def remote(cls: type[A], /) -> ActorClass[A, ...]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(  # type: ignore[overload-overlap]
     function: Callable[P, Iterator[Y]], /
