@@ -359,6 +359,12 @@ class Client:
         """Name to total and available."""
     def statistics(self) -> dict[str, int]:
         """Counters of the node (driver only); the keys are documented at `skate.statistics`."""
+    def inspect(self, question: str, /) -> str:
+        """Rows of the node's tables, for a question in JSON (see rust/native/src/inspect.rs).
+
+        Raises:
+            ValueError: the question names what is not there.
+        """
     def unhandled_errors(self) -> list[tuple[str, str, int | None, BaseException, float]]:
         """Errors that nobody fetched (driver only), oldest first.
 
@@ -409,6 +415,7 @@ def start(
     log_to_driver: bool,
     spilling: Spilling,
     memory: Watching,
+    may_be_looked_at: bool,
     /,
 ) -> Client:
     """Start a node in this process, and its zygote with its end of a SEQPACKET socket as stdin.
@@ -425,6 +432,8 @@ def start(
         log_to_driver: Whether lines of workers become notices; otherwise they are read and dropped.
         spilling: Where values go that the store has no room for.
         memory: When memory counts as short.
+        may_be_looked_at: Whether other processes of the same user may ask what `Client.inspect`
+            answers, through an abstract socket.
     """
 
 def join(

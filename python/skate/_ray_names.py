@@ -135,7 +135,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.util.enable_periodic_logging": (SAME, ""),
     "ray.util.get_node_ip_address": (DIFFERS, "127.0.0.1: there is one machine"),
     "ray.util.get_node_instance_id": (MISSING, "there is one machine, and no cloud"),
-    "ray.util.state": (DIFFERS, "`list_unhandled_errors`; counters: `skate.statistics()`"),
+    "ray.util.state": (
+        DIFFERS, "the node answers at once; also `why`, `list_streams`, `list_unhandled_errors`"),
     "ray.util.accelerators": (MISSING, "write the name: `accelerator_type='A100'`"),
     "ray.util.collective": (MISSING, "use those of your framework: torch.distributed"),
     "ray.util.pdb": (MISSING, "use `breakpoint()` in a run with `init(local_mode=True)`"),

@@ -276,6 +276,7 @@ def _start(
         here.workers_at_once,
         log_to_driver,
         *limits,
+        _settings.value("inspect"),
     )
     if not started.can_spill:
         start_helper(started)  # it may have to say so, whatever the program does

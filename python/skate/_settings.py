@@ -106,6 +106,8 @@ _ROWS = (
             "Errors that nobody fetched are not printed"),
     Setting("error_arguments", "", "SKATE_ERROR_ARGUMENTS", _flag, "1",
             "Errors of tasks show plain arguments, cut; of others kind and size"),
+    Setting("inspect", "", "SKATE_INSPECT", _flag, "1",
+            "`skate status`, `list`, `top`, ... of the same user may look at this session"),
     Setting("full_traceback", "", "SKATE_FULL_TRACEBACK", _flag, "0",
             "Tracebacks keep the frames of skate itself"),
     Setting("as_ray", "install_as_ray()", "SKATE_AS_RAY", str, "",

@@ -192,6 +192,9 @@ class Client:
     def statistics(self) -> NoReturn:
         raise refused("skate.statistics()", "use `ray status` or Ray's dashboard")
 
+    def inspect(self, _question: str, /) -> NoReturn:
+        raise refused("the state API", "use ray.util.state, which asks the cluster")
+
     def unhandled_errors(self) -> NoReturn:
         raise refused("list_unhandled_errors()", "Ray logs such errors")
 

@@ -15,12 +15,12 @@ from skate._local.calls import Template
 from skate._local.run import current
 from skate._local.state import CALL, State
 from skate._local.streams import Dynamic, Streaming
-from skate.exceptions import GetTimeoutError
+from skate.exceptions import GetTimeoutError, RaySystemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from skate._engine import Amounts, GroupRow, Problem
     from skate._local.objects import Maker
@@ -236,6 +236,13 @@ class Client(State):
         self.kept.clear()
 
     # ── errors ────────────────────────────────────────────────────────────────────────────────
+
+    def inspect(self, _question: str, /) -> NoReturn:
+        msg = (
+            "the state API shows tasks, workers and the store of a node, and local_mode has none: "
+            "use skate.statistics(), or init without local_mode"
+        )
+        raise RaySystemError(msg)
 
     def unhandled_errors(self) -> list[Problem]:
         self.check()

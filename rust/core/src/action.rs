@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{ActorName, Template};
 use crate::group::{GroupSpec, GroupState};
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::inspect::Rows;
 use crate::value::{Bytes, Extent, Failure, Span, Value};
 
 /// One thing to do.
@@ -175,6 +176,8 @@ pub enum Reply {
     Count(u64),
     /// To `Resources`: name, total and available, in units of 1/10000 (available may be negative).
     Resources(Vec<(Arc<str>, i64, i64)>),
+    /// To `Inspect`: the rows, or what is wrong with the query.
+    Rows(Result<Rows, String>),
     /// The request could not be met.
     Failed(Failure),
 }

@@ -69,7 +69,7 @@ pub(crate) struct Actor {
     placing: Demand,
     is_warned: bool,
     /// Starts after a crash so far.
-    restarts: u32,
+    pub(crate) restarts: u32,
     /// ... that are left; below 0 there is no end of them.
     restarts_left: i32,
     /// Processes in a row that did not get as far as the constructor.
@@ -102,7 +102,7 @@ impl Actor {
         })
     }
 
-    fn name(&self) -> Option<&ActorName> {
+    pub(crate) fn name(&self) -> Option<&ActorName> {
         self.creation.name.as_ref().map(|(name, _)| name)
     }
 }
@@ -391,6 +391,7 @@ impl Node {
     pub(crate) fn actor_lost(
         &mut self,
         id: ActorId,
+        worker: ClientId,
         queue: &[Dispatch],
         started: &[Ticket],
         death: &Death,
@@ -446,6 +447,10 @@ impl Node {
                 let failure = Failure::ActorUnavailable { task_name, actor: Arc::clone(&end) };
                 self.fail(call, failure.into(), &[], actions);
             } else {
+                if has_started {
+                    let fault = ("WORKER_DIED", Some(death.to_string().into()));
+                    self.history.retry(call, task, worker, fault, self.now_ns);
+                }
                 self.waiting_to_ready(call, Place::Front, actions);
             }
         }
@@ -469,8 +474,13 @@ impl Node {
                 }
                 Stage::Dead if row.worker.is_some() || row.weak_handles > 0 => {}
                 Stage::Dead => {
-                    let row = self.actors.remove(&id).expect("looked up just now");
-                    if let Some(Epitaph::Raised(error, contains, fate)) = row.epitaph {
+                    let mut row = self.actors.remove(&id).expect("looked up just now");
+                    let epitaph = row.epitaph.take();
+                    if let Some(Epitaph::Ended(end)) = &epitaph {
+                        row.epitaph = Some(Epitaph::Ended(Arc::clone(end)));
+                    }
+                    self.history.bury(id, row);
+                    if let Some(Epitaph::Raised(error, contains, fate)) = epitaph {
                         if let Some(block) = error.block() {
                             self.store.release(block, None);
                         }

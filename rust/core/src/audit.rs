@@ -133,7 +133,7 @@ impl Node {
         })
     }
 
-    fn clients(&self) -> impl Iterator<Item = (ClientId, &Ledger)> {
+    pub(crate) fn clients(&self) -> impl Iterator<Item = (ClientId, &Ledger)> {
         let workers = self.workers.iter().map(|(client, row)| (*client, &row.ledger));
         std::iter::once((ClientId::DRIVER, &self.driver)).chain(workers)
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::GroupSpec;
 use crate::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use crate::inspect::Query;
 use crate::memory::Shortage;
 use crate::value::{Bytes, Death, Trouble, Value};
 
@@ -108,6 +109,8 @@ pub enum Request {
     Allocate(RequestId, u64, Within),
     /// Asks for resources; answered by `Reply::Resources`.
     Resources(RequestId),
+    /// Asks for rows of the node's tables; answered by `Reply::Rows`.
+    Inspect(RequestId, Box<Query>),
 
     /// A worker's running task yielded item `index` (0 is the first).
     Yielded(Ticket, u64, Value, Box<[Held]>),
@@ -311,6 +314,8 @@ pub enum Returns {
 pub struct Outcome {
     /// What it ended with.
     pub end: End,
+    /// When it began, by the clock of `Event::Tick`; 0 if nobody knows.
+    pub began_ns: u64,
     /// Time it ran, for the estimate of the next ones.
     pub ran_ns: u64,
     /// An error that no ref can carry (all returns were already made): reported on the driver.

@@ -38,6 +38,14 @@ impl Handles {
         }
     }
 
+    /// How often; 0 if it is not held.
+    pub(crate) fn count(&self, held: Held) -> u32 {
+        match held {
+            Held::Object(id) => self.refs.get(&id).map_or(0, |count| count.get()),
+            other => self.others.get(&other).copied().unwrap_or(0),
+        }
+    }
+
     fn add(&mut self, held: Held) {
         match held {
             Held::Object(id) => match self.refs.get_mut(&id) {

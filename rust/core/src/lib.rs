@@ -28,6 +28,7 @@
 //!   fate                 errors that nobody fetched
 //!   request, wait        questions that are answered later
 //!   glance, audit        what may be looked at, what must add up
+//!   history, inspect     what has ended lately; all of it as rows, for people
 //! ```
 #![forbid(unsafe_code)]
 
@@ -44,7 +45,9 @@ pub mod event;
 mod fate;
 mod glance;
 pub mod group;
+mod history;
 pub mod id;
+pub mod inspect;
 mod ledger;
 pub mod memory;
 pub mod node;

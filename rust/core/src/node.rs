@@ -20,6 +20,7 @@ use crate::disk::Disk;
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
 use crate::group::Group;
+use crate::history::History;
 use crate::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -119,6 +120,7 @@ pub struct Node {
     pub(crate) worker_requests: usize,
     pub(crate) start_failures: u32,
     pub(crate) crowd: Crowd,
+    pub(crate) history: History,
 }
 
 impl Node {
@@ -167,6 +169,7 @@ impl Node {
             worker_requests: 0,
             start_failures: 0,
             crowd: Crowd::default(),
+            history: History::default(),
         };
         for _ in 0..config.prestart {
             node.start_worker(None, actions);
@@ -429,7 +432,8 @@ impl Node {
         }
         let phase = Phase::Waiting(missing);
         let is_call = submit.actor.is_some_and(|actor| actor.0 != id);
-        let mut task = Task::new(submit, template, class, phase, (attempt, self.oom_retries));
+        let mut task =
+            Task::new(submit, template, class, phase, (attempt, self.oom_retries), self.now_ns);
         task.is_ordered_by_parent = is_call && self.runs_tasks(id.client());
         self.tasks.insert(id, task);
         self.waiting_tasks += 1;

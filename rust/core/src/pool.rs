@@ -160,7 +160,7 @@ impl Node {
             if let Some(stopped) = &row.stopped {
                 death.note = Arc::clone(&stopped.why);
             }
-            self.actor_lost(actor, &Vec::from(row.queue), started, &death, actions);
+            self.actor_lost(actor, worker, &Vec::from(row.queue), started, &death, actions);
             return self.schedule(actions);
         }
         let has_failed_to_start = row.life == Life::Starting;
@@ -176,6 +176,8 @@ impl Node {
                 self.end_unstarted(id, actions);
             } else if has_started && let Some(Stopped { why, was_alone }) = &row.stopped {
                 if task.take_oom_retry(*was_alone) {
+                    let fault = ("OUT_OF_MEMORY", Some(Arc::clone(why)));
+                    self.history.retry(id, task, worker, fault, self.now_ns);
                     self.queue_up(id, Place::Front, actions);
                 } else {
                     let (task_name, why) = (task.name(), Arc::clone(why));
@@ -190,6 +192,10 @@ impl Node {
                 let task_name = task.name();
                 self.fail_to_start(id, task_name, death.clone(), actions);
             } else {
+                if has_started {
+                    let fault = ("WORKER_DIED", Some(death.to_string().into()));
+                    self.history.retry(id, task, worker, fault, self.now_ns);
+                }
                 self.queue_up(id, Place::Front, actions);
             }
         }

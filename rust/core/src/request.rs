@@ -86,6 +86,10 @@ impl Node {
                 let reply = Reply::Resources(self.resources.table());
                 self.answer(client, id, reply, actions);
             }
+            Request::Inspect(id, query) => {
+                let reply = Reply::Rows(self.inspect(&query, &()));
+                self.answer(client, id, reply, actions);
+            }
             other => unreachable!("{other:?} asks nothing"),
         }
     }

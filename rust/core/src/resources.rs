@@ -136,6 +136,14 @@ impl Resources {
             .collect()
     }
 
+    /// What is not free for it now: name, amount asked for and amount free (below 0: it is owed).
+    pub(crate) fn lacking(&self, demand: &Demand) -> Vec<(Arc<str>, i64, i64)> {
+        let rows = demand.0.iter().map(|(id, amount)| (&self.rows[*id as usize], *amount));
+        rows.filter(|(row, amount)| row.available < *amount)
+            .map(|(row, amount)| (Arc::clone(&row.name), amount, row.available))
+            .collect()
+    }
+
     /// Grants it: with these devices.
     pub(crate) fn take(&mut self, demand: &Demand) -> Allotment {
         for (id, amount) in &demand.0 {

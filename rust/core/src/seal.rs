@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::action::Action;
 use crate::event::{End, Held, Outcome, Returns};
 use crate::fate::Fate;
+use crate::history::fault_of;
 use crate::id::{ClientId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::{Kin, Waiter};
@@ -89,6 +90,7 @@ impl Node {
             task.published = index + 1;
         }
         let Some(stream) = self.streams.get_mut(&id) else {
+            self.history.note_yield(id.item(index), value.size(), self.now_ns);
             return self.pending_to_sealed(id.item(index), value, contains, actions);
         };
         stream.published = index + 1;
@@ -98,6 +100,7 @@ impl Node {
         }
         if stream.least_position().is_some() {
             stream.published_bytes += value.size();
+            self.history.note_yield(id.item(index), value.size(), self.now_ns);
             self.create(id.item(index));
             self.pending_to_sealed(id.item(index), value, contains, actions);
         } else {
@@ -118,6 +121,10 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         self.learn(id, outcome.ran_ns);
+        let is_error = matches!(outcome.end, End::Raised { .. });
+        let ended_ns = outcome.began_ns.saturating_add(outcome.ran_ns);
+        self.history.begin(id, outcome.began_ns, ended_ns, is_error);
+        self.worker(worker).free_since_ns = ended_ns;
         if let Some(actor) = self.actor_made_by(id) {
             self.constructor_ended(actor, outcome, actions);
             return self.use_room(worker, actions);
@@ -151,6 +158,7 @@ impl Node {
             }
             End::Raised { error, holds, retry, yielded: _ } => {
                 if retry && task.take_retry() {
+                    self.history.retry(id, task, worker, fault_of(&error), self.now_ns);
                     self.waiting_to_ready(id, Place::Front, actions);
                 } else {
                     self.fail(id, error, &holds, actions);
@@ -212,6 +220,7 @@ impl Node {
             }
         }
         let fate = self.failing.take();
+        self.history.note_fault(id, &left);
         // Reported here if no object took it: all had been dropped before.
         Self::drop_fate(fate, left, actions);
         self.remove_task(id, actions);
@@ -255,7 +264,7 @@ impl Node {
 
     /// The task has ended: its arguments go, its stream ends.
     pub(crate) fn remove_task(&mut self, id: TaskId, actions: &mut Vec<Action>) {
-        let task = self.tasks.remove(&id).expect("a task ends once");
+        let mut task = self.tasks.remove(&id).expect("a task ends once");
         if let Phase::Waiting(_) = task.phase {
             self.waiting_tasks -= 1;
             for argument in &task.submit.waits {
@@ -285,5 +294,6 @@ impl Node {
             self.serve_readers(id, actions);
             self.trim(id, actions);
         }
+        self.history.end(id, &mut task, self.now_ns);
     }
 }

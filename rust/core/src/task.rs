@@ -49,6 +49,8 @@ pub(crate) struct Task {
     pub(crate) start_failures: u32,
     /// Returns or items that attempts so far have sealed.
     pub(crate) published: u64,
+    /// As far as the node knew the time then.
+    pub(crate) submitted_ns: u64,
     pub(crate) cancel: Option<Cancel>,
     /// Its generator is to end.
     pub(crate) is_closing: bool,
@@ -76,6 +78,7 @@ impl Task {
         class: ClassId,
         phase: Phase,
         (attempt, oom_retries): (u32, i32),
+        submitted_ns: u64,
     ) -> Self {
         Self {
             submit,
@@ -87,6 +90,7 @@ impl Task {
             template,
             start_failures: 0,
             published: 0,
+            submitted_ns,
             cancel: None,
             is_closing: false,
             is_ordered_by_parent: false,

@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     /// Its key in the list of idle workers.
     pub(crate) idle_key: Option<u64>,
     pub(crate) idle_since_ns: u64,
+    /// When its last task ended, as it says.
+    pub(crate) free_since_ns: u64,
     /// On its class's list of workers with room.
     pub(crate) is_roomy: bool,
     /// What its requests took from shared cursors and it has not returned to its callers, in the
@@ -100,6 +102,7 @@ impl Worker {
             fresh_slot: 0,
             idle_key: None,
             idle_since_ns: 0,
+            free_since_ns: 0,
             is_roomy: false,
             lent: BTreeMap::new(),
             is_answered: false,
@@ -159,6 +162,11 @@ impl Worker {
     /// When its task began, as far as is known: when it was sent.
     pub(crate) fn began_ns(&self) -> u64 {
         self.queue.front().map_or(0, |dispatch| dispatch.sent_ns)
+    }
+
+    /// When that dispatch was sent; 0 if it is not there.
+    pub(crate) fn sent_ns(&self, ticket: Ticket) -> u64 {
+        self.place_of(ticket).map_or(0, |place| self.queue[place].sent_ns)
     }
 
     /// Whether its task is executing, as far as is known.

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what must be there is there, or the simulation is wrong")]
 
+#[allow(dead_code, reason = "tests of single tables use the rest")]
+mod looking;
 #[path = "simulation/random.rs"]
 mod random;
 mod seeds;

@@ -91,7 +91,7 @@ fn finish_all(stage: &mut Stage, first: TaskId, count: usize) {
     for place in 0..count {
         let (worker, run) = sent[place].clone();
         let end = End::Returned(vec![(value(), Box::default())]);
-        let outcome = Outcome { end, ran_ns: 1_000, unhandled: None };
+        let outcome = Outcome { end, began_ns: 0, ran_ns: 1_000, unhandled: None };
         stage.say(worker, Request::Finished(run.ticket, outcome));
         sent.append(&mut stage.runs);
     }

@@ -8,6 +8,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[allow(dead_code, reason = "tests of single tables use the rest")]
+mod looking;
 mod seeds;
 mod simulation {
     pub(crate) mod acts;

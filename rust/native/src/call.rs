@@ -11,7 +11,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -34,7 +33,7 @@ pub(crate) struct Call {
     lane: usize,
     prepared: Option<Arc<Prepared>>,
     running: Arc<Running>,
-    started: Instant,
+    began_ns: u64,
     yielded: AtomicU64,
     stored_bytes: AtomicU64,
     /// An item that is not sent yet.
@@ -79,7 +78,7 @@ impl Call {
             lane,
             prepared,
             running: Arc::new(running),
-            started: Instant::now(),
+            began_ns: crate::monotonic_ns(),
             yielded: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(stored_bytes),
             kept: Mutex::new(None),
@@ -114,7 +113,7 @@ impl Call {
         let retry =
             self.prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
         self.worker.unpause(self.run.ticket);
-        let concluded = conclude(&mut task, result, &retry, self.started);
+        let concluded = conclude(&mut task, result, &retry, self.began_ns);
         self.worker.loop_call_ended(self.lane);
         concluded
     }

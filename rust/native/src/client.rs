@@ -18,6 +18,7 @@ use crate::answer::Asker;
 use crate::error::{self, Error};
 use crate::fresh::Fresh;
 use crate::host::Host;
+use crate::inspect;
 use crate::mailbox::Mailbox;
 use crate::object_ref::{ObjectRef, hex, task_bytes};
 use crate::pack;
@@ -495,6 +496,19 @@ impl Client {
             table.set_item(name, count)?;
         }
         Ok(table)
+    }
+
+    /// A question about the node's tables and its answer, both JSON.
+    #[pyo3(signature = (question, /))]
+    fn inspect(&self, py: Python<'_>, question: &str) -> PyResult<String> {
+        self.session.check()?;
+        let query = inspect::query(question, self.session.nonce).map_err(PyValueError::new_err)?;
+        let ask = |id| Request::Inspect(id, Box::new(query));
+        let Reply::Rows(rows) = self.session.ask(py, None, ask)? else {
+            unreachable!("the node answers a question for rows with them")
+        };
+        let rows = rows.map_err(PyValueError::new_err)?;
+        Ok(py.detach(|| inspect::text(&rows, self.session.nonce)))
     }
 
     fn unhandled_errors(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {

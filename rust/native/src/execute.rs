@@ -12,7 +12,6 @@
 //! Whatever user code does ends in exactly one `Finished`, unless it ends the process.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -160,7 +159,7 @@ pub(crate) fn execute(
     py: Python<'_>,
     run: Run,
 ) -> PyResult<()> {
-    let started = Instant::now();
+    let began_ns = crate::monotonic_ns();
     let prepared = worker.prepared(py, run.template);
     let running = worker.running(&run, prepared.as_ref().ok());
     let name = Arc::clone(&running.name);
@@ -171,7 +170,7 @@ pub(crate) fn execute(
         Ok(prepared) => task.perform(&prepared),
         Err(error) => Err(Stop::Raised(error)),
     };
-    conclude(&mut task, result, &retry, started)
+    conclude(&mut task, result, &retry, began_ns)
 }
 
 /// Reports how an attempt ended. An error here ends the worker.
@@ -179,7 +178,7 @@ pub(crate) fn conclude<'a>(
     task: &mut Task<'a, '_>,
     result: Result<Success<'a>, Stop>,
     retry: &RetryOn,
-    started: Instant,
+    began_ns: u64,
 ) -> PyResult<()> {
     let (worker, session, py) = (task.worker, task.session, task.py);
     let mut unhandled = None;
@@ -201,8 +200,8 @@ pub(crate) fn conclude<'a>(
     worker.current.set(None);
     worker.nap(session, |naps, tell| naps.ended(task.run.ticket, tell));
     let is_last = matches!(end, End::Left(_));
-    let ran_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    session.send(Request::Finished(task.run.ticket, Outcome { end, ran_ns, unhandled }));
+    let ran_ns = crate::monotonic_ns().saturating_sub(began_ns);
+    session.send(Request::Finished(task.run.ticket, Outcome { end, began_ns, ran_ns, unhandled }));
     drop(owed);
     if is_last {
         worker.leave(0);

@@ -11,6 +11,7 @@
 //! takes the GIL while it holds the lock.
 
 mod driver;
+mod look;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use rustix::process::Signal;
-use skate_core::action::{Action, Run};
+use skate_core::action::{Action, Reply, Run};
 use skate_core::event::{Event, Request, Template};
 use skate_core::id::{ClientId, FunctionId, TemplateId};
 use skate_core::memory::Shortage;
@@ -78,6 +79,8 @@ struct State {
     told: Told,
     /// The watcher is to trim the heap.
     is_heap_loose: bool,
+    /// Of workers that have gone lately.
+    late: look::Late,
 }
 
 /// Whether it makes actors with an event loop.
@@ -113,6 +116,8 @@ pub(crate) struct Host {
     /// For the disk's thread.
     this: Weak<Self>,
     began: Instant,
+    /// The same by the clock that workers speak of.
+    began_ns: u64,
     running: AtomicU32,
     cpus: u32,
 }
@@ -144,6 +149,7 @@ impl Host {
                 has_preloaded: false,
                 told: Told::default(),
                 is_heap_loose: false,
+                late: look::Late::default(),
             }),
             hub,
             segment: Arc::downgrade(segment),
@@ -155,6 +161,7 @@ impl Host {
             disk,
             this: Weak::clone(this),
             began: Instant::now(),
+            began_ns: crate::monotonic_ns(),
             running: AtomicU32::new(0),
             cpus: crate::usable_cpus(),
         });
@@ -212,7 +219,14 @@ impl Host {
         self.carry_out(state);
     }
 
-    fn request(&self, state: &mut State, client: ClientId, request: Request) {
+    fn request(&self, state: &mut State, client: ClientId, mut request: Request) {
+        if let Request::Inspect(id, query) = &request {
+            let rows = self.look(state, query);
+            return self.act(state, Action::Reply(client, *id, Reply::Rows(rows)));
+        }
+        if let Request::Finished(_, outcome) = &mut request {
+            outcome.began_ns = outcome.began_ns.saturating_sub(self.began_ns).max(1);
+        }
         if let Request::Create(creation) = &request
             && let Some(template) = state.templates.get(&creation.submit.template)
             && is_for_loop(template)
@@ -479,7 +493,9 @@ impl Host {
             host.read_ring(state, worker, usize::MAX);
             let started = state.links.get(&worker).map_or_else(Vec::new, Link::started);
             host.step(state, Event::WorkerDied(worker, death, started));
-            state.links.remove(&worker);
+            if let Some(link) = state.links.remove(&worker) {
+                state.late.push(worker, link.pid());
+            }
             state.turns.retain(|turn| *turn != worker);
         });
         // It may have died between marking somebody awake and waking them.

@@ -8,6 +8,7 @@
 //!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
 //!   executing   worker ─▶ execute                         a task, in its worker
 //!   actors      actor_ref ┊ serving, lanes, call           a handle ┊ what an actor's process does
+//!   looking     inspect, inspect/listener                 rows as JSON, for this process and for others
 //! ```
 #![deny(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
@@ -28,6 +29,7 @@ mod execute;
 mod fresh;
 mod handles;
 mod host;
+mod inspect;
 mod lanes;
 mod lease;
 mod link;
@@ -64,6 +66,12 @@ use pyo3::prelude::*;
 /// Processors that this process may use.
 fn usable_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1))
+}
+
+/// The clock that all processes of this machine share, in nanoseconds.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Fills `bytes` with random ones.

@@ -111,6 +111,11 @@ impl Link {
         self.send(&ToWorker::Run(Box::new(run)), scratch);
     }
 
+    /// Whether the worker has claimed that dispatch, which has not come off its queue.
+    pub(crate) fn has_started(&self, ticket: Ticket) -> bool {
+        self.control.slot(ticket.0 as usize).is_started(ticket.0)
+    }
+
     /// True if the worker has not seen it.
     pub(crate) fn is_new_template(&mut self, id: TemplateId) -> bool {
         self.templates.insert(id)

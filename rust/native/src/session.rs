@@ -413,6 +413,7 @@ impl Session {
             | Reply::Names(_)
             | Reply::Groups(_)
             | Reply::Count(_)
+            | Reply::Rows(_)
             | Reply::Failed(_) => {}
         }
     }

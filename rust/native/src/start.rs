@@ -21,6 +21,7 @@ use crate::disk::{Disk, Place};
 use crate::error::Error;
 use crate::handles::Handles;
 use crate::host::Host;
+use crate::inspect::listener::Listener;
 use crate::memory::{Monitor, Watching};
 use crate::modules;
 use crate::sentinel;
@@ -79,7 +80,7 @@ fn find_place(spilling: &Spilling) -> PyResult<Result<Place, Arc<str>>> {
 
 /// Starts a node in this process, and its zygote.
 #[pyfunction]
-#[pyo3(signature = (session, zygote_argv, hello, resources, capacity, prestart, log_to_driver, spilling, memory, /))]
+#[pyo3(signature = (session, zygote_argv, hello, resources, capacity, prestart, log_to_driver, spilling, memory, may_be_looked_at, /))]
 #[allow(clippy::too_many_arguments, reason = "each is one fact about the session")]
 pub(crate) fn start(
     session: &str,
@@ -91,6 +92,7 @@ pub(crate) fn start(
     log_to_driver: bool,
     spilling: Spilling,
     memory: Watching,
+    may_be_looked_at: bool,
 ) -> PyResult<Client> {
     if zygote_argv.is_empty() {
         return Err(PyValueError::new_err("start: zygote_argv is empty"));
@@ -130,7 +132,8 @@ pub(crate) fn start(
         Arc::clone(&host) as Arc<dyn crate::session::Transport>,
     );
     let recipe = Recipe { argv: zygote_argv, hello, driver: this, hub: hub_fd, data, spill };
-    Watcher::start(&host, &session, recipe, log_to_driver, Monitor::new(memory))?;
+    let listener = may_be_looked_at.then(|| Listener::open(nonce)).flatten();
+    Watcher::start(&host, &session, recipe, log_to_driver, Monitor::new(memory), listener)?;
     background::start(Arc::clone(&session))?;
     session.make_current();
     Ok(Client::driver(session, host))

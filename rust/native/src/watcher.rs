@@ -1,7 +1,7 @@
 //! The driver's watcher: one thread for everything that is told by a descriptor or a clock.
 //!
 //! It starts workers through the zygote, learns of their deaths, reads their output, lets the node
-//! know that time has passed, looks at memory, and flushes the driver's drops.
+//! know that time has passed, looks at memory, flushes the driver's drops, and lets in who wants to look.
 //!
 //! Invariants: every worker that was ordered is reported to the node once as started or not, and
 //! every one that is gone as died, whatever becomes of the zygote. Processes that a dead worker has
@@ -24,6 +24,7 @@ use skate_shm::watch::{Poller, Process, Ready};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::inspect::listener::Listener;
 use crate::memory::Monitor;
 use crate::output::Output;
 use crate::session::Session;
@@ -65,6 +66,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "nobody has seen how it ended";
 
 const ZYGOTE: u64 = 0;
+/// No worker has the number 0.
+const LISTENER: u64 = 1;
 
 /// Tokens of what belongs to a worker: which of its descriptors is in the low bits.
 const STDOUT: u64 = 1;
@@ -119,12 +122,16 @@ impl Watcher {
         recipe: Recipe,
         reads_output: bool,
         monitor: Option<Monitor>,
+        listener: Option<Listener>,
     ) -> Result<()> {
         let watcher = host.watcher();
         let poller = watcher.poller.lock().take().expect("a watcher is started once");
         let zygote = Zygote::start(&recipe)?;
         let failed = |errno| Error::System("epoll_ctl", errno);
         poller.add(zygote.socket(), ZYGOTE).map_err(failed)?;
+        if let Some(listener) = &listener {
+            poller.add(listener.socket(), LISTENER).map_err(failed)?;
+        }
         let mut watch = Watch {
             host: Arc::clone(host),
             session: Arc::clone(session),
@@ -134,6 +141,7 @@ impl Watcher {
             workers: FxHashMap::default(),
             reads_output,
             monitor,
+            listener,
             chunk: vec![0; CHUNK],
         };
         let thread = std::thread::Builder::new()
@@ -188,6 +196,8 @@ struct Watch {
     reads_output: bool,
     /// None: nobody looks at memory.
     monitor: Option<Monitor>,
+    /// None: nobody may look from outside.
+    listener: Option<Listener>,
     chunk: Vec<u8>,
 }
 
@@ -254,6 +264,11 @@ impl Watch {
         let worker = ClientId((event.token >> 2) as u32);
         match event.token & 3 {
             _ if event.token == ZYGOTE => self.hear_zygote(),
+            _ if event.token == LISTENER => {
+                if let Some(listener) = &self.listener {
+                    listener.accept(&self.host);
+                }
+            }
             STDOUT => self.read_output(worker, 0),
             STDERR => self.read_output(worker, 1),
             _ => self.process_ended(worker),

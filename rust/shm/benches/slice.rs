@@ -64,7 +64,7 @@ fn run(number: usize, payload: usize) -> ToWorker {
 
 fn finished(ticket: Ticket, value: Value) -> Request {
     let end = End::Returned(vec![(value, Box::default())]);
-    Request::Finished(ticket, Outcome { end, ran_ns: 500, unhandled: None })
+    Request::Finished(ticket, Outcome { end, began_ns: 0, ran_ns: 500, unhandled: None })
 }
 
 fn encode<T: Serialize>(message: &T, buffer: &mut Vec<u8>) {

@@ -136,7 +136,7 @@ impl Bench {
     pub(crate) fn run_tasks(&mut self) {
         while let Some((worker, ticket)) = self.due.pop() {
             let end = End::Returned(vec![(self.value(), Box::default())]);
-            let outcome = Outcome { end, ran_ns: 500, unhandled: None };
+            let outcome = Outcome { end, began_ns: 0, ran_ns: 500, unhandled: None };
             self.step(Event::Client(worker, Request::Finished(ticket, outcome)));
         }
     }
@@ -178,7 +178,7 @@ impl Bench {
     pub(crate) fn end_stream(&mut self, items: u64) {
         let (task, worker, ticket) = self.stream.take().expect("begun");
         let end = End::Exhausted(items, self.value(), Box::default());
-        let outcome = Outcome { end, ran_ns: 500, unhandled: None };
+        let outcome = Outcome { end, began_ns: 0, ran_ns: 500, unhandled: None };
         self.step(Event::Client(worker, Request::Finished(ticket, outcome)));
         self.driver(Request::Release(Held::Stream(task)));
     }

@@ -400,7 +400,7 @@ impl Process {
     fn finish(&mut self, place: usize, end: End, shared: &mut Shared) {
         let execution = self.executions.swap_remove(place);
         let ran_ns = shared.random.pick(&[100, 150_000, 5_000_000]);
-        let outcome = Outcome { end, ran_ns, unhandled: None };
+        let outcome = Outcome { end, began_ns: 0, ran_ns, unhandled: None };
         self.send(Request::Finished(execution.run.ticket, outcome));
         if self.actor.is_none() {
             while self.release_one(shared) && shared.random.chance(80) {}

@@ -175,7 +175,7 @@ impl Stage {
 
     pub(crate) fn finish(&mut self, task: TaskId, end: End) {
         let (worker, ticket) = self.claim(task);
-        let outcome = Outcome { end, ran_ns: 1_000, unhandled: None };
+        let outcome = Outcome { end, began_ns: 0, ran_ns: 1_000, unhandled: None };
         self.say(worker, Request::Finished(ticket, outcome));
     }
 

@@ -343,6 +343,7 @@ impl Client {
             | Reply::Returned
             | Reply::Failed(_) => {}
             Reply::Items(_)
+            | Reply::Rows(_)
             | Reply::Actor { .. }
             | Reply::Names(_)
             | Reply::Groups(_)

@@ -72,6 +72,9 @@ impl World {
             self.tell(|_| format!("{:>16}{action:?}", "-> "));
         }
         self.node.check();
+        if (self.now_ns / 1000).is_multiple_of(32) {
+            crate::looking::look_at_all(&self.node);
+        }
         for (worker, ticket) in std::mem::take(&mut self.to_revoke) {
             let is_it = |action: &Action| matches!(action, Action::Revoke(w, t) if (*w, *t) == (worker, ticket));
             assert!(actions.iter().any(is_it), "{ticket:?} of {worker:?} is not cancelled");

@@ -306,7 +306,7 @@ impl Client {
         let lets_go_first = shared.random.chance(30);
         let ran_ns = shared.random.pick(&[100, 20_000, 150_000, 5_000_000]);
         let unhandled = unhandled.map(|()| (&[1u8][..]).into());
-        let outcome = Outcome { end, ran_ns, unhandled };
+        let outcome = Outcome { end, began_ns: 0, ran_ns, unhandled };
         let finished = Request::Finished(execution.run.ticket, outcome);
         if execution.is_blocked {
             self.send(Request::Resumed(execution.run.ticket));

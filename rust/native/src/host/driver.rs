@@ -51,10 +51,17 @@ impl Transport for Host {
         self.turn(|host, state| {
             if matches!(request, Request::Submit(_)) {
                 state.submits += 1;
+                // It is noted when it was made.
+                if state.submits % SUBMITS_PER_POLL == 0 {
+                    host.tick(state);
+                }
                 // A worker that is believed to be busy may have said that it is not.
                 if state.node.wants_worker() || state.submits % SUBMITS_PER_POLL == 0 {
                     host.read_rings(state);
                 }
+            }
+            if matches!(request, Request::Inspect(..)) {
+                host.catch_up(state);
             }
             host.flush(state, Some(request));
         });

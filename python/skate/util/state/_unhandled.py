@@ -1,23 +1,15 @@
-"""The state of the session as rows of data.
-
-Invariant: a row is a record of one moment: frozen, with attributes and items of the same names, as
-Ray's state API has them.
-"""
+"""Errors that nobody fetched, as rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from skate import _session
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+from skate.util.state.common import Row
 
 
 @dataclass(frozen=True)
-class UnhandledError:
+class UnhandledError(Row):
     """An error that nobody fetched, or that no ref could carry.
 
     Attributes:
@@ -35,18 +27,6 @@ class UnhandledError:
     traceback: str
     time: float
     num_returns: int | None
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.keys():
-            raise KeyError(name)
-        return getattr(self, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
-
-    def keys(self) -> list[str]:
-        """Names of the columns, for `dict(row)`."""
-        return [field.name for field in fields(self)]
 
 
 def list_unhandled_errors(limit: int = 100) -> list[UnhandledError]:
