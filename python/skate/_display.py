@@ -1,15 +1,23 @@
 """What people see of a session: lines of workers, lost errors, tasks that cannot start.
 
+    line of a worker ─ record? ─▶ the driver's loggers
+                     └─ repeated? ─ counted ─▶ told later     else ─▶ "(name pid=…) " line
+
 Invariant: it writes to whatever `sys.stdout` and `sys.stderr` are now, and never raises: a closed
-stream loses the line, not the session.
+stream loses the line, not the session. A bar of tqdm stays below the lines, and in a notebook lines
+go to the cell that was started last.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 from skate import _settings
+from skate._notebook import into_running_cell
+from skate._records import MARK, handle
+from skate._repeats import Repeats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +27,34 @@ LINE, UNHANDLED, INFEASIBLE, CANNOT_SPILL = 0, 1, 2, 3
 """Kinds of notices, as `Client.notices` numbers them."""
 
 _BATCH = 256  # lines written at once
+_COLOURS = (36, 35, 34, 33, 32, 96, 95, 94)  # of ANSI terminals; red is for errors
+
+
+def _labelled(pid: int, label: str, text: str, *, is_stderr: bool) -> str:
+    """`(name pid=…) text`; the label in the worker's colour if a terminal shows it."""
+    prefix = f"({label or 'worker'} pid={pid})"
+    stream = sys.stderr if is_stderr else sys.stdout
+    if _has_colours(stream):
+        prefix = f"\x1b[{_COLOURS[pid % len(_COLOURS)]}m{prefix}\x1b[0m"
+    return f"{prefix} {text}\n"
+
+
+def _has_colours(stream: Any) -> bool:
+    if "NO_COLOR" in os.environ or not _settings.value("color_prefix"):
+        return False
+    try:
+        return bool(stream.isatty())
+    except Exception:
+        return False
+
+
+def _above_bars(stream: Any) -> contextlib.AbstractContextManager[Any]:
+    """Takes bars of tqdm away while lines are written, if there are any."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    if tqdm is None or not getattr(tqdm, "_instances", None):
+        return contextlib.nullcontext()
+    shown: contextlib.AbstractContextManager[Any] = tqdm.external_write_mode(file=stream)
+    return shown
 
 
 class Display:
@@ -28,18 +64,29 @@ class Display:
         self._lines: list[str] = []
         self._is_stderr = False
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
+        self._repeats = Repeats() if _settings.value("dedup_logs") else None
 
     def show(self, kind: int, what: Any) -> None:
         """Shows one notice, at the latest with the next `flush`."""
         if kind == LINE:
-            is_stderr, pid, label, text = what
-            self._add(f"({label or 'worker'} pid={pid}) {text}\n", is_stderr=is_stderr)
+            self._line(*what)
         elif kind == UNHANDLED:
             self._unhandled(*what)
         elif kind == INFEASIBLE:
             self._infeasible(*what)
         elif kind == CANNOT_SPILL:
             self._cannot_spill(*what)
+
+    def patience_s(self) -> float | None:
+        """How long until `tell_repeats` has something to say; None if it has not."""
+        return None if self._repeats is None else self._repeats.patience_s()
+
+    def tell_repeats(self) -> None:
+        """Shows how often lines were repeated, whose time has come."""
+        if self._repeats is not None:
+            for (is_stderr, pid, label, text), count in self._repeats.due():
+                more = f"{text} [repeated {count}x across cluster]"
+                self._add(_labelled(pid, label, more, is_stderr=is_stderr), is_stderr=is_stderr)
 
     def flush(self) -> None:
         """Writes what has gathered."""
@@ -48,13 +95,30 @@ class Display:
             text = "".join(self._lines)
             self._lines.clear()
             # A stream may be None, closed, a pipe whose reader has gone, or any object.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), _above_bars(stream):
+                into_running_cell(stream)
                 try:
                     stream.write(text)
                 except UnicodeEncodeError:
                     encoding = getattr(stream, "encoding", None) or "ascii"
                     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
                 stream.flush()
+
+    def _line(self, is_stderr: bool, pid: int, label: str, text: str) -> None:
+        if text.startswith(MARK):
+            self.flush()  # what was written before comes before
+            shown = None
+            with contextlib.suppress(Exception):  # a handler of the user's
+                shown = handle(text, pid, label)
+            if shown is None:
+                return
+            for each in shown.splitlines():
+                self._add(_labelled(pid, label, each, is_stderr=True), is_stderr=True)
+            return
+        # Of a line that was written over and over, as bars are, the last state.
+        text = text.rstrip("\r").rpartition("\r")[2]
+        if self._repeats is None or self._repeats.admit((is_stderr, pid, label, text)):
+            self._add(_labelled(pid, label, text, is_stderr=is_stderr), is_stderr=is_stderr)
 
     def _add(self, text: str, *, is_stderr: bool) -> None:
         if is_stderr is not self._is_stderr or len(self._lines) >= _BATCH:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from skate._records import driver_level
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -73,7 +75,7 @@ def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = Non
     return (
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
-        f'"runtime_env":{_environment(runtime_env)},'
+        f'"runtime_env":{_environment(runtime_env)},"log_level":{driver_level()},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
 

@@ -57,7 +57,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`.
+            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`.
         client_id: From 1.
         descriptors: Of the shared control words, the data segment, this worker's socket to the
             node, the driver's process, and the spill file, if there is one.
@@ -77,11 +77,12 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
 
 def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
-    from skate import _native, _output, _session
+    from skate import _native, _output, _records, _session
 
     client = _native.join(*descriptors, client_id, hello["session"])
     _session.enter_worker(client, hello.get("namespace", ""))
     _output.install(lambda: _actor_worker.label() or _task_name(client))
+    _records.install(hello["log_level"])
     _handle_signals(client)
     try:
         serving = client.run()

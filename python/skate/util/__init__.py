@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from skate.actor import list_named_actors as list_named_actors
+    from skate.util._progress import progress as progress
     from skate.util.actor_pool import ActorPool as ActorPool
     from skate.util.helpers import as_completed as as_completed
     from skate.util.helpers import disable_log_once_globally as disable_log_once_globally
@@ -38,6 +39,7 @@ _WHERE = {
     "map_unordered": "skate.util.helpers",
     "placement_group": "skate.util.placement_group",
     "placement_group_table": "skate.util.placement_group",
+    "progress": "skate.util._progress",
     "register_serializer": "skate.util.serializers",
     "remove_placement_group": "skate.util.placement_group",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "map_unordered",
     "placement_group",
     "placement_group_table",
+    "progress",
     "register_serializer",
     "remove_placement_group",
 ]

@@ -1,0 +1,218 @@
+"""What workers write and log, as the driver shows it: labels, colours, records, repeats, bars."""
+
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.processes("what workers write")
+
+
+def run(program, *, terminal=False, **variables):
+    """Runs a program; its stdout and stderr, or what a terminal was given."""
+    argv = [sys.executable, "-c", textwrap.dedent(program)]
+    env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, **variables}
+    if not terminal:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, timeout=50)
+        return done.stdout, done.stderr
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(argv, env=env, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            data = os.read(ours, 1 << 16)
+        except OSError:  # the terminal has no writer any more
+            break
+        if not data:
+            break
+        seen += data
+    os.close(ours)
+    assert child.wait() == 0, seen
+    return seen.decode()
+
+
+PRINTS = """
+    import skate
+
+    @skate.remote
+    def speaks():
+        print("hello")
+
+    skate.init(num_cpus=1)
+    skate.get(speaks.remote())
+"""
+
+
+def test_on_a_terminal_the_label_has_a_colour_and_the_line_has_none():
+    seen = run(PRINTS, terminal=True)
+    assert re.search(r"\x1b\[\d+m\(speaks pid=\d+\)\x1b\[0m hello", seen)
+
+
+@pytest.mark.parametrize("off", [{"NO_COLOR": "1"}, {"SKATE_COLOR_PREFIX": "0"}])
+def test_colours_can_be_switched_off(off):
+    assert re.match(r"\(speaks pid=\d+\) hello", run(PRINTS, terminal=True, **off))
+
+
+def test_in_a_pipe_there_are_no_colours():
+    assert re.fullmatch(r"\(speaks pid=\d+\) hello\n", run(PRINTS)[0])
+
+
+def test_log_to_driver_can_be_switched_off_from_outside():
+    assert run(PRINTS, SKATE_LOG_TO_DRIVER="0") == ("", "")
+
+
+def test_of_lines_that_several_workers_write_alike_one_is_shown_and_their_number():
+    program = """
+        import skate
+
+        @skate.remote
+        class Speaker:
+            def speak(self):
+                print("loading", flush=True)
+
+        skate.init(num_cpus=1)
+        speakers = [Speaker.remote() for _ in range(3)]
+        skate.get([each.speak.remote() for each in speakers])
+    """
+    out, _ = run(program)
+    assert re.fullmatch(
+        r"\(Speaker pid=\d+\) loading\n"
+        r"\(Speaker pid=\d+\) loading \[repeated 2x across cluster\]\n",
+        out,
+    )
+    out, _ = run(program, RAY_DEDUP_LOGS="0")
+    assert out.count("loading\n") == 3
+
+
+def test_of_a_line_that_is_written_over_and_over_the_last_state_is_shown():
+    program = r"""
+        import sys
+        import skate
+
+        @skate.remote
+        def bar():
+            for n in range(4):
+                print(f"\r{n}/3", end="", file=sys.stderr)
+            print(file=sys.stderr)
+
+        skate.get(bar.remote())
+    """
+    assert re.fullmatch(r"\(bar pid=\d+\) 3/3\n", run(program)[1])
+
+
+@pytest.fixture
+def speaks(fresh):
+    """A session, and a task that logs."""
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def speaks(level, text, *args, **extra):
+        logger = logging.getLogger("a.library")
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logger.log(level, text, *args, extra=extra, exc_info=level >= logging.ERROR)
+        return os.getpid()
+
+    return speaks
+
+
+def test_records_of_workers_reach_the_handlers_of_the_driver_with_their_level(
+    fresh, speaks, caplog
+):
+    pid = fresh.get(speaks.remote(logging.WARNING, "careful: %d of %s", 1, "many", job="nightly"))
+    fresh.get(speaks.remote(logging.ERROR, "broken"))
+    fresh.shutdown()
+    first, second = caplog.records
+    assert (first.name, first.levelno, first.message) == ("a.library", 30, "careful: 1 of many")
+    assert (first.process, first.processName, first.job) == (pid, "speaks", "nightly")
+    assert first.funcName == "speaks"
+    assert second.levelname == "ERROR"
+    assert "ValueError: broken" in second.exc_text
+    assert "in speaks" in caplog.text
+
+
+def test_the_level_of_the_drivers_root_logger_is_that_of_the_workers(fresh, caplog):
+    caplog.set_level(logging.INFO)
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def speaks():
+        logging.getLogger("a").info("seen")
+        logging.getLogger("a").debug("not seen")
+
+    fresh.get(speaks.remote())
+    fresh.shutdown()
+    assert [record.message for record in caplog.records] == ["seen"]
+
+
+def test_a_handler_of_the_driver_that_raises_loses_its_record_and_nothing_else(fresh, capfd):
+    class Hostile(logging.Handler):
+        def handle(self, record):
+            raise RuntimeError("hostile")
+
+    logger = logging.getLogger("a.library")
+    hostile = Hostile()
+    logger.addHandler(hostile)
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def speaks():
+        logging.getLogger("a.library").warning("lost")
+        print("kept")
+
+    fresh.get(speaks.remote())
+    fresh.shutdown()
+    logger.removeHandler(hostile)
+    assert "kept" in capfd.readouterr().out
+
+
+def test_without_handlers_a_record_is_a_labelled_line_as_ever():
+    program = """
+        import logging
+        import skate
+
+        @skate.remote
+        def speaks():
+            logging.getLogger("a").warning("careful")
+            logging.getLogger("a").info("not shown")
+
+        skate.get(speaks.remote())
+    """
+    assert re.fullmatch(r"\(speaks pid=\d+\) careful\n", run(program)[1])
+
+
+def test_who_configures_logging_in_a_worker_has_it_as_he_says():
+    program = """
+        import logging
+        import skate
+
+        @skate.remote
+        def speaks():
+            logging.basicConfig(level=logging.INFO, format="%(levelname)s:%(message)s")
+            logging.info("mine")
+
+        logging.basicConfig(format="driver %(message)s")
+        skate.get(speaks.remote())
+    """
+    assert re.fullmatch(r"\(speaks pid=\d+\) INFO:mine\n", run(program)[1])
+
+
+def test_a_line_that_only_looks_like_a_record_is_shown_as_it_is():
+    program = r"""
+        import sys
+        import skate
+
+        @skate.remote
+        def odd():
+            print("\x1dnot a record", file=sys.stderr)
+
+        skate.get(odd.remote())
+    """
+    assert "not a record" in run(program)[1]
