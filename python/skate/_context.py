@@ -71,6 +71,11 @@ class Context(Mapping[str, "Any"]):
     def __exit__(self, *_: object) -> None:
         self.disconnect()
 
+    def _repr_html_(self) -> str:
+        from skate._notebook import session
+
+        return session(self._client)
+
     def __repr__(self) -> str:
         return (
             f"Context(dashboard_url={self.dashboard_url!r}, "

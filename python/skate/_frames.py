@@ -73,6 +73,25 @@ def users_cause(error: BaseException) -> BaseException | None:
     return error
 
 
+def with_sources(text: str) -> str:
+    """A remote traceback with the lines of code that only this process knows: cells of notebooks.
+
+    Workers have the functions and not the text of a cell, so they name lines without showing them.
+    """
+    import linecache
+    import re
+
+    lines, shown = text.split("\n"), []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        shown.append(line)
+        frame = re.match(r'  File "([^"]+)", line (\d+)', line)
+        if frame is None or after.startswith("    "):
+            continue
+        if source := linecache.getline(frame[1], int(frame[2])).strip():
+            shown.append(f"    {source}")
+    return "\n".join(shown)
+
+
 def arguments(error: BaseException) -> str:
     """`path='a.csv', rows=<list of 300>`: those of the outermost function of the user's; or "".
 

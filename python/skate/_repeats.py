@@ -9,7 +9,6 @@ or empty lines. What is counted is told at the latest 5 s after the first, or at
 
 from __future__ import annotations
 
-import re
 import time
 
 TYPE_CHECKING = False
@@ -18,12 +17,14 @@ if TYPE_CHECKING:
 
 _WINDOW_S = 5.0
 _MOST = 1000
-_TROUBLE = re.compile(
-    "error|exception|traceback|fatal|critical|fail|warn|killed|abort", re.IGNORECASE
-)
+_TROUBLE = ("error", "exception", "traceback", "fatal", "critical", "fail", "warn", "kill", "abort")
 
 Line = tuple[bool, int, str, str]
 """Whether it is of stderr, pid, label, text."""
+
+
+def _is_trouble(text: str) -> bool:
+    return any(word in text for word in _TROUBLE)
 
 
 class _Seen:
@@ -49,7 +50,7 @@ class Repeats:
     def admit(self, line: Line) -> bool:
         """Whether a line is to be shown now."""
         is_stderr, pid, _, text = line
-        if not text or text[0].isspace() or _TROUBLE.search(text):
+        if not text or text[0].isspace() or _is_trouble(text.lower()):
             return True
         now = self._clock()
         seen = self._seen.get((is_stderr, text))

@@ -285,7 +285,9 @@ def _start(
 
 def _context(current: Client) -> Context:
     from skate._context import Context  # the zygote starts meanwhile
+    from skate._notebook import register
 
+    register()
     return Context(current)
 
 

@@ -100,7 +100,10 @@ class RayTaskError(RayError):
             return self
         try:
             from skate._dual import dual_of
+            from skate._frames import with_sources
 
+            self.traceback_str = with_sources(self.traceback_str)
+            self.args = self._fields()
             return dual_of(self)
         except Exception:
             return self
