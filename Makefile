@@ -70,7 +70,7 @@ loom: ## Model-check the shared-memory protocols
 	rust/shm/ci/loom.sh
 
 sim: ## Simulate the node from SEEDS=10000 seeds
-	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation --test actors -- --nocapture
+	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
 
 soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900

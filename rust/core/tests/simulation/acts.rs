@@ -1,28 +1,40 @@
-//! What a program does between two yields, or the driver at any time: one act by chance.
+//! What code does between two yields, or the driver at any time: one act by chance.
 
-use skate_core::event::{Args, Cancel, Held, Patience, Request, Returns, Submit, Waitable, Within};
-use skate_core::id::{ObjectId, TaskId};
+use skate_core::event::{
+    ActorName, AfterKill, Args, Cancel, Creation, Held, OnDrop, Patience, Request, Returns, Submit,
+    Waitable, Within,
+};
+use skate_core::id::{ActorId, ObjectId, RequestId, TaskId};
 
-use super::client::{Asked, Client, Shared};
+use super::body::call_id;
+use super::client::{Asked, Client};
 use super::content::Content;
-use super::program::plans;
+use super::program::{Of, plans};
 use super::random::Random;
+use super::shared::Shared;
+
+/// Of actors.
+const NAMES: u64 = 3;
 
 impl Client {
     /// Makes a value under a fresh id.
     fn put(&mut self, shared: &mut Shared) -> ObjectId {
         let task = TaskId::new(self.id, self.count());
         let holds = self.some_handles(&mut shared.random, 2);
-        let value = self.value(&Content::Data { task, place: 0, holds: holds.clone() }, shared);
+        let content = Content::Data { task, place: 0, origin: (0, 0), holds: holds.clone() };
+        let value = self.value(&content, shared);
         self.send(Request::Put(task.item(0), value, holds.into()));
         self.handles.push(Held::Object(task.item(0)));
         task.item(0)
     }
 
-    /// Calls a remote function.
-    fn submit(&mut self, parent: Option<TaskId>, shared: &mut Shared) {
-        let function = shared.functions[shared.random.place(shared.functions.len())].clone();
-        let task = TaskId::new(self.id, self.count());
+    fn submission(
+        &mut self,
+        task: TaskId,
+        parent: Option<TaskId>,
+        actor: Option<ActorId>,
+        shared: &mut Shared,
+    ) -> Submit {
         let random = &mut shared.random;
         let waits = self.some_handles(random, 3).into_iter().filter_map(|held| match held {
             Held::Object(id) => Some(id),
@@ -37,12 +49,27 @@ impl Client {
         let holds: Box<[Held]> = self.some_handles(&mut shared.random, 3).into();
         shared.holds_of.insert(task, holds.clone());
         let name = Some(format!("{task:?}").into());
-        let (template, actor) = (function.id, None);
-        let submit = Submit { task, template, parent, name, args, waits, holds, actor };
-        shared.plans.insert(task, plans(&mut shared.random, &function));
+        let template = skate_core::id::TemplateId(0);
+        Submit { task, template, parent, name, args, waits, holds, actor }
+    }
+
+    /// Calls a remote function, or a method.
+    fn submit(&mut self, parent: Option<TaskId>, actor: Option<ActorId>, shared: &mut Shared) {
+        let callables = match actor {
+            None => &shared.functions,
+            Some(actor) => &shared.classes[shared.class_of[&actor]].methods,
+        };
+        let callable = callables[shared.random.place(callables.len())].clone();
+        let task = call_id(self, actor.is_some());
+        let submit = self.submission(task, parent, actor, shared);
+        let of = if actor.is_some() { Of::Method } else { Of::Function };
+        shared.plans.insert(task, plans(&mut shared.random, &callable, of));
         shared.calls_left -= 1;
-        self.send(Request::Submit(submit));
-        match function.template.returns {
+        if callable.template.on_drop == OnDrop::Close {
+            shared.closing.insert(task);
+        }
+        self.send(Request::Submit(Submit { template: callable.id, ..submit }));
+        match callable.template.returns {
             Returns::Static(count) => {
                 let items = (0..u64::from(count)).map(|index| Held::Object(task.item(index)));
                 self.handles.extend(items);
@@ -52,21 +79,77 @@ impl Client {
         }
     }
 
+    fn create(&mut self, parent: Option<TaskId>, shared: &mut Shared) {
+        let task = call_id(self, false);
+        let actor = ActorId(task);
+        let submit = self.submission(task, parent, Some(actor), shared);
+        let place = shared.random.place(shared.classes.len());
+        let name = shared.random.chance(20).then(|| {
+            let name = format!("n{}", shared.random.below(NAMES)).into();
+            (ActorName { namespace: "".into(), name }, RequestId(self.count()))
+        });
+        let is_detached = name.is_some() && shared.random.chance(30);
+        let class = &shared.classes[place];
+        let creation = Creation {
+            submit: Submit { template: class.constructor.id, ..submit },
+            name: name.clone(),
+            placing: class.placing.clone(),
+            max_restarts: class.max_restarts,
+            is_detached,
+            order: class.order,
+            lanes: class.lanes.clone(),
+            body: (&[][..]).into(),
+        };
+        let plans = plans(&mut shared.random, &class.constructor, Of::Constructor);
+        shared.plans.insert(task, plans);
+        shared.class_of.insert(actor, place);
+        shared.actors_left -= 1;
+        let create = Request::Create(Box::new(creation));
+        if let Some((_, id)) = name {
+            // The answer says whose handle it is.
+            self.ask_as(id, false, Vec::new(), create);
+        } else {
+            self.send(create);
+            self.handles.push(Held::Actor(actor));
+        }
+    }
+
+    fn actors(&self, with_weak: bool) -> Vec<ActorId> {
+        let actors = self.handles.iter().filter_map(|held| match held {
+            Held::Actor(id) => Some(*id),
+            Held::WeakActor(id) => Some(*id).filter(|_| with_weak),
+            _ => None,
+        });
+        actors.collect()
+    }
+
+    /// Calls an actor a few times. With a strong handle: one that has only a weak one may find that
+    /// the actor has ended.
+    fn call(&mut self, parent: Option<TaskId>, shared: &mut Shared) {
+        let actors = self.actors(false);
+        if !actors.is_empty() {
+            let actor = shared.random.pick(&actors);
+            for _ in 0..=shared.random.below(3).min(u64::from(shared.calls_left) - 1) {
+                self.submit(parent, Some(actor), shared);
+            }
+        }
+    }
+
     /// One thing that a program may do. `task` is what a worker runs.
     pub(crate) fn act(&mut self, task: Option<TaskId>, shared: &mut Shared) {
-        match shared.random.below(20) {
-            0..=5 if shared.calls_left > 0 => self.submit(task, shared),
+        match shared.random.below(24) {
+            0..=5 if shared.calls_left > 0 => self.submit(task, None, shared),
             6 => _ = self.put(shared),
             7 if shared.random.chance(50) => _ = self.release_one(shared),
             8 if shared.random.chance(shared.cancels) => self.cancel(shared),
             9 if shared.stored > 0 => self.lease(task.is_some(), shared),
-            12..=14 if shared.is_pressed => self.lease(task.is_some(), shared),
-            15 if shared.is_pressed => _ = self.put(shared),
             10 => {
                 for held in self.some_handles(&mut shared.random, 1) {
                     self.hold(match held {
                         // The ref of `completed()`.
-                        Held::Stream(task) if shared.random.chance(30) => {
+                        Held::Stream(task)
+                            if !shared.closing.contains(&task) && shared.random.chance(30) =>
+                        {
                             Held::Object(task.whole())
                         }
                         other => other,
@@ -74,26 +157,50 @@ impl Client {
                 }
             }
             11 => _ = self.forget_one(false),
+            12..=14 if shared.is_pressed => self.lease(task.is_some(), shared),
+            15 if shared.is_pressed => _ = self.put(shared),
+            16 if shared.random.chance(shared.closes) => self.close(shared),
+            17 | 18 if shared.actors_left > 0 => self.create(task, shared),
+            19..=21 if shared.calls_left > 0 => self.call(task, shared),
+            22 if shared.random.chance(shared.kills) => self.kill(shared),
             _ => self.read(task.is_some(), shared),
         }
     }
 
     fn cancel(&mut self, shared: &mut Shared) {
-        let how = Cancel { force: shared.random.chance(30), recursive: shared.random.chance(50) };
-        // Of its latest calls, which may still run.
+        // Of its latest calls, which may still run. Those of actors cannot be killed.
         let latest = &self.handles[self.handles.len().saturating_sub(4)..];
-        if latest.is_empty() {
-            return;
-        }
-        match shared.random.pick(latest) {
+        let tasks = latest.iter().filter_map(|held| match held {
             Held::Object(ObjectId { task, .. }) | Held::Stream(task) | Held::Cursor(task, _) => {
-                self.send(Request::Cancel(task, how));
+                Some(*task)
             }
-            Held::Pin(_)
-            | Held::Lease(_)
-            | Held::DiskLease(_)
-            | Held::Actor(_)
-            | Held::WeakActor(_) => {}
+            _ => None,
+        });
+        let tasks: Vec<TaskId> = tasks.collect();
+        if !tasks.is_empty() {
+            let task = shared.random.pick(&tasks);
+            let force = !task.is_call() && shared.random.chance(30);
+            let how = Cancel { force, recursive: shared.random.chance(50) };
+            self.send(Request::Cancel(task, how));
+        }
+    }
+
+    fn kill(&mut self, shared: &mut Shared) {
+        let actors = self.actors(true);
+        if !actors.is_empty() {
+            let after = shared.random.pick(&[AfterKill::Dead, AfterKill::MayRestart]);
+            self.send(Request::Kill(shared.random.pick(&actors), after));
+        }
+    }
+
+    fn close(&mut self, shared: &mut Shared) {
+        let streams = self.handles.iter().filter_map(|held| match held {
+            Held::Stream(task) => Some(*task),
+            _ => None,
+        });
+        let streams: Vec<TaskId> = streams.collect();
+        if !streams.is_empty() {
+            self.send(Request::Close(shared.random.pick(&streams)));
         }
     }
 
@@ -117,7 +224,7 @@ impl Client {
     pub(crate) fn read(&mut self, may_block: bool, shared: &mut Shared) {
         let random = &mut shared.random;
         let blocks = may_block && random.chance(90);
-        match random.below(10) {
+        match random.below(12) {
             0..=2 => {
                 let wanted = 1 + random.below(3);
                 let objects = |held: &Held| matches!(held, Held::Object(_));
@@ -137,12 +244,32 @@ impl Client {
                 let streams = |held: &Held| matches!(held, Held::Stream(_) | Held::Cursor(..));
                 let Some(held) = self.take_handle(random, streams) else { return };
                 let (task, at) = reader(held);
-                let what = random.below(10);
+                let what = random.below(12);
+                let most = 1 + random.below(4) as u32;
                 self.ask(blocks, vec![held], |id| match what {
                     0 => Request::Progress(id, task, at),
                     1 => Request::Length(id, task, at),
+                    2 | 3 => Request::NextBatch(id, task, at, most),
                     _ => Request::Next(id, task, at),
                 });
+            }
+            9 => {
+                let actors = |held: &Held| matches!(held, Held::Actor(_) | Held::WeakActor(_));
+                let Some(held) = self.take_handle(random, actors) else { return };
+                let (Held::Actor(actor) | Held::WeakActor(actor)) = held else { unreachable!() };
+                let is_count = random.chance(50);
+                self.ask(false, vec![held], |id| {
+                    if is_count {
+                        Request::CallsUnderWay(id, actor)
+                    } else {
+                        Request::Describe(id, actor)
+                    }
+                });
+            }
+            10 if !shared.classes.is_empty() => {
+                let name = format!("n{}", random.below(NAMES)).into();
+                let name = ActorName { namespace: "".into(), name };
+                self.ask(false, Vec::new(), |id| Request::Find(id, name));
             }
             _ => self.ask(blocks, Vec::new(), Request::Resources),
         }
@@ -152,7 +279,9 @@ impl Client {
         let mut keeps: Vec<Held> = Vec::new();
         for _ in 0..=random.below(4) {
             let known = keeps.clone();
-            keeps.extend(self.take_handle(random, |held| !known.contains(held)));
+            let is_actor = |held: &Held| matches!(held, Held::Actor(_) | Held::WeakActor(_));
+            let is_new = |held: &Held| !known.contains(held) && !is_actor(held);
+            keeps.extend(self.take_handle(random, is_new));
         }
         if keeps.is_empty() {
             return;

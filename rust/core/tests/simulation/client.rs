@@ -2,55 +2,20 @@
 //!
 //! Invariants: messages leave in the order in which they were made. A handle is used by one thing
 //! at a time: an open question keeps those that it needs out of `handles`. So a client never speaks
-//! of what it does not hold.
+//! of what it does not hold. What one call of an actor holds is not the other calls': who could put
+//! it into a value of its own could make a circle, which no count can free.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Held, Request};
-use skate_core::id::{ClientId, ObjectId, RequestId, TaskId, Ticket};
+use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
+use super::body::Execution;
 use super::content::Content;
-use super::io::Memory;
-use super::program::{Function, Plan};
 use super::random::Random;
-use super::worker::Execution;
-
-/// A message from the node that waits to be read.
-pub(crate) enum Letter {
-    Run(Box<Run>),
-    Reply(RequestId, Reply),
-    Leave,
-}
-
-/// Where a process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Process {
-    /// Asked for.
-    Ordered,
-    /// It runs, which the node may not know yet.
-    Forked,
-    /// It runs, and the node was told.
-    Reported,
-}
-
-/// A claim slot: the words that node and worker share.
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    pub(crate) claim: Claim,
-    pub(crate) credit: u64,
-    pub(crate) is_dropped: bool,
-    pub(crate) is_interrupted: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Claim {
-    #[default]
-    Queued,
-    Started,
-    Revoked,
-}
+use super::shared::{Birth, Leaving, Letter, Shared, Slot};
 
 /// A question that is not answered.
 #[derive(Debug)]
@@ -77,6 +42,7 @@ pub(crate) enum Forget {
 }
 
 /// Bytes that a client looks at.
+#[derive(Debug)]
 pub(crate) struct View {
     id: ObjectId,
     payload: Payload,
@@ -84,46 +50,28 @@ pub(crate) struct View {
 }
 
 /// Space that a client writes into.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
     pub(crate) start: u64,
     next: u64,
     end: u64,
 }
 
-/// What all clients share: the seed's program, and memory.
-pub(crate) struct Shared {
-    pub(crate) random: Random,
-    pub(crate) functions: Vec<Function>,
-    pub(crate) plans: BTreeMap<TaskId, Vec<Plan>>,
-    /// What the arguments of each call contain.
-    pub(crate) holds_of: BTreeMap<TaskId, Box<[Held]>>,
-    pub(crate) memory: Memory,
-    pub(crate) calls_left: u32,
-    pub(crate) stored: u64,
-    pub(crate) is_pressed: bool,
-    /// Objects that could not be read back: their part of the file may be another value's.
-    pub(crate) lost: BTreeSet<ObjectId>,
-    pub(crate) cancels: u64,
-}
-
-impl Shared {
-    /// Whether those bytes of an object are no longer there.
-    pub(crate) fn is_lost(&self, id: ObjectId, payload: &Payload) -> bool {
-        matches!(payload, Payload::Spilled(_)) && self.lost.contains(&id)
-    }
-}
-
 /// One process.
+#[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: ClientId,
-    pub(crate) process: Process,
+    pub(crate) birth: Birth,
     pub(crate) outbox: VecDeque<Request>,
+    /// So many of these were sent before the last claim, which is proof of them.
+    pub(crate) settled: usize,
     pub(crate) inbox: VecDeque<Letter>,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
+    /// The driver's; of a worker, those of the call whose turn it is.
     pub(crate) handles: Vec<Held>,
-    /// Handles from earlier tasks of this process. They are only let go of: a task that put them
-    /// into its own values could make a circle, which no count can free.
+    /// The call whose turn it is.
+    pub(crate) current: Option<Ticket>,
+    /// Handles from earlier calls of this process. They are only let go of.
     pub(crate) kept: Vec<Held>,
     pub(crate) views: Vec<View>,
     pub(crate) lease: Option<Lease>,
@@ -132,32 +80,52 @@ pub(crate) struct Client {
     counter: u64,
     /// A worker's side of its dispatches.
     pub(crate) slots: BTreeMap<Ticket, Slot>,
-    pub(crate) runs: VecDeque<Box<Run>>,
-    pub(crate) execution: Option<Execution>,
-    pub(crate) is_leaving: bool,
+    /// Whose process it is, once it has claimed the constructor, and the limits of its lanes.
+    pub(crate) actor: Option<(ActorId, Box<[u32]>)>,
+    /// Starts of the actor's process before this one, and calls that this one has begun.
+    pub(crate) life: u32,
+    pub(crate) position: u32,
+    /// GPUs that it was told of, by what it runs.
+    pub(crate) devices: Box<[u32]>,
+    /// By lane.
+    pub(crate) runs: Vec<VecDeque<Box<Run>>>,
+    pub(crate) executions: Vec<Execution>,
+    /// It has told that all its calls sleep.
+    pub(crate) is_asleep: bool,
+    /// It slept, or the node thinks so, and its CPU may be lent still.
+    pub(crate) has_slept: bool,
     /// The last that the node heard is that its task sleeps.
     pub(crate) is_thought_asleep: bool,
+    pub(crate) leaving: Leaving,
 }
 
 impl Client {
     pub(crate) fn new(id: ClientId) -> Self {
         Self {
             id,
-            process: Process::Ordered,
+            birth: Birth::Ordered,
             outbox: VecDeque::new(),
+            settled: 0,
             inbox: VecDeque::new(),
             asked: BTreeMap::new(),
             handles: Vec::new(),
+            current: None,
             kept: Vec::new(),
             views: Vec::new(),
             lease: None,
             disk_lease: None,
             counter: 1,
             slots: BTreeMap::new(),
-            runs: VecDeque::new(),
-            execution: None,
-            is_leaving: false,
+            actor: None,
+            life: 0,
+            position: 0,
+            devices: Box::default(),
+            runs: vec![VecDeque::new(); 2],
+            executions: Vec::new(),
+            is_asleep: false,
+            has_slept: false,
             is_thought_asleep: false,
+            leaving: Leaving::No,
         }
     }
 
@@ -165,19 +133,14 @@ impl Client {
         self.outbox.push_back(request);
     }
 
-    /// The dispatch that it executes.
-    fn current(&self) -> Option<Ticket> {
-        self.execution.as_ref().map(|execution| execution.run.ticket)
-    }
-
     pub(crate) fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 
-    /// Whether its task waits for an answer.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.asked.values().any(|asked| asked.blocks)
+    /// Whether that call waits for an answer.
+    pub(crate) fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.asked.values().any(|asked| asked.blocks && asked.by == Some(ticket))
     }
 
     /// Whether it has something that it could let go of.
@@ -196,32 +159,47 @@ impl Client {
         question: impl FnOnce(RequestId) -> Request,
     ) {
         let id = RequestId(self.count());
-        let question = question(id);
+        self.ask_as(id, blocks, keeps, question(id));
+    }
+
+    pub(crate) fn ask_as(
+        &mut self,
+        id: RequestId,
+        blocks: bool,
+        keeps: Vec<Held>,
+        question: Request,
+    ) {
         self.send(question.clone());
-        let asked = Asked {
-            question,
-            keeps,
-            by: self.current(),
-            blocks,
-            forget: Forget::No,
-            is_answered: false,
-        };
+        let (by, forget) = (self.current, Forget::No);
+        let asked = Asked { question, keeps, by, blocks, forget, is_answered: false };
         self.asked.insert(id, asked);
     }
 
     /// Takes back a question, if one is open; the answer comes all the same.
     pub(crate) fn forget_one(&mut self, only_blocking: bool) -> bool {
+        self.forget(|asked| asked.blocks || !only_blocking)
+    }
+
+    /// The same with one that keeps a call waiting.
+    pub(crate) fn forget_one_of(&mut self, ticket: Ticket) -> bool {
+        self.forget(|asked| asked.blocks && asked.by == Some(ticket))
+    }
+
+    fn forget(&mut self, which: impl Fn(&Asked) -> bool) -> bool {
         let mut asked = self.asked.iter_mut();
-        let found = asked
-            .find(|(_, asked)| asked.forget == Forget::No && (asked.blocks || !only_blocking))
-            .map(|(id, asked)| {
-                asked.forget = Forget::Sent;
-                *id
-            });
-        if let Some(id) = found {
-            self.send(Request::Forget(id));
-        }
-        found.is_some()
+        let found = asked.find(|(_, asked)| asked.forget == Forget::No && which(asked));
+        let Some((id, asked)) = found else { return false };
+        asked.forget = Forget::Sent;
+        let id = *id;
+        self.send(Request::Forget(id));
+        true
+    }
+
+    /// Whether that call could give up waiting.
+    pub(crate) fn can_give_up(&self, ticket: Ticket) -> bool {
+        let which =
+            |asked: &Asked| asked.blocks && asked.by == Some(ticket) && asked.forget == Forget::No;
+        self.asked.values().any(which)
     }
 
     /// One more handle, on what it can reach.
@@ -243,11 +221,14 @@ impl Client {
         Some(self.handles.swap_remove(random.pick(&places)))
     }
 
+    /// What a value or an argument may contain. A weak handle may be one on an actor that has gone.
     pub(crate) fn some_handles(&self, random: &mut Random, most: u64) -> Vec<Held> {
-        if self.handles.is_empty() {
+        let strong = |held: &&Held| !matches!(held, Held::WeakActor(_));
+        let strong: Vec<Held> = self.handles.iter().filter(strong).copied().collect();
+        if strong.is_empty() {
             return Vec::new();
         }
-        (0..random.below(most + 1)).map(|_| random.pick(&self.handles)).collect()
+        (0..random.below(most + 1)).map(|_| random.pick(&strong)).collect()
     }
 
     /// Lets go of one handle; false if it has none.
@@ -306,55 +287,66 @@ impl Client {
         })
     }
 
-    /// Reads an answer: its handles are the client's now.
+    /// Reads an answer: its handles are those of the call that asked, or the process's.
     pub(crate) fn receive(&mut self, id: RequestId, reply: Reply, shared: &mut Shared) {
         let asked = self.asked.remove(&id).unwrap();
-        let mut keeps = asked.keeps;
-        let others = std::mem::take(&mut self.handles);
-        match reply {
-            Reply::Values { values, .. } => {
-                let Request::Get(_, ids) = &asked.question else { unreachable!() };
+        let others = std::mem::replace(&mut self.handles, asked.keeps);
+        match (reply, &asked.question) {
+            (Reply::Values { values, .. }, Request::Get(_, ids)) => {
                 for (id, value) in ids.iter().zip(&values) {
                     self.see(*id, value, shared);
                 }
             }
-            Reply::Error { place, value, .. } => {
-                let Request::Get(_, ids) = &asked.question else { unreachable!() };
+            (Reply::Error { place, value, .. }, Request::Get(_, ids)) => {
                 self.see(ids[place as usize], &value, shared);
             }
-            Reply::Item(item) => {
-                self.handles.push(Held::Object(item));
-                match keeps.first_mut() {
-                    Some(Held::Cursor(_, at)) => *at += 1,
-                    // No task of it counts as the one that took the item, so any may run again.
-                    _ if self.id != ClientId::DRIVER => self.send(Request::Taken(id, None)),
-                    _ => {}
-                }
-            }
-            Reply::Lease(span) => {
+            (Reply::Item(item), _) => self.take(id, asked.by, &asked.question, &[item], shared),
+            (Reply::Items(items), _) => self.take(id, asked.by, &asked.question, &items, shared),
+            (Reply::Lease(span), _) => {
                 self.lease = Some(Lease { start: span.offset, next: span.offset, end: span.end() });
             }
-            Reply::LeaseOnDisk(span) => self.disk_lease = Some((span, false)),
-            Reply::Ready(_)
-            | Reply::End
-            | Reply::Forgotten
-            | Reply::Progress { .. }
-            | Reply::Resources(_)
-            | Reply::Returned
-            | Reply::Failed(_) => {}
-            Reply::Items(_)
-            | Reply::Rows(_)
-            | Reply::Actor { .. }
-            | Reply::Names(_)
-            | Reply::Groups(_)
-            | Reply::Count(_) => {
-                unreachable!("nobody asks for {reply:?}")
+            (Reply::LeaseOnDisk(span), _) => self.disk_lease = Some((span, false)),
+            (Reply::Actor { actor, is_new, .. }, _) => {
+                let held = if is_new { Held::Actor(actor) } else { Held::WeakActor(actor) };
+                self.handles.push(held);
+            }
+            _ => {}
+        }
+        let new = std::mem::replace(&mut self.handles, others);
+        let mut executions = self.executions.iter_mut();
+        match executions.find(|each| asked.by == Some(each.run.ticket)) {
+            Some(execution) => execution.handles.extend(new),
+            None if self.id == ClientId::DRIVER => self.handles.extend(new),
+            None => self.kept.extend(new),
+        }
+    }
+
+    /// Items that a `next` was given: its caller returns them, or they go back as if it never was.
+    fn take(
+        &mut self,
+        id: RequestId,
+        by: Option<Ticket>,
+        question: &Request,
+        items: &[ObjectId],
+        shared: &mut Shared,
+    ) {
+        let (Request::Next(_, task, at) | Request::NextBatch(_, task, at, _)) = *question else {
+            unreachable!("items answer a next")
+        };
+        if shared.random.chance(10) {
+            return self.send(Request::Untake(id, task, at, items.into()));
+        }
+        self.handles.extend(items.iter().map(|item| Held::Object(*item)));
+        match self.handles.first_mut() {
+            Some(Held::Cursor(_, at)) => *at += items.len() as u64,
+            _ if self.id == ClientId::DRIVER => {}
+            _ => {
+                // Of a stream that was passed on to it; else it may be run again.
+                let is_running = self.executions.iter().any(|each| by == Some(each.run.ticket));
+                let by = by.filter(|_| is_running && shared.random.chance(50));
+                self.send(Request::Taken(id, by));
             }
         }
-        self.handles.append(&mut keeps);
-        let new = std::mem::replace(&mut self.handles, others);
-        let place = if asked.by == self.current() { &mut self.handles } else { &mut self.kept };
-        place.extend(new);
     }
 
     /// Unpacks a value: a view on its block, handles on what it contains.

@@ -1,102 +1,82 @@
-//! What must be true: each task as a sequence of what happened to it, without queues, counts or
-//! readers.
+//! What must be true: each task as a sequence of what happened to it, each actor as a sequence of lives,
+//! without queues, counts or processes.
 //!
-//! Invariant: the model hears the same events as the node, in the same order, and knows after each
-//! of them which refs are ready and what they hold. It shares no code with the node.
+//! Invariants: the model hears the same events as the node, in the same order, and knows after each
+//! of them which refs are ready and what they hold. It shares no code with the node. That nobody holds
+//! something any more is not modelled: what follows from that nobody can see, or the holder would
+//! hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skate_core::action::Run;
-use skate_core::event::{End, Outcome, Returns, Submit, Template, Waitable};
-use skate_core::id::{ClientId, ObjectId, TaskId, Ticket};
-use skate_core::value::{Death, Failure, Value};
+use skate_core::event::{Creation, End, Order, Outcome, Returns, Submit, Template};
+use skate_core::id::{ActorId, ClientId, ObjectId, TaskId, Ticket};
+use skate_core::value::{Cause, Failure, Value};
 
-use super::content::{Content, WHOLE};
+use super::content::{Content, Origin};
 use super::io::Memory;
+use super::task::{Fate, Task};
 
-/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Pending,
+    Starting,
+    Alive,
+    Dead,
+}
+
+/// Why an actor is dead.
 #[derive(Clone, Debug)]
-enum Fate {
-    Returned,
-    Raised {
-        attempt: u32,
-    },
-    Failed(Failure),
-    /// With the error of one of these arguments.
-    Inherited {
-        from: Vec<ObjectId>,
-        is_failure: bool,
-    },
+pub(crate) enum ActorFate {
+    Ended(Cause),
+    /// Its constructor failed.
+    Failed(Vec<Fate>),
 }
 
-/// One task.
+/// One actor.
 #[derive(Debug)]
-pub(crate) struct Task {
-    pub(crate) name: Arc<str>,
-    pub(crate) template: Arc<Template>,
-    waits: Box<[ObjectId]>,
-    parent: Option<TaskId>,
-    published: u64,
-    /// Items that went through the shared cursor.
-    pub(crate) taken: u64,
-    /// Of these, the ones whose takers died before they could tell.
-    returned: BTreeSet<u64>,
-    attempt: u32,
-    retries: i32,
-    claims: u32,
-    /// Workers that could not be started for it.
-    start_failures: u32,
-    cancelled: bool,
-    /// Where it is dispatched.
-    pub(crate) place: Option<(ClientId, Ticket)>,
-    fate: Option<Fate>,
-}
-
-impl Task {
-    pub(crate) fn has_ended(&self) -> bool {
-        self.fate.is_some()
-    }
-
-    fn has_failed(&self) -> bool {
-        !matches!(self.fate, None | Some(Fate::Returned))
-    }
-
-    /// Items that can be read, the error included.
-    fn total(&self) -> u64 {
-        self.published + u64::from(self.has_failed())
-    }
-
-    fn position(&self, at: Option<u64>) -> u64 {
-        at.or_else(|| self.returned.first().copied()).unwrap_or(self.taken)
-    }
-
-    fn left(&self, at: Option<u64>) -> u64 {
-        let again = if at.is_none() { self.returned.len() as u64 } else { 0 };
-        self.total().saturating_sub(at.unwrap_or(self.taken)) + again
-    }
-
-    fn take_retry(&mut self) -> bool {
-        let may_retry = !self.cancelled && self.retries != 0;
-        if may_retry {
-            self.retries -= i32::from(self.retries > 0);
-            self.attempt += 1;
-        }
-        may_retry
-    }
+pub(crate) struct Actor {
+    pub(crate) stage: Stage,
+    pub(crate) worker: Option<ClientId>,
+    pub(crate) class_name: Arc<str>,
+    pub(crate) creation: Creation,
+    /// Starts after a crash.
+    pub(crate) life: u32,
+    pub(crate) restarts_left: i32,
+    pub(crate) start_failures: u32,
+    pub(crate) end: Option<ActorFate>,
 }
 
 /// All of them.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) actors: BTreeMap<ActorId, Actor>,
+    pub(crate) oom_retries: i32,
     puts: BTreeSet<TaskId>,
+    /// Placement groups that were removed.
+    pub(crate) removed: BTreeSet<Arc<str>>,
+    /// Which state of its actor an object was made in.
+    pub(crate) origins: BTreeMap<ObjectId, Origin>,
+    pub(crate) sizes: BTreeMap<ObjectId, u64>,
     /// Objects that were spilled and could not be read back.
     lost: BTreeSet<ObjectId>,
-    dependents: BTreeMap<ObjectId, Vec<TaskId>>,
+    pub(crate) dependents: BTreeMap<ObjectId, Vec<TaskId>>,
+    /// In the order in which the node heard of them.
+    pub(crate) order: Vec<TaskId>,
+    /// Ended by the event that is heard, through others.
+    pub(crate) heirs: Vec<TaskId>,
+    pub(crate) dead_heirs: Vec<ActorId>,
+    /// Of all dispatches so far.
+    tickets: BTreeMap<(ClientId, Ticket), TaskId>,
 }
 
 impl Model {
+    pub(crate) fn new(oom_retries: i32) -> Self {
+        Self { oom_retries, ..Self::default() }
+    }
+
     pub(crate) fn put(&mut self, id: ObjectId) {
         assert!(self.puts.insert(id.task), "{id:?} is put twice");
     }
@@ -109,30 +89,65 @@ impl Model {
         self.lost.contains(&id)
     }
 
-    pub(crate) fn submitted(&mut self, submit: &Submit, template: &Arc<Template>) {
+    fn enter(&mut self, submit: &Submit, template: &Arc<Template>, is_shared: bool) {
         let task = Task {
             name: submit.name.clone().unwrap(),
             template: Arc::clone(template),
+            actor: submit.actor,
+            caller: (submit.task.client(), submit.parent.filter(|_| is_shared)),
             waits: submit.waits.clone(),
             parent: submit.parent,
             published: 0,
             taken: 0,
             returned: BTreeSet::new(),
+            consumed: Vec::new(),
+            is_closed: false,
             attempt: 0,
             retries: template.max_retries,
+            oom_retries: self.oom_retries,
+            stops: 0,
             claims: 0,
+            origin: None,
+            is_again: false,
             start_failures: 0,
             cancelled: false,
             place: None,
             fate: None,
         };
         self.tasks.insert(submit.task, task);
+        self.order.push(submit.task);
         for id in &submit.waits {
             self.dependents.entry(*id).or_default().push(submit.task);
         }
-        if let Some(first) = submit.waits.iter().find(|id| self.is_error(**id)) {
-            let is_failure = self.is_failure(*first);
-            self.end(submit.task, Fate::Inherited { from: vec![*first], is_failure });
+    }
+
+    /// `is_shared`: the client runs tasks for anybody, each of which is a caller by itself.
+    pub(crate) fn submitted(&mut self, submit: &Submit, template: &Arc<Template>, is_shared: bool) {
+        self.enter(submit, template, is_shared);
+        let dead = submit.actor.filter(|actor| self.actors[actor].stage == Stage::Dead);
+        let first = submit.waits.iter().find(|id| self.is_error(**id));
+        if let Some(fate) = dead.map(Fate::Actor).or(first.map(|id| Fate::Argument(*id))) {
+            self.end(submit.task, vec![fate]);
+        }
+    }
+
+    pub(crate) fn created(&mut self, creation: &Creation, template: &Arc<Template>) {
+        let id = ActorId(creation.submit.task);
+        self.enter(&creation.submit, template, false);
+        let actor = Actor {
+            stage: Stage::Pending,
+            worker: None,
+            class_name: Arc::clone(&template.name),
+            creation: creation.clone(),
+            life: 0,
+            restarts_left: creation.max_restarts,
+            start_failures: 0,
+            end: None,
+        };
+        self.actors.insert(id, actor);
+        let first = creation.submit.waits.iter().find(|id| self.is_error(**id));
+        if let Some(first) = first {
+            self.die(id, ActorFate::Failed(vec![Fate::Argument(*first)]));
         }
     }
 
@@ -148,24 +163,67 @@ impl Model {
         assert!(task.fate.is_none(), "{:?} starts after its end", run.task);
         assert_eq!(task.place, None, "{:?} is dispatched twice", run.task);
         assert!(!task.cancelled, "{:?} starts although it was cancelled", run.task);
+        assert!(!task.is_closed, "{:?} starts although it was closed", run.task);
         assert_eq!(run.attempt, task.attempt, "attempt of {:?}", run.task);
         assert_eq!(run.skip, task.published, "items that {:?} skips", run.task);
         assert_eq!(run.resolved.len(), task.waits.len(), "arguments of {:?}", run.task);
         task.place = Some((worker, run.ticket));
+        self.tickets.insert((worker, run.ticket), run.task);
+        let Some(id) = task.actor else { return };
+        let actor = self.actors.get_mut(&id).unwrap();
+        let found = (actor.stage, actor.worker);
+        if id.0 == run.task {
+            assert_eq!(found, (Stage::Pending, None), "start of {id:?}");
+            (actor.stage, actor.worker) = (Stage::Starting, Some(worker));
+        } else {
+            assert_eq!(found, (Stage::Alive, Some(worker)), "{id:?} is called");
+        }
     }
 
-    /// A worker starts on a dispatch.
-    pub(crate) fn claimed(&mut self, id: TaskId) {
+    /// A worker starts on a dispatch: the order must be that of its caller.
+    pub(crate) fn claimed(&mut self, id: TaskId, position: u32) {
+        let task = &self.tasks[&id];
+        let life = task.actor.map_or(0, |actor| self.actors[&actor].life);
+        if let Some(actor) = task.actor.filter(|actor| actor.0 != id)
+            && self.actors[&actor].creation.order == Order::Submission
+        {
+            for other in self.order.iter().take_while(|other| **other != id) {
+                let before = &self.tasks[other];
+                if (before.actor, before.caller) == (Some(actor), task.caller) && *other != actor.0
+                {
+                    let has_begun = before.origin.is_some_and(|(of, _)| of == life);
+                    assert!(
+                        before.has_ended() || has_begun || before.is_again || task.is_again,
+                        "{id:?} of {:?} overtakes {other:?}",
+                        task.caller
+                    );
+                }
+            }
+        }
         let task = self.tasks.get_mut(&id).unwrap();
         task.claims += 1;
+        task.origin = Some(if task.actor.is_some() { (life, position) } else { (0, 0) });
         let most = task.template.max_retries;
-        assert!(most < 0 || task.claims <= most.cast_unsigned() + 1, "{id:?} starts too often");
+        let is_constructor = task.actor == Some(ActorId(id));
+        let is_allowed = most < 0 || task.claims <= most.cast_unsigned() + 1 + task.stops;
+        assert!(is_constructor || is_allowed, "{id:?} starts too often");
     }
 
     /// Who works on what a worker speaks of.
     pub(crate) fn task_of(&self, worker: ClientId, ticket: Ticket) -> TaskId {
-        let mut tasks = self.tasks.iter();
-        *tasks.find(|(_, task)| task.place == Some((worker, ticket))).unwrap().0
+        let id = self.tickets[&(worker, ticket)];
+        assert_eq!(self.tasks[&id].place, Some((worker, ticket)), "{id:?} is not there");
+        id
+    }
+
+    /// A value comes from a process: it must be of this life of its actor.
+    pub(crate) fn made(&mut self, id: ObjectId, value: &Value, memory: &Memory) {
+        if let Content::Data { task, origin, .. } = Content::of(value, memory) {
+            assert_eq!(task, id.task);
+            assert_eq!(self.tasks[&id.task].origin, Some(origin), "state seen by {id:?}");
+            self.origins.insert(id, origin);
+            self.sizes.insert(id, value.size());
+        }
     }
 
     pub(crate) fn yielded(&mut self, id: TaskId, index: u64) {
@@ -174,31 +232,47 @@ impl Model {
         task.published = index + 1;
     }
 
-    pub(crate) fn finished(&mut self, id: TaskId, outcome: &Outcome) {
+    pub(crate) fn finished(&mut self, id: TaskId, outcome: &Outcome, memory: &Memory) {
         let task = self.tasks.get_mut(&id).unwrap();
         task.place = None;
-        let fate = match &outcome.end {
+        let (actor, published) = (task.actor, task.published);
+        if let Some(actor) = actor.filter(|actor| actor.0 == id) {
+            return self.constructed(actor, outcome);
+        }
+        let fates = match &outcome.end {
             End::Returned(values) => {
                 task.published = values.len() as u64;
-                Fate::Returned
+                for (index, (value, _)) in values.iter().enumerate() {
+                    self.made(id.item(index as u64), value, memory);
+                }
+                Vec::new()
             }
-            End::Exhausted(yielded, ..) if *yielded < task.published => {
-                Fate::Failed(Failure::ReplayInconsistent {
-                    task_name: Arc::clone(&task.name),
-                    yielded: *yielded,
-                    published: task.published,
-                })
+            End::Exhausted(yielded, ..) if *yielded < published && !task.is_closed => {
+                let task_name = Arc::clone(&task.name);
+                let yielded = *yielded;
+                vec![Fate::Failed(Failure::ReplayInconsistent { task_name, yielded, published })]
             }
-            End::Exhausted(..) => Fate::Returned,
-            End::Raised { retry: true, .. } if task.take_retry() => return,
+            End::Exhausted(_, value, _) => {
+                if task.template.returns == Returns::Streaming {
+                    self.made(id.whole(), value, memory);
+                }
+                Vec::new()
+            }
+            End::Raised { retry: true, .. } if task.take_retry() => {
+                task.is_again = true;
+                return self.fail_if_dead(id);
+            }
             End::Raised { error: Value::Failed(failure), .. } => {
-                Fate::Failed(Failure::clone(failure))
+                vec![Fate::Failed(Failure::clone(failure))]
             }
-            End::Raised { .. } => Fate::Raised { attempt: task.attempt },
-            End::Cancelled => self.cancellation(id),
-            End::Left(_) => unreachable!("{id:?} is no actor"),
+            End::Raised { .. } => vec![Fate::Raised { task: id, attempt: task.attempt }],
+            End::Cancelled => vec![self.cancellation(id)],
+            End::Left(leave) => {
+                self.die(actor.unwrap(), ActorFate::Ended(Cause::Left(*leave)));
+                return self.fail_if_dead(id);
+            }
         };
-        self.end(id, fate);
+        self.end(id, fates);
     }
 
     /// A dispatch was taken back.
@@ -207,101 +281,20 @@ impl Model {
         let task = self.tasks.get_mut(&id).unwrap();
         task.place = None;
         if task.cancelled {
-            self.end(id, self.cancellation(id));
+            self.end(id, vec![self.cancellation(id)]);
+        } else if task.is_closed {
+            self.end(id, Vec::new());
+        } else if task.actor == Some(ActorId(id)) {
+            task.fate = Some(Vec::new());
+        } else {
+            self.fail_if_dead(id);
         }
     }
 
-    /// A worker died with this dispatch.
-    pub(crate) fn crashed(&mut self, id: TaskId, death: &Death, how: Crash) {
-        let task = self.tasks.get_mut(&id).unwrap();
-        task.place = None;
-        let task_name = Arc::clone(&task.name);
-        let death = death.clone();
-        if task.cancelled {
-            self.end(id, self.cancellation(id));
-        } else if how == Crash::Started && !task.take_retry() {
-            self.end(id, Fate::Failed(Failure::WorkerCrashed { task_name, death }));
-        } else if how == Crash::CannotStart {
-            self.end(id, Fate::Failed(Failure::WorkerStart { task_name, death }));
-        }
-    }
-
-    /// Says which dispatches must be taken back, or interrupted.
-    pub(crate) fn cancel(&mut self, root: TaskId, recursive: bool) -> Vec<(ClientId, Ticket)> {
-        let mut dispatched = Vec::new();
-        let mut ids = vec![root];
-        while let Some(id) = ids.pop() {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            if task.has_ended() {
-                continue;
-            }
-            task.cancelled = true;
-            if recursive {
-                let of = |task: &Task| task.parent == Some(id) && !task.has_ended();
-                ids.extend(self.tasks.iter().filter(|(_, task)| of(task)).map(|(id, _)| *id));
-            }
-            if let Some(place) = self.tasks[&id].place {
-                dispatched.push(place);
-            } else {
-                // What depends on it inherits the error only if it is not cancelled itself.
-                self.tasks.get_mut(&id).unwrap().fate = Some(self.cancellation(id));
-            }
-        }
-        let cancelled = self.tasks.iter().filter(|(_, task)| task.cancelled && task.has_ended());
-        self.propagate(cancelled.map(|(id, _)| *id).collect());
-        dispatched
-    }
-
-    fn cancellation(&self, id: TaskId) -> Fate {
-        Fate::Failed(Failure::Cancelled { task_name: Arc::clone(&self.tasks[&id].name) })
-    }
-
-    fn end(&mut self, id: TaskId, fate: Fate) {
-        let task = self.tasks.get_mut(&id).unwrap();
-        assert!(task.fate.is_none(), "{id:?} ends twice");
-        task.fate = Some(fate);
-        self.propagate(vec![id]);
-    }
-
-    /// Whoever waits for an error of tasks that have ended ends with it.
-    fn propagate(&mut self, mut ended: Vec<TaskId>) {
-        let mut heirs = Vec::new();
-        while let Some(id) = ended.pop() {
-            let refs = ObjectId { task: id, index: 0 }..=ObjectId { task: id, index: u32::MAX };
-            let of = self.dependents.range(refs).filter(|(object, _)| self.is_error(**object));
-            let found: Vec<(ObjectId, TaskId)> =
-                of.flat_map(|(id, tasks)| tasks.iter().map(|task| (*id, *task))).collect();
-            for (object, id) in found {
-                let is_failure = self.is_failure(object);
-                let task = self.tasks.get_mut(&id).unwrap();
-                if task.fate.is_none() {
-                    assert_eq!(task.place, None, "{id:?} was dispatched without its arguments");
-                    task.fate = Some(Fate::Inherited { from: Vec::new(), is_failure });
-                    ended.push(id);
-                    heirs.push(id);
-                }
-            }
-        }
-        // One cancel can end several of a task's arguments: any of these errors will do.
-        for id in heirs {
-            let errors = self.tasks[&id].waits.iter().copied().filter(|id| self.is_error(*id));
-            let errors: Vec<ObjectId> = errors.collect();
-            if let Some(Fate::Inherited { from, .. }) = &mut self.tasks.get_mut(&id).unwrap().fate {
-                *from = errors;
-            }
-        }
-    }
-
-    /// Whether the system failed, not the program, when that error came about.
-    fn is_failure(&self, id: ObjectId) -> bool {
-        if self.is_lost(id) {
-            return true;
-        }
-        match self.tasks[&id.task].fate {
-            Some(Fate::Failed(_)) => true,
-            Some(Fate::Inherited { is_failure, .. }) => is_failure,
-            Some(Fate::Raised { .. } | Fate::Returned) | None => false,
-        }
+    /// The resources of a task are those of a placement group.
+    pub(crate) fn group_of(&self, id: TaskId) -> Option<&str> {
+        let mut names = self.tasks[&id].template.resources.iter();
+        names.find_map(|(name, _)| name.strip_prefix("CPU_group_"))
     }
 
     pub(crate) fn is_ready(&self, id: ObjectId) -> bool {
@@ -321,123 +314,4 @@ impl Model {
         }
         task.template.returns == Returns::Streaming && self.is_failure(id)
     }
-
-    /// Panics unless that is what the object must hold.
-    pub(crate) fn verify(&self, id: ObjectId, found: &Content) {
-        assert!(self.is_ready(id), "{id:?} is read before its time: {found:?}");
-        assert!(self.may_hold(id, found), "{id:?} holds {found:?}; {:?}", self.tasks.get(&id.task));
-    }
-
-    fn may_hold(&self, id: ObjectId, found: &Content) -> bool {
-        let is_data = |wanted: u32| matches!(found, Content::Data { task, place, .. } if (*task, *place) == (id.task, wanted));
-        if self.is_lost(id) {
-            return matches!(found, Content::Failed(Failure::Lost { object, .. }) if *object == id);
-        }
-        let Some(task) = self.tasks.get(&id.task) else { return is_data(0) };
-        let is_whole = id.index == 0;
-        if is_whole && task.template.returns == Returns::Dynamic {
-            return *found == Content::Stream(id.task);
-        }
-        if !is_whole && u64::from(id.index) <= task.published {
-            return is_data(id.index - 1);
-        }
-        match task.fate.as_ref().unwrap() {
-            Fate::Returned => is_whole && (is_data(WHOLE) || *found == Content::None),
-            Fate::Raised { .. } | Fate::Inherited { is_failure: false, .. } if is_whole => {
-                *found == Content::None
-            }
-            Fate::Raised { attempt: of } => {
-                matches!(found, Content::Raised { task, attempt, .. } if (*task, attempt) == (id.task, of))
-            }
-            Fate::Failed(failure) => *found == Content::Failed(failure.clone()),
-            Fate::Inherited { from, .. } => from.iter().any(|id| self.may_hold(*id, found)),
-        }
-    }
-
-    /// Whether `next` from there can be answered.
-    pub(crate) fn is_stream_ready(&self, id: TaskId, at: Option<u64>) -> bool {
-        let task = &self.tasks[&id];
-        task.has_ended() || task.position(at) < task.published
-    }
-
-    pub(crate) fn is_waitable_ready(&self, waitable: Waitable) -> bool {
-        match waitable {
-            Waitable::Object(id) => self.is_ready(id),
-            Waitable::Stream(task) => self.is_stream_ready(task, None),
-            Waitable::Cursor(task, at) => self.is_stream_ready(task, Some(at)),
-        }
-    }
-
-    /// An item was given to a reader: the next one, and one that is there.
-    pub(crate) fn took(&mut self, id: TaskId, at: Option<u64>, item: ObjectId) {
-        let task = self.tasks.get_mut(&id).unwrap();
-        let position = task.position(at);
-        assert_eq!(item, id.item(position), "the item after those taken before");
-        assert!(position < task.total(), "{item:?} is given before it was made");
-        if at.is_none() && task.returned.pop_first().is_none() {
-            task.taken += 1;
-        }
-    }
-
-    /// Who took an item died before it could tell: the item is read again.
-    pub(crate) fn untook(&mut self, item: ObjectId) {
-        let task = self.tasks.get_mut(&item.task).unwrap();
-        task.returned.insert(u64::from(item.index) - 1);
-    }
-
-    /// A reader was told that there is nothing more.
-    pub(crate) fn verify_end(&self, id: TaskId, at: Option<u64>) {
-        let task = &self.tasks[&id];
-        assert!(task.has_ended(), "{id:?} still runs and its stream has ended");
-        assert!(task.position(at) >= task.total(), "items of {id:?} were lost: {task:?}, {at:?}");
-    }
-
-    /// Items left from there, and whether there will be no more.
-    pub(crate) fn progress(&self, id: TaskId, at: Option<u64>) -> (u64, bool) {
-        let task = &self.tasks[&id];
-        (task.left(at), task.has_ended())
-    }
-
-    /// Tasks that could run and are nowhere.
-    pub(crate) fn ready_tasks(&self) -> impl Iterator<Item = (&TaskId, &Task)> {
-        self.tasks.iter().filter(|(_, task)| {
-            let is_complete = task.waits.iter().all(|id| self.is_ready(*id));
-            !task.has_ended() && task.place.is_none() && is_complete
-        })
-    }
-
-    pub(crate) fn is_cancelled(&self, id: TaskId) -> bool {
-        self.tasks[&id].cancelled
-    }
-
-    /// One more worker could not be started for it; how many that makes.
-    pub(crate) fn start_failed(&mut self, id: TaskId) -> u32 {
-        let task = self.tasks.get_mut(&id).unwrap();
-        task.start_failures += u32::from(!task.cancelled);
-        task.start_failures
-    }
-
-    /// Items of the shared cursor that are gone for good: what its producer has credit for.
-    pub(crate) fn consumed(&self, id: TaskId) -> u64 {
-        let task = &self.tasks[&id];
-        task.taken - task.returned.len() as u64
-    }
-
-    /// Items that nobody has taken yet. Those that come back from a reader that died are besides the
-    /// window: the producer had its credit for them when they were taken.
-    pub(crate) fn unread(&self, id: TaskId) -> u64 {
-        let task = &self.tasks[&id];
-        task.published.saturating_sub(task.taken)
-    }
-}
-
-/// What a worker's death means to a task that it had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crash {
-    /// It had been claimed.
-    Started,
-    /// It had not.
-    NotStarted,
-    /// It had not, and too many workers in a row could not even be made.
-    CannotStart,
 }

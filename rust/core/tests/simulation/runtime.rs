@@ -4,17 +4,20 @@
 //! from an answer to a `Revoke` after all that were decided before it. Each is verified first.
 
 use skate_core::action::Action;
-use skate_core::event::{Event, Request};
-use skate_core::id::{ClientId, Ticket};
+use skate_core::event::{AfterKill, Creation, Event, Request, Returns};
+use skate_core::id::{ClientId, TaskId, Ticket};
 
-use super::client::{Claim, Client, Forget, Letter, Slot};
+use super::client::{Client, Forget};
 use super::io::Io;
+use super::shared::{Claim, Letter, Slot};
 use super::world::World;
 
 impl World {
     /// The node reads a client's next message.
     pub(crate) fn deliver(&mut self, id: ClientId) {
-        let request = self.clients.get_mut(&id).unwrap().outbox.pop_front().unwrap();
+        let client = self.clients.get_mut(&id).unwrap();
+        let request = client.outbox.pop_front().unwrap();
+        client.settled = client.settled.saturating_sub(1);
         // One that is to be killed by force counts until it is gone.
         self.hear(id, &request);
         self.event(Event::Client(id, request));
@@ -28,26 +31,50 @@ impl World {
         }
         match request {
             Request::Submit(submit) => {
-                let function = self.setup.functions.iter().find(|f| f.id == submit.template);
-                self.model.submitted(submit, &function.unwrap().template);
+                let template = &self.shared.callables[&submit.template].template;
+                let is_shared = id != ClientId::DRIVER && self.clients[&id].actor.is_none();
+                self.model.submitted(submit, template, is_shared);
             }
+            Request::Create(creation) if creation.name.is_some() => {
+                self.unnamed.insert(creation.submit.task, (**creation).clone());
+            }
+            Request::Create(creation) => self.hear_of(creation),
+            Request::Kill(actor, AfterKill::Dead) => self.model.killed(*actor),
+            Request::RemoveGroup(key) => self.model.group_removed(key),
             Request::Put(object, ..) => self.model.put(*object),
-            Request::Yielded(ticket, index, ..) => {
+            Request::Yielded(ticket, index, value, _) => {
                 let task = self.model.task_of(id, *ticket);
+                self.model.made(task.item(*index), value, &self.shared.memory);
                 self.model.yielded(task, *index);
-                let window = self.model.tasks[&task].template.window.map(u64::from);
-                let is_read = !self.clients[&id].slots[ticket].is_dropped;
-                if let Some(window) = window.filter(|_| is_read) {
-                    assert!(self.model.unread(task) <= window, "window of {task:?}");
-                }
+                self.verify_windows(id, task, *ticket);
             }
             Request::Finished(ticket, outcome) => {
                 self.unhandled.0 += u32::from(outcome.unhandled.is_some());
                 let task = self.model.task_of(id, *ticket);
-                self.model.finished(task, outcome);
+                self.model.finished(task, outcome, &self.shared.memory);
             }
-            Request::Taken(request, _) => {
+            Request::Taken(request, by) => {
+                let items = self.lent.remove(&(id, *request)).unwrap();
+                if let Some(ticket) = by {
+                    let by = self.model.task_of(id, *ticket);
+                    self.model.consumed(by, items[0].task, items.len() as u64);
+                }
+            }
+            Request::Untake(request, _, at, items) => {
                 self.lent.remove(&(id, *request));
+                self.seen.untaken += items.len() as u64;
+                if at.is_none() {
+                    for item in items {
+                        self.model.untook(*item);
+                    }
+                }
+            }
+            Request::Close(task) => {
+                let place = self.model.tasks[task].place;
+                if !self.model.tasks[task].is_closed {
+                    self.to_revoke.extend(place);
+                }
+                self.model.closed(*task);
             }
             Request::Blocked(_) => self.clients.get_mut(&id).unwrap().is_thought_asleep = true,
             Request::Resumed(_) => self.clients.get_mut(&id).unwrap().is_thought_asleep = false,
@@ -63,21 +90,48 @@ impl World {
         }
     }
 
+    pub(crate) fn hear_of(&mut self, creation: &Creation) {
+        let template = &self.shared.callables[&creation.submit.template].template;
+        self.model.created(creation, template);
+    }
+
+    /// No window holds more than it may, as long as somebody reads.
+    fn verify_windows(&self, worker: ClientId, id: TaskId, ticket: Ticket) {
+        let slot = &self.clients[&worker].slots[&ticket];
+        let task = &self.model.tasks[&id];
+        if slot.is_dropped || task.is_closed || task.template.returns != Returns::Streaming {
+            return;
+        }
+        let shared = self.shared.window_of(task.actor, task.template.returns);
+        if let Some(window) = task.template.window {
+            assert!(self.model.unread(id) <= u64::from(window), "window of {id:?}");
+        }
+        if let Some(limit) = task.template.window_bytes {
+            let (unread, bytes) = (self.model.unread(id), self.model.unread_bytes(id));
+            assert!(unread <= 1 || bytes <= limit, "{bytes} B of {id:?} are unread");
+        }
+        if let Some(window) = shared {
+            let (unread, streams) = self.unread_of(task.actor);
+            assert!(unread <= window + streams, "window of {:?}", task.actor);
+        }
+    }
+
     /// One step of the node.
     pub(crate) fn event(&mut self, event: Event) {
         self.tell(|world| format!("{:>9} us  {event:?}", world.now_ns / 1000));
         let mut actions = Vec::new();
+        self.model.settle();
         self.node.step(event, &mut actions);
         for action in &actions {
             self.tell(|_| format!("{:>16}{action:?}", "-> "));
         }
         self.node.check();
-        if (self.now_ns / 1000).is_multiple_of(32) {
+        if self.turns.is_multiple_of(64) {
             crate::looking::look_at_all(&self.node);
         }
         for (worker, ticket) in std::mem::take(&mut self.to_revoke) {
             let is_it = |action: &Action| matches!(action, Action::Revoke(w, t) if (*w, *t) == (worker, ticket));
-            assert!(actions.iter().any(is_it), "{ticket:?} of {worker:?} is not cancelled");
+            assert!(actions.iter().any(is_it), "{ticket:?} of {worker:?} is not taken back");
         }
         for action in &actions {
             self.verify(action);
@@ -102,21 +156,21 @@ impl World {
                     let client = self.clients.get_mut(&client).unwrap();
                     client.inbox.push_back(Letter::Reply(request, reply));
                 }
+                // Both shrink when an item comes back from a reader that never saw it.
                 Action::Credit(worker, ticket, taken) => {
-                    if let Some(slot) = self.slot(worker, ticket) {
-                        // It shrinks when an item comes back from a reader that died.
-                        slot.credit = taken;
-                    }
+                    self.set(worker, ticket, |slot| slot.credit = taken);
+                }
+                Action::CreditBytes(worker, ticket, bytes) => {
+                    self.set(worker, ticket, |slot| slot.credit_bytes = bytes);
                 }
                 Action::StreamDropped(worker, ticket) => {
-                    if let Some(slot) = self.slot(worker, ticket) {
-                        slot.is_dropped = true;
-                    }
+                    self.set(worker, ticket, |slot| slot.is_dropped = true);
                 }
-                Action::Interrupt(worker, ticket) => {
-                    if let Some(slot) = self.slot(worker, ticket) {
-                        slot.is_interrupted = true;
-                    }
+                Action::StreamClosed(worker, ticket) => {
+                    self.set(worker, ticket, |slot| slot.is_closed = true);
+                }
+                Action::Interrupt(worker, ticket) | Action::Notify(worker, ticket) => {
+                    self.set(worker, ticket, |slot| slot.is_cancelled = true);
                 }
                 Action::Retire(worker) => {
                     if let Some(client) = self.clients.get_mut(&worker) {
@@ -133,19 +187,20 @@ impl World {
                 | Action::CannotSpill(_)
                 | Action::Punch(_)
                 | Action::TrimHeap => {}
-                Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
-                    unreachable!("nobody asks for {action:?}")
-                }
             }
         }
     }
 
-    fn slot(&mut self, worker: ClientId, ticket: Ticket) -> Option<&mut Slot> {
-        self.clients.get_mut(&worker)?.slots.get_mut(&ticket)
+    fn set(&mut self, worker: ClientId, ticket: Ticket, how: impl FnOnce(&mut Slot)) {
+        if let Some(client) = self.clients.get_mut(&worker)
+            && let Some(slot) = client.slots.get_mut(&ticket)
+        {
+            how(slot);
+        }
     }
 
     fn revoke(&mut self, worker: ClientId, ticket: Ticket) {
-        let slot = self.slot(worker, ticket);
+        let slot = self.clients.get_mut(&worker).and_then(|client| client.slots.get_mut(&ticket));
         let is_revoked = slot.is_some_and(|slot| {
             let is_queued = slot.claim == Claim::Queued;
             if is_queued {

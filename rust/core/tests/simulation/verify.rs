@@ -1,34 +1,37 @@
-//! What is looked at: every action against the model, who uses what, what is stuck, what is left.
+//! What is looked at: every action, and every answer, against the model.
 
 use skate_core::action::{Action, Reply};
-use skate_core::event::{Patience, Request, Waitable, Within};
-use skate_core::id::{ClientId, ObjectId, RequestId};
-use skate_core::node::Statistics;
+use skate_core::event::{OnDrop, Patience, Request, Waitable, Within};
+use skate_core::id::{ClientId, ObjectId, RequestId, TaskId};
 use skate_core::value::{Failure, Value};
 
-use super::client::{Asked, Claim, Forget};
+use super::client::Forget;
 use super::content::Content;
+use super::model::Stage;
 use super::world::World;
-
-/// Tasks without CPU that may run at once, per CPU.
-const ZERO_CPU_PER_CPU: u64 = 16;
 
 impl World {
     /// An action must be what the model says.
     pub(crate) fn verify(&mut self, action: &Action) {
         match action {
             Action::Run(worker, run) => {
-                assert!(!self.condemned.contains(worker), "{worker:?} is to be killed");
+                assert!(!self.condemned.contains_key(worker), "{worker:?} is to be killed");
                 self.model.dispatched(*worker, run, &self.shared.memory);
             }
             Action::Reply(client, request, reply) => self.verify_reply(*client, *request, reply),
-            Action::Kill(worker, why) => {
-                assert_eq!(*why, "its task was cancelled by force", "{worker:?} is honest");
-                self.condemned.insert(*worker);
-            }
-            Action::Interrupt(worker, ticket) => {
+            Action::Kill(worker, why) => self.verify_kill(*worker, why),
+            Action::Interrupt(worker, ticket) | Action::Notify(worker, ticket) => {
                 let task = self.model.task_of(*worker, *ticket);
-                assert!(self.model.is_cancelled(task), "{task:?} is interrupted for nothing");
+                let is_cancelled = self.model.tasks[&task].cancelled;
+                assert!(is_cancelled, "{task:?} is interrupted for nothing");
+            }
+            Action::StreamClosed(worker, ticket) => {
+                let task = self.model.task_of(*worker, *ticket);
+                let row = &self.model.tasks[&task];
+                let is_meant = row.is_closed || row.template.on_drop == OnDrop::Close;
+                assert!(is_meant, "{task:?} is closed for nothing");
+                self.seen.closed += 1;
+                self.model.closed(task);
             }
             // Without the number of returns it is an error that nobody fetched.
             Action::Unhandled { returns, .. } => self.unhandled.1 += u32::from(returns.is_some()),
@@ -40,6 +43,7 @@ impl World {
             Action::Spawn(_)
             | Action::Revoke(..)
             | Action::Credit(..)
+            | Action::CreditBytes(..)
             | Action::StreamDropped(..)
             | Action::Punch(_)
             | Action::Write(..)
@@ -49,10 +53,22 @@ impl World {
             | Action::CannotSpill(_)
             | Action::TrimHeap
             | Action::Retire(_) => {}
-            Action::CreditBytes(..) | Action::StreamClosed(..) | Action::Notify(..) => {
-                panic!("nobody asks for {action:?}")
-            }
         }
+    }
+
+    fn verify_kill(&mut self, worker: ClientId, why: &str) {
+        let stopped = match why {
+            "memory ran out" => {
+                self.seen.stopped += 1;
+                let placed = self.model.tasks.values().filter_map(|task| Some(task.place?.0));
+                Some(placed.collect::<std::collections::BTreeSet<_>>().len() == 1)
+            }
+            "its task was cancelled by force"
+            | "its actor was killed"
+            | "its placement group was removed" => None,
+            _ => panic!("{worker:?} is honest, and is killed because {why}"),
+        };
+        self.condemned.entry(worker).or_insert(stopped);
     }
 
     fn verify_reply(&mut self, client: ClientId, id: RequestId, reply: &Reply) {
@@ -68,8 +84,9 @@ impl World {
             (_, Reply::Forgotten) => assert_eq!(asked.forget, Forget::Heard, "{id:?} is forgotten"),
             (Request::Get(_, ids), Reply::Values { values, pins }) => {
                 self.verify_values(ids, values, pins);
+                self.seen.values += values.len() as u64;
                 let private = values.iter().filter(|value| value.extent().is_some());
-                self.private_reads += private.count() as u32;
+                self.seen.private_reads += private.count() as u64;
             }
             (Request::Get(_, ids), Reply::Error { place, value, pin }) => {
                 let id = ids[*place as usize];
@@ -81,43 +98,88 @@ impl World {
                 self.verify_ready(on, *count as usize, *patience, places);
             }
             (Request::Next(_, task, at), Reply::Item(item)) => {
-                self.model.took(*task, *at, *item);
-                if at.is_none() && client != ClientId::DRIVER {
-                    self.lent.insert((client, id), *item);
-                }
+                self.verify_taken(client, id, (*task, *at, 1), &[*item]);
             }
-            (Request::Next(_, task, at), Reply::End | Reply::Returned) => {
-                self.model.verify_end(*task, *at);
+            (Request::NextBatch(_, task, at, most), Reply::Items(items)) => {
+                self.verify_taken(client, id, (*task, *at, u64::from(*most)), items);
             }
+            (
+                Request::Next(_, task, at) | Request::NextBatch(_, task, at, _),
+                Reply::End | Reply::Returned,
+            ) => self.model.verify_end(*task, *at),
             (Request::Progress(_, task, at), Reply::Progress { left, ended }) => {
-                assert_eq!(
-                    (*left, *ended),
-                    self.model.progress(*task, *at),
-                    "progress of {task:?}"
-                );
+                let expected = self.model.progress(*task, *at);
+                assert_eq!((*left, *ended), expected, "progress of {task:?}");
             }
             (Request::Length(_, task, at), Reply::Progress { left, ended }) => {
                 assert!(*ended, "the length of {task:?} is not known");
                 assert_eq!((*left, true), self.model.progress(*task, *at), "length of {task:?}");
             }
-            (Request::Allocate(_, size, _), Reply::Lease(span)) => assert!(span.len >= *size),
-            (Request::Allocate(_, size, within), Reply::LeaseOnDisk(span)) => {
-                assert!(*within == Within::MemoryOrDisk && span.len >= *size);
-                self.disk_leases += 1;
-            }
-            (
-                Request::Allocate(_, size, _),
-                Reply::Failed(Failure::StoreFull { need, free, capacity, .. }),
-            ) => {
-                assert_eq!(need, size);
-                assert!(need > free || free < capacity, "an empty store has room");
-            }
-            (Request::Allocate(_, size, _), Reply::Failed(Failure::OutOfDisk { need, .. })) => {
-                assert_eq!(need, size);
-            }
             (Request::Resources(_), Reply::Resources(rows)) => {
                 assert!(rows.iter().all(|(_, total, available)| available <= total), "{rows:?}");
             }
+            (Request::Allocate(_, size, within), reply) => {
+                self.verify_room(*size, *within, reply);
+            }
+            (question, reply) => self.verify_actor(client, question, reply),
+        }
+    }
+
+    fn verify_taken(
+        &mut self,
+        client: ClientId,
+        id: RequestId,
+        (task, at, most): (TaskId, Option<u64>, u64),
+        items: &[ObjectId],
+    ) {
+        self.model.took(task, at, items, most);
+        self.seen.items += items.len() as u64;
+        if at.is_none() && client != ClientId::DRIVER {
+            self.lent.insert((client, id), items.to_vec());
+        }
+    }
+
+    fn verify_room(&mut self, size: u64, within: Within, reply: &Reply) {
+        match reply {
+            Reply::Lease(span) => assert!(span.len >= size),
+            Reply::LeaseOnDisk(span) => {
+                assert!(within == Within::MemoryOrDisk && span.len >= size);
+                self.seen.disk_leases += 1;
+            }
+            Reply::Failed(Failure::StoreFull { need, free, capacity, .. }) => {
+                assert_eq!(*need, size);
+                assert!(need > free || free < capacity, "an empty store has room");
+            }
+            Reply::Failed(Failure::OutOfDisk { need, .. }) => assert_eq!(*need, size),
+            reply => panic!("who asks for room is answered {reply:?}"),
+        }
+    }
+
+    fn verify_actor(&mut self, client: ClientId, question: &Request, reply: &Reply) {
+        match (question, reply) {
+            (Request::CallsUnderWay(_, actor), Reply::Count(count)) => {
+                let expected = self.model.calls_under_way(client, *actor);
+                assert_eq!(*count, expected, "calls of {actor:?} under way");
+            }
+            (Request::Create(creation), Reply::Actor { actor, is_new, name, .. }) => {
+                assert_eq!(*name, creation.name.as_ref().map(|(name, _)| name.clone()));
+                let made = self.unnamed.remove(&creation.submit.task).unwrap();
+                assert_eq!(*is_new, actor.0 == creation.submit.task);
+                if *is_new {
+                    self.hear_of(&made);
+                    self.model.settle();
+                } else {
+                    assert_ne!(self.model.actors[actor].stage, Stage::Dead, "a name of the dead");
+                }
+            }
+            (Request::Find(_, wanted), Reply::Actor { actor, name, .. }) => {
+                assert_eq!(name.as_ref(), Some(wanted));
+                assert_ne!(self.model.actors[actor].stage, Stage::Dead, "a name of the dead");
+            }
+            (Request::Describe(_, wanted), Reply::Actor { actor, is_new: false, .. }) => {
+                assert_eq!(actor, wanted);
+            }
+            (Request::Find(..), Reply::Failed(Failure::NoSuchActor(_))) => {}
             (question, reply) => panic!("{question:?} is answered {reply:?}"),
         }
     }
@@ -147,110 +209,5 @@ impl World {
                 assert!(ready.eq(places.iter().copied()), "the first that are ready: {places:?}");
             }
         }
-    }
-
-    /// Units in use by tasks that run; CPU only of those that have not slept.
-    fn used(&self, name: &str) -> u64 {
-        let executions = self.clients.values().filter_map(|client| client.execution.as_ref());
-        let counted = executions.filter(|execution| name != "CPU" || !execution.has_slept);
-        let demands = counted.flat_map(|execution| &execution.function.template.resources);
-        demands.filter(|(of, _)| &**of == name).map(|(_, amount)| amount).sum()
-    }
-
-    fn total(&self, name: &str) -> u64 {
-        let mut rows = self.setup.config.resources.iter();
-        rows.find(|(of, _)| &**of == name).map_or(0, |(_, total)| *total)
-    }
-
-    /// Nobody uses what is not there.
-    pub(crate) fn verify_resources(&self) {
-        for name in ["CPU", "x"] {
-            assert!(self.used(name) <= self.total(name), "{name} is overcommitted");
-        }
-        let is_without_cpu = |resources: &[(std::sync::Arc<str>, u64)]| {
-            !resources.iter().any(|(name, amount)| &**name == "CPU" && *amount > 0)
-        };
-        let executions = self.clients.values().filter_map(|client| client.execution.as_ref());
-        let awake = executions.filter(|execution| !execution.has_slept);
-        let without = awake.filter(|e| is_without_cpu(&e.function.template.resources)).count();
-        let cpus = (self.total("CPU") / 10_000).max(1);
-        assert!(without as u64 <= ZERO_CPU_PER_CPU * cpus, "{without} tasks without CPU run");
-    }
-
-    /// Nothing can happen: whatever waits must have a reason.
-    pub(crate) fn verify_stuck(&self) {
-        for (id, client) in &self.clients {
-            for (request, asked) in &client.asked {
-                let Asked { question, forget, is_answered, .. } = asked;
-                assert!(!is_answered, "the answer to {request:?} of {id:?} was not read");
-                assert_eq!(*forget, Forget::No, "{request:?} of {id:?} is forgotten, not answered");
-                assert!(
-                    !self.is_answerable(question),
-                    "{request:?} of {id:?} could be answered: {question:?}"
-                );
-            }
-            if let Some(execution) = &client.execution
-                && let Some(until) = execution.paused_until
-            {
-                let consumed = self.model.consumed(execution.run.task);
-                assert!(consumed < until, "{:?} is paused and has credit", execution.run.task);
-            }
-        }
-        for (id, task) in &self.model.tasks {
-            if let Some((worker, ticket)) = task.place {
-                let claim = self.clients[&worker].slots[&ticket].claim;
-                assert_eq!(claim, Claim::Started, "{id:?} waits behind a task that sleeps");
-            }
-        }
-        for (id, task) in self.model.ready_tasks() {
-            let fits = task.template.resources.iter().all(|(name, amount)| {
-                // Whoever sleeps has lent its CPU.
-                let used = if &**name == "CPU" { 0 } else { self.used(name) };
-                used + amount <= self.total(name)
-            });
-            assert!(!fits, "{id:?} could run, and does not");
-        }
-    }
-
-    fn is_answerable(&self, question: &Request) -> bool {
-        match question {
-            Request::Get(_, ids) => {
-                // What is lost while another one is pending is told in the end.
-                let is_error = |id: &ObjectId| self.model.is_error(*id) && !self.model.is_lost(*id);
-                ids.iter().any(is_error) || ids.iter().all(|id| self.model.is_ready(*id))
-            }
-            Request::Wait(_, on, count, _) => {
-                let is_ready = |waitable: &&Waitable| self.model.is_waitable_ready(**waitable);
-                on.iter().filter(is_ready).count() >= *count as usize
-            }
-            Request::Next(_, task, at) => self.model.is_stream_ready(*task, *at),
-            // Who waits for space is told when nobody else could make any.
-            Request::Allocate(..) => false,
-            Request::Length(_, task, _) => self.model.tasks[task].has_ended(),
-            _ => true,
-        }
-    }
-
-    /// All have let go of all, and nothing is left.
-    pub(crate) fn verify_end(&self) {
-        for (id, task) in &self.model.tasks {
-            assert!(task.has_ended(), "{id:?} cannot end");
-        }
-        let found = self.node.statistics();
-        let expected = Statistics {
-            capacity_bytes: found.capacity_bytes,
-            warm_bytes: found.warm_bytes,
-            disk_written_bytes: found.disk_written_bytes,
-            disk_read_bytes: found.disk_read_bytes,
-            workers: self.clients.len() as u64 - 1,
-            workers_idle: self.clients.len() as u64 - 1,
-            ..Statistics::default()
-        };
-        assert_eq!(found, expected, "something is left");
-        assert!(self.node.is_idle() && !self.node.has_backlog() && self.node.running() == 0);
-        for (name, total, available) in self.node.resources() {
-            assert_eq!(total, available, "{name} was not given back");
-        }
-        assert_eq!(self.unhandled.0, self.unhandled.1, "errors without a ref are told once");
     }
 }

@@ -5,39 +5,35 @@
 //!                         ├ let the disk finish one thing (io.rs)
 //!                         ├ let one client take a turn                             │
 //!                         ├ fork, report or kill a worker          verified (verify.rs), then done
-//!                         └ let time pass
-//!   nothing left to pick: what is stuck must be stuck for a reason (verify.rs); then time passes,
-//!   calls time out, all let go of all, what can never run is cancelled, and the node must be empty.
+//!                         └ let time pass, or memory run short
+//!   nothing left to pick: what is stuck must be stuck for a reason (stuck.rs); then time passes,
+//!   calls time out, all let go of all, what can never run is ended, and the node must be empty.
 //! ```
 //!
-//! Invariant: the model hears of an event before the node does, and `Node::check` runs after each.
+//! Invariant: the model hears of an event before the node does, and `Node::check` runs after each. A
+//! worker that dies may do so between any two of its messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use skate_core::action::Action;
-use skate_core::event::{Cancel, Event, Request};
-use skate_core::id::{ClientId, ObjectId, RequestId, TaskId, Ticket};
+use skate_core::event::{Cancel, Creation, Request};
+use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, Ticket};
 use skate_core::node::Node;
-use skate_core::value::Death;
 
-use super::client::{Claim, Client, Letter, Process, Shared};
+use super::body::Did;
+use super::client::Client;
 use super::io::{Io, Memory};
-use super::model::{Crash, Model};
+use super::model::Model;
 use super::program::Setup;
 use super::random::Random;
-use super::worker::Did;
+use super::shared::{Birth, Letter, Shared};
 
 /// What the driver does after its program: reads what there is.
 const READING_STEPS: u32 = 30;
 /// A program that needs more turns does not end.
 const MOST_TURNS: u32 = 100_000;
 /// From then on no worker dies by chance, so that endless retries end.
-const DEADLY_TURNS: u32 = 5_000;
-/// Failed starts before a task is told.
-const MOST_START_FAILURES: u32 = 3;
-
-/// While somebody waits for space the node looks again and again: by then it has seen all there is.
-const MOST_QUIET_TICKS: u32 = 100;
+const DEADLY_TURNS: u32 = 4_000;
 
 /// One session.
 pub(crate) struct World {
@@ -46,30 +42,54 @@ pub(crate) struct World {
     pub(crate) shared: Shared,
     pub(crate) setup: Setup,
     pub(crate) clients: BTreeMap<ClientId, Client>,
-    /// Those that the node is having killed; what they say until then counts.
-    pub(crate) condemned: BTreeSet<ClientId>,
+    /// Those that the node is having killed; what they say until then counts. Stopped for want of
+    /// memory: whether nothing else ran.
+    pub(crate) condemned: BTreeMap<ClientId, Option<bool>>,
     /// Errors without a ref: made, and told.
     pub(crate) unhandled: (u32, u32),
     /// Dispatches that the next step must take back.
     pub(crate) to_revoke: Vec<(ClientId, Ticket)>,
     pub(crate) pending: VecDeque<Action>,
+    /// Creations whose name may be taken.
+    pub(crate) unnamed: BTreeMap<TaskId, Creation>,
     /// Items of shared cursors that workers were given and have not told of yet.
-    pub(crate) lent: BTreeMap<(ClientId, RequestId), ObjectId>,
+    pub(crate) lent: BTreeMap<(ClientId, RequestId), Vec<ObjectId>>,
     /// What the disk has been asked to do.
     pub(crate) disk: Vec<Io>,
     pub(crate) now_ns: u64,
     /// The node knows that they are there.
     pub(crate) up: BTreeSet<ClientId>,
-    /// Spilled values that were given as they are.
-    pub(crate) private_reads: u32,
-    /// Times that a client was sent to disk with its value.
-    pub(crate) disk_leases: u32,
-    driver_steps: u32,
-    is_over: bool,
-    turns: u32,
+    pub(crate) seen: Seen,
+    /// Placement groups that the driver has made and not removed.
+    pub(crate) groups: Vec<usize>,
+    pub(crate) is_short: bool,
+    pub(crate) deaths: u32,
+    pub(crate) driver_steps: u32,
+    pub(crate) is_over: bool,
+    pub(crate) turns: u32,
     /// Times in a row that only the time passed.
-    quiet_ticks: u32,
-    story: Option<Vec<String>>,
+    pub(crate) quiet_ticks: u32,
+    pub(crate) story: Option<Vec<String>>,
+}
+
+/// What has happened at least once is not untested.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// Spilled values that were given as they are.
+    pub(crate) private_reads: u64,
+    /// Times that a client was sent to disk with its value.
+    pub(crate) disk_leases: u64,
+    /// Workers stopped for want of memory.
+    pub(crate) stopped: u64,
+    /// Streams closed under their producer.
+    pub(crate) closed: u64,
+    /// Items that went back.
+    pub(crate) untaken: u64,
+    /// Actors that were started again.
+    pub(crate) restarts: u64,
+    /// Items and values that readers were given.
+    pub(crate) items: u64,
+    pub(crate) values: u64,
 }
 
 impl World {
@@ -79,37 +99,48 @@ impl World {
         let mut actions = Vec::new();
         let node = Node::new(&setup.config, &mut actions);
         let mut driver = Client::new(ClientId::DRIVER);
-        driver.process = Process::Reported;
-        for function in &setup.functions {
-            driver.send(Request::Define(function.id, function.template.clone()));
+        driver.birth = Birth::Reported;
+        for callable in setup.callables() {
+            driver.send(Request::Define(callable.id, callable.template.clone()));
         }
         let shared = Shared {
             random,
+            callables: setup.callables().map(|each| (each.id, each.clone())).collect(),
             functions: setup.functions.clone(),
+            classes: setup.classes.clone(),
             plans: BTreeMap::new(),
             holds_of: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            class_of: BTreeMap::new(),
             memory: Memory::new(setup.config.capacity),
+            actors_left: setup.actors,
             calls_left: setup.calls,
             stored: setup.stored,
             is_pressed: setup.is_pressed,
             lost: BTreeSet::new(),
             cancels: setup.cancels,
+            kills: setup.kills,
+            closes: setup.closes,
         };
+        let model = Model::new(setup.config.oom_retries);
         let mut world = Self {
             node,
-            model: Model::default(),
+            model,
             shared,
             clients: [(ClientId::DRIVER, driver)].into(),
-            condemned: BTreeSet::new(),
+            condemned: BTreeMap::new(),
             unhandled: (0, 0),
             to_revoke: Vec::new(),
             pending: actions.into(),
+            unnamed: BTreeMap::new(),
             lent: BTreeMap::new(),
             disk: Vec::new(),
             now_ns: 0,
             up: BTreeSet::new(),
-            private_reads: 0,
-            disk_leases: 0,
+            seen: Seen::default(),
+            groups: Vec::new(),
+            is_short: false,
+            deaths: 0,
             driver_steps: setup.driver_steps + READING_STEPS,
             is_over: false,
             turns: 0,
@@ -119,7 +150,7 @@ impl World {
         };
         world.tell(|world| format!("{:?}", world.setup.config));
         // The driver defines everything before anybody can know of it.
-        for _ in 0..world.setup.functions.len() {
+        while !world.clients[&ClientId::DRIVER].outbox.is_empty() {
             world.deliver(ClientId::DRIVER);
         }
         world
@@ -137,6 +168,32 @@ impl World {
         }
     }
 
+    /// How often each of `seeds::WAYS` was gone.
+    pub(crate) fn ways(&self) -> [u64; 13] {
+        let Seen { private_reads, disk_leases, stopped, closed, untaken, restarts, items, values } =
+            self.seen;
+        let found = self.node.statistics();
+        let (written, read) = (found.disk_written_bytes, found.disk_read_bytes);
+        let of_actors = self.model.tasks.values().filter(|task| task.actor.is_some()).count();
+        let claims = self.model.tasks.values().map(|task| u64::from(task.claims)).sum();
+        let (tasks, deaths) = (self.model.tasks.len() as u64, u64::from(self.deaths));
+        [
+            tasks,
+            of_actors as u64,
+            claims,
+            deaths,
+            values,
+            items,
+            written,
+            read,
+            private_reads,
+            disk_leases,
+            stopped,
+            closed + untaken,
+            restarts,
+        ]
+    }
+
     /// Plays the whole session. Panics if something is not as it must be.
     pub(crate) fn run(&mut self) {
         loop {
@@ -149,6 +206,10 @@ impl World {
             if self.shared.random.chance(self.setup.ticks) {
                 let step = self.shared.random.pick(&[1_000, 300_000, 2_500_000, 1_500_000_000]);
                 self.tick(self.now_ns + step);
+            }
+            if is_deadly && self.shared.random.below(1000) < self.setup.shortages {
+                let is_short = self.shared.random.chance(70);
+                self.look_at_memory(is_short);
             }
             if !self.turn() && !self.wind_down() {
                 break;
@@ -165,7 +226,7 @@ impl World {
             if !client.outbox.is_empty() {
                 choices.push((*id, Choice::Deliver));
             }
-            if client.process != Process::Reported {
+            if client.birth != Birth::Reported {
                 choices.push((*id, Choice::Start));
             }
             let can_step =
@@ -173,7 +234,7 @@ impl World {
             if can_step {
                 choices.push((*id, Choice::Step));
             }
-            if self.condemned.contains(id) {
+            if self.condemned.contains_key(id) {
                 choices.push((*id, Choice::Die));
             }
         }
@@ -221,11 +282,15 @@ impl World {
             if shared.random.below(500) < self.setup.cancels {
                 // Somebody's who runs, and may have called others.
                 let running = self.model.tasks.iter().filter(|(_, task)| task.place.is_some());
-                let running: Vec<TaskId> = running.map(|(id, _)| *id).collect();
+                let is_task = |id: &TaskId| !self.model.actors.contains_key(&ActorId(*id));
+                let running: Vec<TaskId> = running.map(|(id, _)| *id).filter(is_task).collect();
                 if !running.is_empty() {
                     let task = shared.random.pick(&running);
                     driver.send(Request::Cancel(task, Cancel { force: false, recursive: true }));
                 }
+            }
+            if !self.setup.groups.is_empty() && shared.random.chance(10) {
+                return self.change_groups();
             }
             if self.driver_steps >= READING_STEPS {
                 driver.act(None, shared);
@@ -241,117 +306,14 @@ impl World {
         let client = self.clients.get_mut(&id).unwrap();
         match client.step(self.is_over, &mut self.shared) {
             Did::Nothing => {}
-            Did::Claimed => {
-                let run = &client.execution.as_ref().unwrap().run;
-                let (task, ticket) = (run.task, run.ticket);
+            Did::Claimed(ticket, position) => {
+                let task = self.model.task_of(id, ticket);
                 self.tell(|_| format!("{id:?} claims {task:?} ({ticket:?})"));
-                self.model.claimed(task);
+                self.model.claimed(task, position);
                 self.verify_resources();
             }
             Did::Died => self.die(id),
         }
-    }
-
-    fn start(&mut self, id: ClientId) {
-        let client = self.clients.get_mut(&id).unwrap();
-        if client.process == Process::Forked {
-            client.process = Process::Reported;
-            self.up.insert(id);
-            self.event(Event::WorkerStarted(id));
-            self.carry_out();
-        } else if self.shared.random.chance(self.setup.failed_starts) {
-            self.die(id);
-        } else {
-            client.process = Process::Forked;
-        }
-    }
-
-    fn tick(&mut self, now_ns: u64) {
-        self.now_ns = self.now_ns.max(now_ns);
-        self.event(Event::Tick(self.now_ns));
-        self.carry_out();
-    }
-
-    fn kill_any(&mut self) {
-        let workers: Vec<ClientId> = self.clients.keys().skip(1).copied().collect();
-        if !workers.is_empty() {
-            let worker = self.shared.random.pick(&workers);
-            self.die(worker);
-        }
-    }
-
-    /// A worker's process ends; what it had sent is read first.
-    fn die(&mut self, id: ClientId) {
-        self.tell(|_| format!("{id:?} dies"));
-        while self.clients[&id].outbox.front().is_some() {
-            self.deliver(id);
-        }
-        let death = Death { pid: id.0, exit_code: None, signal: Some(9), note: "".into() };
-        let client = self.clients.remove(&id).unwrap();
-        let is_started = |ticket: &&Ticket| client.slots[*ticket].claim == Claim::Started;
-        let started: Vec<Ticket> = client.slots.keys().filter(is_started).copied().collect();
-        // One that was to be killed has not failed by itself.
-        let has_been = self.up.contains(&id) || self.condemned.contains(&id);
-        let of_client = |task: &super::model::Task| {
-            let (worker, ticket) = task.place?;
-            (worker == id).then_some(ticket)
-        };
-        let tasks = self.model.tasks.iter();
-        let mut had: Vec<(Ticket, TaskId)> =
-            tasks.filter_map(|(id, task)| Some((of_client(task)?, *id))).collect();
-        had.sort_unstable();
-        for (place, (ticket, task)) in had.into_iter().enumerate() {
-            let crash = if started.contains(&ticket) {
-                Crash::Started
-            } else if place == 0
-                && !has_been
-                && self.model.start_failed(task) >= MOST_START_FAILURES
-            {
-                Crash::CannotStart
-            } else {
-                Crash::NotStarted
-            };
-            self.model.crashed(task, &death, crash);
-        }
-        for ((client, _), item) in &self.lent {
-            if *client == id {
-                self.model.untook(*item);
-            }
-        }
-        self.lent.retain(|(client, _), _| *client != id);
-        self.condemned.remove(&id);
-        self.event(Event::WorkerDied(id, death, started));
-        self.carry_out();
-    }
-
-    /// Nothing happens by itself: something must give. False when nothing is left.
-    fn wind_down(&mut self) -> bool {
-        let deadline = self.node.deadline();
-        if let Some(deadline) = deadline.filter(|_| self.quiet_ticks < MOST_QUIET_TICKS) {
-            self.quiet_ticks += 1;
-            self.tick(deadline);
-            return true;
-        }
-        self.quiet_ticks = 0;
-        self.verify_stuck();
-        let is_over = self.is_over;
-        if self.clients.values_mut().any(|client| client.forget_one(!is_over)) {
-            return true;
-        }
-        if !self.is_over {
-            self.tell(|_| "all let go of everything".into());
-            self.is_over = true;
-            self.shared.calls_left = 0;
-            return true;
-        }
-        let open = self.model.tasks.iter().filter(|(_, task)| !task.has_ended());
-        let nowhere = open.filter(|(_, task)| task.place.is_none());
-        let nowhere: Vec<TaskId> = nowhere.map(|(id, _)| *id).collect();
-        let driver = self.clients.get_mut(&ClientId::DRIVER).unwrap();
-        for task in &nowhere {
-            driver.send(Request::Cancel(*task, Cancel { force: false, recursive: false }));
-        }
-        !nowhere.is_empty()
     }
 }
 

@@ -7,24 +7,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A session that follows from a seed.
-pub(crate) trait Session {
-    /// The name of the test file.
-    const TEST: &'static str;
-
-    fn new(seed: u64, tells_story: bool) -> Self;
-
-    /// Plays it. Panics if something is not as it must be.
-    fn run(&mut self);
-
-    /// What happened, line by line.
-    fn story(&self) -> &[String];
-}
+use super::world::World;
 
 /// Played by a plain `cargo test`.
-const USUAL_SEEDS: u64 = 300;
+const USUAL_SEEDS: u64 = 500;
 /// Lines of a failure's story.
 const STORY_LINES: usize = 60;
+
+/// What must have happened at least once in as many seeds as are usual.
+const WAYS: [&str; 13] = [
+    "tasks",
+    "constructors and calls of actors",
+    "claims",
+    "deaths",
+    "values read",
+    "items read",
+    "B spilled",
+    "B read back",
+    "values read from disk by their readers",
+    "writers sent to disk",
+    "workers stopped for want of memory",
+    "streams closed, or items given back",
+    "actors started again",
+];
 
 thread_local! {
     /// Where the last panic was.
@@ -36,7 +41,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Plays one seed; the error is what was not as it must be.
-fn play(world: &mut impl Session) -> Result<(), String> {
+fn play(world: &mut World) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| world.run())).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -45,14 +50,14 @@ fn play(world: &mut impl Session) -> Result<(), String> {
 }
 
 /// Plays a failed seed again and says what happened.
-fn story_of<S: Session>(seed: u64, error: &str) -> String {
-    let mut world = S::new(seed, true);
+fn story_of(seed: u64, error: &str) -> String {
+    let mut world = World::new(seed, true);
     let _ = play(&mut world);
     let lines = world.story();
     // Whoever the error names, as `TaskId(7)` or `RequestId(7)`.
     let names: Vec<&str> = error
         .split_inclusive(')')
-        .filter_map(|part| part.rfind("Id(").map(|at| &part[at - 4..]))
+        .filter_map(|part| part.rfind("Id(").map(|at| &part[at.saturating_sub(4)..]))
         .collect();
     let tail = lines.len().saturating_sub(STORY_LINES);
     let mut concerned: Vec<&String> =
@@ -60,8 +65,7 @@ fn story_of<S: Session>(seed: u64, error: &str) -> String {
     concerned.drain(..concerned.len().saturating_sub(STORY_LINES));
     let mut story = format!(
         "seed {seed}: {error}\n\nrepeat it by\n  SKATE_SIM_SEED={seed} cargo test -p skate-core \
-         --test {}\n\nbefore, about {names:?}:\n",
-        S::TEST
+         --test simulation\n\nbefore, about {names:?}:\n"
     );
     for line in concerned.into_iter().map(String::as_str).chain(["\nat last:"]) {
         story += line;
@@ -75,7 +79,7 @@ fn story_of<S: Session>(seed: u64, error: &str) -> String {
 }
 
 /// Plays the seeds that the environment asks for, or some.
-pub(crate) fn play_all<S: Session>() {
+pub(crate) fn play_all() {
     let (first, last) = match variable("SKATE_SIM_SEED") {
         Some(seed) => (seed, seed),
         None => (1, variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS)),
@@ -83,6 +87,7 @@ pub(crate) fn play_all<S: Session>() {
     let began = Instant::now();
     let next = AtomicU64::new(first);
     let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);
+    let counts: [AtomicU64; WAYS.len()] = [const { AtomicU64::new(0) }; WAYS.len()];
     // Where it was is part of the news; the rest is told once, below.
     std::panic::set_hook(Box::new(|panic| {
         PLACE.set(panic.location().map(ToString::to_string).unwrap_or_default());
@@ -96,19 +101,27 @@ pub(crate) fn play_all<S: Session>() {
                     if seed > last {
                         break;
                     }
-                    if let Err(error) = play(&mut S::new(seed, false)) {
+                    let mut world = World::new(seed, false);
+                    if let Err(error) = play(&mut world) {
                         *failure.lock().unwrap() = Some((seed, error));
+                    }
+                    for (sum, count) in counts.iter().zip(world.ways()) {
+                        sum.fetch_add(count, Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    let story = failure.into_inner().unwrap().map(|(seed, error)| story_of::<S>(seed, &error));
+    let story = failure.into_inner().unwrap().map(|(seed, error)| story_of(seed, &error));
     let _ = std::panic::take_hook();
     if let Some(story) = story {
         panic!("{story}");
     }
     let seeds = last - first + 1;
     let per_minute = seeds * 60_000 / (began.elapsed().as_millis() as u64).max(1);
-    eprintln!("{seeds} seeds, {per_minute} per minute");
+    let counts = counts.map(AtomicU64::into_inner);
+    let ways = counts.iter().zip(WAYS).map(|(count, way)| format!("{count} {way}"));
+    eprintln!("{seeds} seeds, {per_minute} per minute: {}", ways.collect::<Vec<_>>().join(", "));
+    let is_usual = variable("SKATE_SIM_SEED").is_none() && seeds >= USUAL_SEEDS;
+    assert!(!is_usual || counts.iter().all(|count| *count > 0), "each of these must happen");
 }

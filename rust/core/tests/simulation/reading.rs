@@ -1,0 +1,198 @@
+//! What readers must find, in the model: values and errors, items in order, ends.
+//!
+//! Invariant: through one cursor each item is given once and in order; only one that its taker never
+//! saw is given again.
+
+use std::sync::Arc;
+
+use skate_core::event::{Returns, Waitable};
+use skate_core::id::{ActorId, ObjectId, TaskId};
+use skate_core::value::{ActorEnd, Cause, Failure};
+
+use super::content::{Content, WHOLE};
+use super::model::{ActorFate, Model};
+use super::task::{Fate, Task};
+
+impl Model {
+    /// Panics unless that is what the object must hold.
+    pub(crate) fn verify(&self, id: ObjectId, found: &Content) {
+        assert!(self.is_ready(id), "{id:?} is read before its time: {found:?}");
+        assert!(self.may_hold(id, found), "{id:?} holds {found:?}; {:?}", self.tasks.get(&id.task));
+    }
+
+    fn may_hold(&self, id: ObjectId, found: &Content) -> bool {
+        let is_data = |wanted: u32| {
+            let Content::Data { task, place, origin, .. } = found else { return false };
+            let made_in = self.origins.get(&id).copied().unwrap_or_default();
+            (*task, *place, *origin) == (id.task, wanted, made_in)
+        };
+        if self.is_lost(id) {
+            return matches!(found, Content::Failed(Failure::Lost { object, .. }) if *object == id);
+        }
+        let Some(task) = self.tasks.get(&id.task) else { return is_data(0) };
+        let is_whole = id.index == 0;
+        if is_whole && task.template.returns == Returns::Dynamic {
+            return *found == Content::Stream(id.task);
+        }
+        if !is_whole && u64::from(id.index) <= task.published {
+            return is_data(id.index - 1);
+        }
+        let fates = task.fate.as_ref().unwrap();
+        if fates.is_empty() {
+            return is_whole && (is_data(WHOLE) || *found == Content::None);
+        }
+        if is_whole && !self.is_failure(id) {
+            return *found == Content::None;
+        }
+        fates.iter().any(|fate| self.is_told(id.task, fate, found))
+    }
+
+    /// Whether that is what a task shows that has ended so.
+    fn is_told(&self, id: TaskId, fate: &Fate, found: &Content) -> bool {
+        match (fate, found) {
+            (Fate::Raised { task, attempt }, Content::Raised { task: of, attempt: which, .. }) => {
+                (task, attempt) == (of, which)
+            }
+            (Fate::Failed(Failure::OutOfMemory { task_name, .. }), Content::Failed(found)) => {
+                matches!(found, Failure::OutOfMemory { task_name: name, .. } if name == task_name)
+            }
+            (Fate::Failed(failure), Content::Failed(found)) => failure == found,
+            (Fate::Argument(id), _) => self.may_hold(*id, found),
+            (Fate::Actor(actor), _) => match self.actors[actor].end.as_ref().unwrap() {
+                ActorFate::Failed(fates) => {
+                    fates.iter().any(|fate| self.is_told(actor.0, fate, found))
+                }
+                ActorFate::Ended(cause) => {
+                    let task_name = Arc::clone(&self.tasks[&id].name);
+                    let actor = self.ended_because(*actor, cause.clone());
+                    *found == Content::Failed(Failure::ActorDied { task_name, actor })
+                }
+            },
+            _ => false,
+        }
+    }
+
+    pub(crate) fn ended_because(&self, actor: ActorId, cause: Cause) -> Arc<ActorEnd> {
+        let row = &self.actors[&actor];
+        let name = row.creation.name.as_ref().map(|(name, _)| name.clone());
+        Arc::new(ActorEnd { actor, class_name: Arc::clone(&row.class_name), name, cause })
+    }
+
+    /// Whether the system failed, not the program, when that error came about.
+    pub(crate) fn is_failure(&self, id: ObjectId) -> bool {
+        self.is_lost(id)
+            || self.tasks.get(&id.task).is_some_and(|task| {
+                let first = task.fate.as_ref().and_then(|fates| fates.first());
+                first.is_some_and(|fate| self.is_fate_failure(fate))
+            })
+    }
+
+    fn is_fate_failure(&self, fate: &Fate) -> bool {
+        match fate {
+            Fate::Raised { .. } => false,
+            Fate::Failed(_) => true,
+            Fate::Argument(id) => self.is_failure(*id),
+            Fate::Actor(actor) => match self.actors[actor].end.as_ref().unwrap() {
+                ActorFate::Ended(_) => true,
+                ActorFate::Failed(fates) => {
+                    fates.first().is_some_and(|fate| self.is_fate_failure(fate))
+                }
+            },
+        }
+    }
+
+    /// Whether `next` from there can be answered.
+    pub(crate) fn is_stream_ready(&self, id: TaskId, at: Option<u64>) -> bool {
+        let task = &self.tasks[&id];
+        task.has_ended() || task.is_closed || task.position(at) < task.published
+    }
+
+    pub(crate) fn is_waitable_ready(&self, waitable: Waitable) -> bool {
+        match waitable {
+            Waitable::Object(id) => self.is_ready(id),
+            Waitable::Stream(task) => self.is_stream_ready(task, None),
+            Waitable::Cursor(task, at) => self.is_stream_ready(task, Some(at)),
+        }
+    }
+
+    /// Items were given to a reader: the next ones, and such as are there.
+    pub(crate) fn took(&mut self, id: TaskId, at: Option<u64>, items: &[ObjectId], most: u64) {
+        let left = self.tasks[&id].left(at);
+        assert_eq!(items.len() as u64, left.min(most), "as many as there are of {id:?}");
+        for (place, item) in (0..).zip(items) {
+            let task = self.tasks.get_mut(&id).unwrap();
+            let position = task.position(at.map(|at| at + place));
+            assert_eq!(*item, id.item(position), "the item after those taken before");
+            if at.is_none() && task.returned.pop_first().is_none() {
+                task.taken += 1;
+            }
+        }
+    }
+
+    /// Who took an item never saw it: it is read again.
+    pub(crate) fn untook(&mut self, item: ObjectId) {
+        let task = self.tasks.get_mut(&item.task).unwrap();
+        let index = u64::from(item.index) - 1;
+        if !task.is_closed && index < task.taken {
+            task.returned.insert(index);
+        }
+    }
+
+    pub(crate) fn consumed(&mut self, by: TaskId, stream: TaskId, count: u64) {
+        let consumed = &mut self.tasks.get_mut(&by).unwrap().consumed;
+        match consumed.iter_mut().find(|(of, _)| *of == stream) {
+            Some((_, known)) => *known += count,
+            None => consumed.push((stream, count)),
+        }
+    }
+
+    /// Somebody closed the stream, or nobody holds it.
+    pub(crate) fn closed(&mut self, id: TaskId) {
+        let task = self.tasks.get_mut(&id).unwrap();
+        task.is_closed = true;
+        task.returned.clear();
+        if !task.has_ended() && task.place.is_none() {
+            self.end(id, Vec::new());
+        }
+    }
+
+    /// A reader was told that there is nothing more.
+    pub(crate) fn verify_end(&self, id: TaskId, at: Option<u64>) {
+        let task = &self.tasks[&id];
+        assert!(task.has_ended() || task.is_closed, "{id:?} still runs and its stream has ended");
+        assert_eq!(task.left(at), 0, "items of {id:?} were lost: {task:?}, {at:?}");
+    }
+
+    /// Items left from there, and whether there will be no more.
+    pub(crate) fn progress(&self, id: TaskId, at: Option<u64>) -> (u64, bool) {
+        let task = &self.tasks[&id];
+        (task.left(at), task.has_ended() || task.is_closed)
+    }
+
+    /// Items of the shared cursor that are gone for good: what its producer has credit for.
+    pub(crate) fn passed(&self, id: TaskId) -> u64 {
+        let task = &self.tasks[&id];
+        task.taken - task.returned.len() as u64
+    }
+
+    /// Items that nobody has taken yet. Those that come back from a reader that never saw them are
+    /// besides the window: the producer had its credit for them when they were taken.
+    pub(crate) fn unread(&self, id: TaskId) -> u64 {
+        let task = &self.tasks[&id];
+        task.published.saturating_sub(task.taken)
+    }
+
+    /// Their bytes.
+    pub(crate) fn unread_bytes(&self, id: TaskId) -> u64 {
+        let Task { taken, published, .. } = self.tasks[&id];
+        let sizes = (taken..published).filter_map(|index| self.sizes.get(&id.item(index)));
+        sizes.sum()
+    }
+
+    pub(crate) fn calls_under_way(&self, client: skate_core::id::ClientId, actor: ActorId) -> u64 {
+        let of = |(id, task): &(&TaskId, &Task)| {
+            task.actor == Some(actor) && id.client() == client && **id != actor.0
+        };
+        self.tasks.iter().filter(of).filter(|(_, task)| !task.has_ended()).count() as u64
+    }
+}
