@@ -4,6 +4,7 @@
     actor's option            ─▶ its process, before its class is unpickled, for good
     task's option             ─▶ its worker while it runs; taken back when it has ended
     what these start          ─▶ the same, with what it names itself on top
+    pip, uv                   ─▶ one more directory on the search path: see `_packages`
 
 Invariant: after a task its worker is as before: variables, directory, search path; modules that
 were imported from its directories are forgotten. Files are used where they are: nothing is copied,
@@ -15,22 +16,26 @@ from __future__ import annotations
 import os
 import sys
 
+from skate._packages import INSTALLERS, directory, spec
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
     from typing import Any
 
-_KNOWN = frozenset({"env_vars", "working_dir", "py_modules"})
+_KNOWN = frozenset({"env_vars", "working_dir", "py_modules", *INSTALLERS})
 _OF_SESSIONS = "worker_process_setup_hook"
 _IGNORED = frozenset({"config", "excludes", "_ray_release", "_ray_commit", "_inject_current_ray"})
-_INSTALLERS = ("pip", "uv", "conda", "py_executable", "image_uri", "container")
+_ELSEWHERE = ("conda", "py_executable", "image_uri", "container")
 
 current: dict[str, Any] = {}
 """That of the session, the actor and the running task, merged: what they start inherits it."""
 
 
-def check(name: str, value: Mapping[str, Any] | None, *, is_session: bool = False) -> None:
+def check(  # noqa: C901 - one branch for each part
+    name: str, value: Mapping[str, Any] | None, *, is_session: bool = False
+) -> None:
     """Checks a `runtime_env`.
 
     Raises:
@@ -50,10 +55,12 @@ def check(name: str, value: Mapping[str, Any] | None, *, is_session: bool = Fals
                 raise TypeError(msg)
             for each in content:
                 _module(name, each)
+        elif part in INSTALLERS:
+            spec(name, part, content)
         elif part != _OF_SESSIONS:
             msg = f"{name} with {part!r}: " + (
-                "workers run in the driver's environment, so install what they need there"
-                if part in _INSTALLERS
+                "workers run the driver's interpreter: use 'pip' or 'uv', or install it there"
+                if part in _ELSEWHERE
                 else f"skate knows {sorted(_KNOWN)} and, for init, {_OF_SESSIONS!r}"
             )
             raise ValueError(msg)
@@ -103,9 +110,17 @@ def plain(value: Mapping[str, Any] | None) -> dict[str, Any]:
             found[part] = dict(content)
         elif part == "working_dir":
             found[part] = _directory(part, content)
+        elif part in INSTALLERS:
+            found["packages"] = spec(part, part, content)
         else:
             found[part] = [_module(part, each) for each in content]
     return found
+
+
+def prepare(value: Mapping[str, Any]) -> None:
+    """Installs the packages of a session, so that a failure is an error of `init`."""
+    if packages := plain(value).get("packages"):
+        directory(packages)
 
 
 def merged(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
@@ -149,17 +164,20 @@ class Applied:
 
     def for_good(self) -> None:
         """Applies it."""
+        directories = self._directories()  # if something cannot be installed, nothing has changed
         together = merged(current, self._env)
         current.update(together)
         os.environ.update(self._env.get("env_vars", {}))
-        directory = self._env.get("working_dir")
-        if directory:
-            os.chdir(directory)
-        sys.path[:0] = self._directories()
+        working_dir = self._env.get("working_dir")
+        if working_dir:
+            os.chdir(working_dir)
+        sys.path[:0] = directories
 
     def _directories(self) -> list[str]:
         first = [self._env["working_dir"]] if "working_dir" in self._env else []
-        return [*first, *self._env.get("py_modules", [])]
+        packages = self._env.get("packages")
+        last = [directory(packages)] if packages else []
+        return [*first, *self._env.get("py_modules", []), *last]
 
     def __exit__(
         self,

@@ -178,9 +178,10 @@ def init(
     with HIDDEN:
         _check_others(others)
     if runtime_env and cluster is None:
-        from skate._runtime_env import check
+        from skate._runtime_env import check, prepare
 
         check("init: runtime_env", runtime_env, is_session=True)
+        prepare(runtime_env)
         if is_local:
             msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
             raise ValueError(msg)

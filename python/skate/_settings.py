@@ -133,6 +133,8 @@ _ROWS = (
     Setting(*_system("object_spilling_config"), str, None,
             "Ray's JSON that names a directory: "
             '`{"type": "filesystem", "params": {"directory_path": "/d"}}`', "none"),
+    Setting("cache_dir", "", "SKATE_CACHE_DIR", str, None,
+            "Where packages of a runtime_env are installed", "$XDG_CACHE_HOME/skate"),
     Setting("memory_root", "", "SKATE_MEMORY_ROOT", str, "/",
             "Where the kernel's files about memory are; for tests"),
 )  # fmt: skip

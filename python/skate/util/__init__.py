@@ -46,8 +46,8 @@ _WHERE = {
 
 # Ray's users write `ray.util.queue.Queue` after `import ray` alone.
 _MODULES = frozenset({
-    "actor_pool", "metrics", "multiprocessing", "queue", "scheduling_strategies", "serializers",
-    "state",
+    "actor_group", "actor_pool", "metrics", "multiprocessing", "queue", "scheduling_strategies",
+    "serializers", "state",
 })  # fmt: skip
 
 __all__ = [
