@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from skate import types as types
     from skate._actor_handle import ActorID as ActorID
     from skate._as_ray import install_as_ray as install_as_ray
+    from skate._timeline import timeline as timeline
     from skate.executor import Executor as Executor
 
 SCRIPT_MODE, WORKER_MODE, LOCAL_MODE = 0, 1, 2
@@ -76,6 +77,7 @@ _WHERE = {
     "ActorID": "skate._actor_handle",
     "Executor": "skate.executor",
     "install_as_ray": "skate._as_ray",
+    "timeline": "skate._timeline",
 }
 _MODULES = frozenset({"_raylet", "aio", "dag", "dask", "experimental", "remote_function", "types"})
 
@@ -116,6 +118,7 @@ __all__ = [
     "remote_function",
     "shutdown",
     "statistics",
+    "timeline",
     "types",
     "util",
     "wait",

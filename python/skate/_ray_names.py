@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.get_runtime_context": (SAME, ""),
     "ray.runtime_context": (SAME, ""),
     "ray.get_gpu_ids": (SAME, ""),
-    "ray.timeline": (MISSING, "no record of tasks is kept; `skate.statistics()` has the counters"),
+    "ray.timeline": (DIFFERS, "slices for items of generators and arrows for arguments, too"),
     "ray.LoggingConfig": (MISSING, "workers' lines come as they are; use `logging` in the tasks"),
     "ray.client": (MISSING, f"{_ONE_MACHINE}; leave `ray.client()` out"),
     "ray.ClientBuilder": (MISSING, f"{_ONE_MACHINE}; leave `ray.client()` out"),

@@ -56,8 +56,10 @@ def test_the_list_is_rays_own_where_ray_is_installed():
 def test_a_missing_name_says_the_nearest_way_in_skate_itself():
     import skate
 
-    with pytest.raises(AttributeError, match=r"skate has no ray\.timeline: .*statistics"):
-        _ = skate.timeline
+    with pytest.raises(
+        AttributeError, match=r"skate has no ray\.client: .*leave `ray\.client\(\)` out"
+    ):
+        _ = skate.client
     with pytest.raises(AttributeError, match="module 'skate' has no attribute 'nosuch'"):
         _ = skate.nosuch
     with pytest.raises(AttributeError, match=r"skate has no ray\.util\.collective"):

@@ -112,8 +112,9 @@ pub enum Request {
     /// Asks for rows of the node's tables; answered by `Reply::Rows`.
     Inspect(RequestId, Box<Query>),
 
-    /// A worker's running task yielded item `index` (0 is the first).
-    Yielded(Ticket, u64, Value, Box<[Held]>),
+    /// A worker's running task yielded item `index` (0 is the first); when, by the clock of `Event::Tick`, 0
+    /// if nobody knows.
+    Yielded(Ticket, u64, Value, Box<[Held]>, u64),
     /// A worker's running task has ended.
     Finished(Ticket, Outcome),
     /// A worker's running task sleeps in a call, or at a `yield`: its CPU may go to others.

@@ -63,7 +63,7 @@ pub(crate) struct Attempt {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Yield {
     pub(crate) item: ObjectId,
-    /// When the node heard of it.
+    /// By the clock of its worker.
     pub(crate) at_ns: u64,
     pub(crate) size: u64,
 }

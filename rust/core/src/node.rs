@@ -279,7 +279,7 @@ impl Node {
                 }
             }
             Request::Cancel(task, how) => self.cancel(task, how, actions),
-            Request::Yielded(ticket, index, value, contains) => {
+            Request::Yielded(ticket, index, value, contains, at_ns) => {
                 let Some(id) = self.ticket(client, ticket, actions) else { return };
                 let task = &self.tasks[&id];
                 let is_in_order = match task.template.returns {
@@ -289,6 +289,7 @@ impl Node {
                 if !is_in_order || !self.is_sound(client, id, &value, &contains) {
                     return self.violates(client, "it yields what it cannot", actions);
                 }
+                self.history.note_yield(id.item(index), value.size(), at_ns.max(1));
                 self.publish(id, index, value, &contains, actions);
             }
             Request::Finished(ticket, outcome) => {

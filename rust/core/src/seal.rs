@@ -90,7 +90,6 @@ impl Node {
             task.published = index + 1;
         }
         let Some(stream) = self.streams.get_mut(&id) else {
-            self.history.note_yield(id.item(index), value.size(), self.now_ns);
             return self.pending_to_sealed(id.item(index), value, contains, actions);
         };
         stream.published = index + 1;
@@ -100,7 +99,6 @@ impl Node {
         }
         if stream.least_position().is_some() {
             stream.published_bytes += value.size();
-            self.history.note_yield(id.item(index), value.size(), self.now_ns);
             self.create(id.item(index));
             self.pending_to_sealed(id.item(index), value, contains, actions);
         } else {

@@ -109,7 +109,7 @@ impl Bench {
     fn yields(&mut self, run: usize, index: u64, lease: Span) {
         let (worker, ticket) = self.dispatch(run);
         let value = Value::Data(Payload::Block(lease));
-        self.ask(worker, Request::Yielded(ticket, index, value, Box::default()));
+        self.ask(worker, Request::Yielded(ticket, index, value, Box::default(), 0));
         self.ask(worker, Request::Release(Held::Lease(lease.offset)));
     }
 

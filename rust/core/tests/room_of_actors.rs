@@ -67,7 +67,7 @@ fn allocate(stage: &mut Stage, client: ClientId, size: u64) -> Option<Span> {
 
 fn publish(stage: &mut Stage, (worker, ticket): (ClientId, Ticket), span: Span) {
     let value = Value::Data(Payload::Block(span));
-    stage.say(worker, Request::Yielded(ticket, 0, value, Box::default()));
+    stage.say(worker, Request::Yielded(ticket, 0, value, Box::default(), 0));
     stage.say(worker, Request::Release(Held::Lease(span.offset)));
 }
 

@@ -134,7 +134,7 @@ fn many_readers_of_one_stream_are_served_one_item_each() {
     let (worker, ticket) = stage.claim(stream);
     timed("item to a waiting reader", MANY, || {
         for index in 0..MANY as u64 {
-            stage.say(worker, Request::Yielded(ticket, index, value(), Box::default()));
+            stage.say(worker, Request::Yielded(ticket, index, value(), Box::default(), 0));
         }
     });
     let served = stage.replies.iter().map(|(_, id, _)| *id);
@@ -146,7 +146,7 @@ fn many_cursors_at_the_end_of_a_generator_wait_for_one_item() {
     let mut stage = stage();
     let task = stage.submit(3, &[]);
     let (worker, ticket) = stage.claim(task);
-    stage.say(worker, Request::Yielded(ticket, 0, value(), Box::default()));
+    stage.say(worker, Request::Yielded(ticket, 0, value(), Box::default(), 0));
     timed("reader with its own cursor", MANY, || {
         for _ in 0..MANY {
             stage.say(DRIVER, Request::Hold(Held::Cursor(task, 1)));
@@ -155,7 +155,7 @@ fn many_cursors_at_the_end_of_a_generator_wait_for_one_item() {
         }
     });
     timed("item to all", MANY, || {
-        stage.say(worker, Request::Yielded(ticket, 1, value(), Box::default()));
+        stage.say(worker, Request::Yielded(ticket, 1, value(), Box::default(), 0));
     });
     assert_eq!(stage.replies.len(), MANY);
 }

@@ -483,7 +483,13 @@ impl<'a, 'py> Task<'a, 'py> {
     }
 
     pub(crate) fn send_item(&self, index: u64, (value, holds, owed): Placed<'a>) {
-        self.session.send(Request::Yielded(self.run.ticket, index, value, holds));
+        self.session.send(Request::Yielded(
+            self.run.ticket,
+            index,
+            value,
+            holds,
+            crate::monotonic_ns(),
+        ));
         drop(owed);
     }
 

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use rustix::process::Signal;
 use skate_core::action::{Action, Reply, Run};
-use skate_core::event::{Event, Request, Template};
+use skate_core::event::{Event, Outcome, Request, Template};
 use skate_core::id::{ClientId, FunctionId, TemplateId};
 use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
@@ -224,8 +224,11 @@ impl Host {
             let rows = self.look(state, query);
             return self.act(state, Action::Reply(client, *id, Reply::Rows(rows)));
         }
-        if let Request::Finished(_, outcome) = &mut request {
-            outcome.began_ns = outcome.began_ns.saturating_sub(self.began_ns).max(1);
+        match &mut request {
+            Request::Finished(_, Outcome { began_ns: at_ns, .. }) | Request::Yielded(.., at_ns) => {
+                *at_ns = at_ns.saturating_sub(self.began_ns).max(1);
+            }
+            _ => {}
         }
         if let Request::Create(creation) = &request
             && let Some(template) = state.templates.get(&creation.submit.template)

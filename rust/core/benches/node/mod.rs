@@ -163,7 +163,7 @@ impl Bench {
     /// The worker yields.
     pub(crate) fn yield_item(&mut self, index: u64) {
         let (_, worker, ticket) = self.stream.expect("begun");
-        let yielded = Request::Yielded(ticket, index, self.value(), Box::default());
+        let yielded = Request::Yielded(ticket, index, self.value(), Box::default(), 0);
         self.step(Event::Client(worker, yielded));
     }
 

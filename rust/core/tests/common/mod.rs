@@ -186,7 +186,7 @@ impl Stage {
 
     pub(crate) fn yields(&mut self, task: TaskId, index: u64) {
         let (worker, ticket) = self.claim(task);
-        self.say(worker, Request::Yielded(ticket, index, value(), Box::default()));
+        self.say(worker, Request::Yielded(ticket, index, value(), Box::default(), 0));
     }
 
     pub(crate) fn block(&mut self, task: TaskId) {

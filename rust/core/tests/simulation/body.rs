@@ -337,7 +337,7 @@ impl Client {
         if !is_windowed || !slot.is_dropped && !slot.is_closed {
             let value = self.value(&content, shared);
             self.executions[place].stored_bytes += value.size();
-            self.send(Request::Yielded(ticket, yielded, value, content.holds().into()));
+            self.send(Request::Yielded(ticket, yielded, value, content.holds().into(), 0));
         }
         self.has_yielded(place, shared);
     }

@@ -42,7 +42,7 @@ impl World {
             Request::Kill(actor, AfterKill::Dead) => self.model.killed(*actor),
             Request::RemoveGroup(key) => self.model.group_removed(key),
             Request::Put(object, ..) => self.model.put(*object),
-            Request::Yielded(ticket, index, value, _) => {
+            Request::Yielded(ticket, index, value, ..) => {
                 let task = self.model.task_of(id, *ticket);
                 self.model.made(task.item(*index), value, &self.shared.memory);
                 self.model.yielded(task, *index);

@@ -29,6 +29,8 @@ use crate::host::Host;
 
 /// Connections at once.
 const MOST: usize = 16;
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 64;
 /// A connection that says nothing for so long, or does not read, is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest question.
@@ -49,7 +51,7 @@ impl Listener {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
         bind(&socket, &address).ok()?;
-        listen(&socket, 8).ok()?;
+        listen(&socket, BACKLOG).ok()?;
         Some(Self { socket, nonce, open: Arc::default() })
     }
 

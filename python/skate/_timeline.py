@@ -1,0 +1,232 @@
+"""`timeline`: what ran when and where, as a Chrome trace; Perfetto (ui.perfetto.dev) opens it.
+
+    a process per worker ─ rows ─ a slice per attempt of a task ─ a slice per item that it yielded
+                                          └─ arrow from what made an argument to who got it
+
+Invariant: slices of one row are nested or apart: calls that run at once (of an actor) lie in rows
+of their own. Times are in µs since the first of these began, as the workers saw them: counted from
+1970 they would have more digits than a float. What the node has had to forget is counted, and said
+in the trace.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from skate.util.state._asking import Here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from skate.util.state._asking import Source
+
+    Event = dict[str, Any]
+
+_TASK_COLUMNS = [
+    "task_id", "attempt_number", "name", "state", "type", "actor_id", "worker_id", "worker_pid",
+    "parent_task_id", "error_type", "creation_time_ms", "start_time_ms", "end_time_ms",
+    "num_yielded", "arguments",
+]  # fmt: skip
+
+
+def timeline(filename: str | None = None) -> list[Event] | None:
+    """The latest 10,000 attempts of tasks and 50,000 yields as a Chrome trace.
+
+    Args:
+        filename: Where to write the trace as JSON, for ui.perfetto.dev or chrome://tracing.
+
+    Returns:
+        The events, if there is no file name.
+
+    Raises:
+        OSError: the file cannot be written.
+        RaySystemError: in `local_mode`, which has no node.
+
+    Rule: Ray API reference, `ray.timeline`.
+    """
+    events, dropped = trace_of(Here())
+    if filename is None:
+        return events
+    write(filename, events, dropped)
+    return None
+
+
+def write(filename: str, events: list[Event], dropped: dict[str, int]) -> None:
+    """Writes a trace, with what is not in it beside the events."""
+    trace = {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"dropped": dropped}}
+    Path(filename).write_text(json.dumps(trace), encoding="utf-8")
+
+
+def trace_of(source: Source) -> tuple[list[Event], dict[str, int]]:
+    """The events of a trace, and how many attempts and yields are too old to be in it."""
+    history = _one(source, "history")
+    now_ms: float = history["now_ms"]
+    tasks = [row for row in _table(source, "tasks", _TASK_COLUMNS) if row["start_time_ms"]]
+    tasks.sort(key=lambda row: row["start_time_ms"])
+    origin_ms: float = tasks[0]["start_time_ms"] if tasks else now_ms
+    for row in tasks:
+        end_ms = max(row["end_time_ms"] or now_ms, row["start_time_ms"])
+        row["from_us"] = (row["start_time_ms"] - origin_ms) * 1000
+        row["to_us"] = (end_ms - origin_ms) * 1000
+    places = _places(tasks)
+    items = _items_by_attempt(tasks, _table(source, "yields"), origin_ms)
+    driver = _one(source, "workers", ["pid"])["pid"]
+
+    events = [_name("process_name", driver, 0, f"driver {driver}"), *_rows(tasks, places)]
+    made: dict[str, tuple[int, int, float]] = {}  # where and when each object was made
+    for row in tasks:
+        attempt = row["task_id"], row["attempt_number"]
+        place = places[attempt]
+        events.append(_slice(row, place))
+        for index in range(_FEW):
+            made[_object(row["task_id"], index)] = (*place, row["to_us"])
+        before_us: float = row["from_us"]
+        for item in items.get(attempt, ()):
+            at_us = min(max(item["at_us"], before_us), row["to_us"])
+            events.append(_item(row, item, place, before_us, at_us))
+            made[item["object_id"]] = (*place, at_us)
+            before_us = at_us
+    events += _arrows(tasks, places, made)
+    dropped = {
+        "attempts": history["num_attempts_forgotten"],
+        "yields": history["num_yields_forgotten"],
+    }
+    if any(dropped.values()):
+        events.append(_note(dropped, driver))
+    return events, dropped
+
+
+_FEW = 8
+"""Returns of a plain function that arrows may begin at; most have one."""
+
+
+def _items_by_attempt(
+    tasks: list[dict[str, Any]], yields: list[dict[str, Any]], origin_ms: float
+) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """The items of each attempt, in order: an item is of the last one that had begun."""
+    attempts: dict[str, list[dict[str, Any]]] = {}
+    for row in tasks:
+        attempts.setdefault(row["task_id"], []).append(row)
+    items: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for item in yields:
+        at_us = (item["time_ms"] - origin_ms) * 1000
+        begun = [row for row in attempts.get(item["task_id"], ()) if row["from_us"] <= at_us]
+        if begun:
+            attempt = begun[-1]["task_id"], begun[-1]["attempt_number"]
+            items.setdefault(attempt, []).append({**item, "at_us": at_us})
+    return items
+
+
+def _table(source: Source, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    answer = source.ask({"table": table, "columns": columns or []})
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+def _one(source: Source, table: str, columns: list[str] | None = None) -> dict[str, Any]:
+    return _table(source, table, columns)[0]
+
+
+def _object(task_id: str, index: int) -> str:
+    """The id of a task's return."""
+    return task_id + (index + 1).to_bytes(4, "little").hex()
+
+
+def _places(tasks: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Process and row of each attempt: the first row of its worker that is free then."""
+    places = {}
+    free: dict[int, list[float]] = {}
+    for row in tasks:
+        pid = row["worker_pid"] or 0
+        ends = free.setdefault(pid, [])
+        lane = next((lane for lane, end in enumerate(ends) if end <= row["from_us"]), len(ends))
+        ends[lane : lane + 1] = [row["to_us"]]
+        places[row["task_id"], row["attempt_number"]] = (pid, lane)
+    return places
+
+
+def _slice(row: dict[str, Any], place: tuple[int, int]) -> Event:
+    shown = ("task_id", "attempt_number", "state", "error_type", "parent_task_id", "num_yielded")
+    return {
+        "ph": "X",
+        "name": row["name"],
+        "cat": row["type"].lower(),
+        "pid": place[0],
+        "tid": place[1],
+        "ts": row["from_us"],
+        "dur": row["to_us"] - row["from_us"],
+        **({"cname": "terrible"} if row["state"] == "FAILED" else {}),
+        "args": {
+            **{name: row[name] for name in shown if row[name] is not None},
+            "waited_ms": row["start_time_ms"] - (row["creation_time_ms"] or row["start_time_ms"]),
+        },
+    }
+
+
+def _item(
+    row: dict[str, Any], item: dict[str, Any], place: tuple[int, int], from_us: float, to_us: float
+) -> Event:
+    index = int.from_bytes(bytes.fromhex(item["object_id"][-8:]), "little") - 1
+    return {
+        "ph": "X",
+        "name": f"{row['name']}[{index}]",
+        "cat": "yield",
+        "pid": place[0],
+        "tid": place[1],
+        "ts": from_us,
+        "dur": to_us - from_us,
+        "args": {"object_id": item["object_id"], "object_size": item["object_size"]},
+    }
+
+
+def _rows(
+    tasks: list[dict[str, Any]], places: dict[tuple[str, int], tuple[int, int]]
+) -> list[Event]:
+    """Names of processes and rows."""
+    actors = {row["worker_pid"]: row for row in tasks if row["type"] == "ACTOR_CREATION_TASK"}
+    events = []
+    for pid in sorted({pid for pid, _ in places.values()}):
+        of = f"actor {actors[pid]['name']}" if pid in actors else "worker"
+        events.append(_name("process_name", pid, 0, f"{of} {pid}"))
+    for pid, lane in sorted(set(places.values())):
+        events.append(
+            _name("thread_name", pid, lane, "tasks" if not lane else f"tasks, row {lane}")
+        )
+    return events
+
+
+def _name(kind: str, pid: int, tid: int, name: str) -> Event:
+    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def _arrows(
+    tasks: list[dict[str, Any]],
+    places: dict[tuple[str, int], tuple[int, int]],
+    made: dict[str, tuple[int, int, float]],
+) -> list[Event]:
+    """From the end of the slice that made an argument to the beginning of the one that got it."""
+    events: list[Event] = []
+    number = 0
+    for row in tasks:
+        for argument in row["arguments"]:
+            if argument not in made:
+                continue
+            number += 1
+            pid, tid, at_us = made[argument]
+            base = {"name": "argument", "cat": "argument", "id": number}
+            to_pid, to_tid = places[row["task_id"], row["attempt_number"]]
+            begins_us: float = row["from_us"]
+            # Just within the slice, so that viewers tie the arrow to it; never backwards.
+            from_us = max(min(at_us, begins_us) - 0.001, 0.0)
+            events += [
+                {**base, "ph": "s", "pid": pid, "tid": tid, "ts": from_us},
+                {**base, "ph": "f", "bp": "e", "pid": to_pid, "tid": to_tid, "ts": begins_us},
+            ]
+    return events
+
+
+def _note(dropped: dict[str, int], pid: int) -> Event:
+    attempts, yields = dropped["attempts"], dropped["yields"]
+    name = f"not shown: {attempts:,} earlier attempts, {yields:,} earlier yields"
+    return {"ph": "i", "s": "g", "name": name, "pid": pid, "tid": 0, "ts": 0.0}

@@ -1,0 +1,202 @@
+"""5.8: `timeline` gives a trace that the trace-event format allows, and that tells what was."""
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections import defaultdict
+
+import pytest
+
+pytestmark = pytest.mark.processes("local_mode records nothing")
+
+REQUIRED = {
+    "X": {"name": str, "cat": str, "ts": float, "dur": float, "pid": int, "tid": int},
+    "M": {"name": str, "pid": int, "tid": int, "args": dict},
+    "s": {"name": str, "cat": str, "ts": float, "pid": int, "tid": int, "id": int},
+    "f": {"name": str, "cat": str, "ts": float, "pid": int, "tid": int, "id": int, "bp": str},
+    "i": {"name": str, "ts": float, "pid": int, "tid": int, "s": str},
+}
+"""Keys of the trace-event format for each phase that is used here, with their types."""
+
+
+def check(events):
+    """What the trace-event format asks for, and what viewers rely on."""
+    json.dumps(events, allow_nan=False)
+    for event in events:
+        for key, kind in REQUIRED[event["ph"]].items():
+            assert isinstance(event[key], kind), (key, event)
+        assert event.get("ts", 0) >= 0
+        assert event.get("dur", 0) >= 0
+    rows = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X":
+            rows[event["pid"], event["tid"]].append(event)
+    for slices in rows.values():
+        open_until = []
+        for each in sorted(slices, key=lambda each: (each["ts"], -each["dur"])):
+            while open_until and open_until[-1] <= each["ts"]:
+                open_until.pop()
+            end = each["ts"] + each["dur"]
+            assert not open_until or end <= open_until[-1] + 0.5, (
+                "slices overlap and are not nested"
+            )
+            open_until.append(end)
+    named = {event["pid"] for event in events if event["name"] == "process_name"}
+    assert {pid for pid, _ in rows} <= named
+    starts = {event["id"]: event for event in events if event["ph"] == "s"}
+    ends = {event["id"]: event for event in events if event["ph"] == "f"}
+    assert starts.keys() == ends.keys()
+    for number, start in starts.items():
+        assert start["ts"] <= ends[number]["ts"], "an arrow goes back in time"
+        for event in (start, ends[number]):
+            around = rows[event["pid"], event["tid"]]
+            assert any(
+                each["ts"] - 0.5 <= event["ts"] <= each["ts"] + each["dur"] + 0.5 for each in around
+            ), "an arrow begins or ends beside every slice"
+    return events
+
+
+def slices(events, name):
+    found = [event for event in events if event["ph"] == "X" and event["name"] == name]
+    return sorted(found, key=lambda event: event["ts"])
+
+
+@pytest.fixture
+def trace(skate):
+    return lambda: check(skate.timeline())
+
+
+def test_slice_lies_where_and_when_the_task_ran(skate, trace):
+    @skate.remote
+    def placed():
+        began = time.time()
+        time.sleep(0.02)
+        return os.getpid(), began
+
+    pids, began = zip(*skate.get([placed.remote() for _ in range(6)]), strict=True)
+    found = slices(trace(), "placed")
+    assert sorted(each["pid"] for each in found) == sorted(pids)
+    assert all(each["dur"] >= 20_000 for each in found)
+    whole_us = found[-1]["ts"] - found[0]["ts"]
+    assert abs(whole_us / 1e6 - (max(began) - min(began))) < 0.005
+    assert found[0]["args"]["state"] == "FINISHED"
+
+
+def test_each_item_of_a_generator_is_a_slice_within_its_task(skate, trace):
+    @skate.remote
+    def counting(n):
+        yield from range(n)
+
+    refs = list(counting.remote(5))
+    skate.get(refs)
+    events = trace()
+    [task] = slices(events, "counting")
+    items = [slices(events, f"counting[{index}]")[0] for index in range(5)]
+    assert [item["args"]["object_id"] for item in items] == [ref.hex() for ref in refs]
+    for item in items:
+        assert (item["pid"], item["tid"]) == (task["pid"], task["tid"])
+        assert task["ts"] <= item["ts"] <= task["ts"] + task["dur"]
+    ends = [item["ts"] + item["dur"] for item in items]
+    assert ends == sorted(ends)
+
+
+def test_arrows_lead_from_producers_to_consumers(skate, trace):
+    @skate.remote
+    def source(n):
+        yield from range(n)
+
+    @skate.remote
+    def middle(x):
+        return x + 1
+
+    @skate.remote
+    def sink(x):
+        return x
+
+    middles = [middle.remote(ref) for ref in source.remote(3)]
+    assert skate.get([sink.remote(ref) for ref in middles]) == [1, 2, 3]
+    events = trace()
+    starts = {event["id"]: event for event in events if event["ph"] == "s"}
+    edges = set()
+    for end in (event for event in events if event["ph"] == "f"):
+        start = starts[end["id"]]
+
+        def at(event):
+            around = [
+                each for each in events
+                if each["ph"] == "X" and (each["pid"], each["tid"]) == (event["pid"], event["tid"])
+                and each["ts"] - 0.5 <= event["ts"] <= each["ts"] + each["dur"] + 0.5
+            ]  # fmt: skip
+            return {each["name"] for each in around}
+
+        edges |= set(itertools.product(at(start), at(end)))
+    assert {(f"source[{index}]", "middle") for index in range(3)} <= edges
+    assert ("middle", "sink") in edges
+
+
+def test_failed_attempts_and_running_tasks_are_slices_too(skate, trace, gate, attempts, until):
+    @skate.remote(max_retries=1)
+    def crashing():
+        with attempts.open("ab") as file:
+            file.write(b".")
+        if attempts.stat().st_size == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @skate.remote
+    def endless(path):
+        path.read_bytes()
+
+    skate.get(crashing.remote())
+    ref = endless.remote(gate)
+    [running] = until(lambda: slices(trace(), "endless"))
+    assert running["args"]["state"] == "RUNNING"
+    assert slices(trace(), "crashing")[-1]["args"]["state"] == "FINISHED"
+    gate.write_bytes(b"")
+    skate.get(ref)
+    assert slices(trace(), "endless")[0]["args"]["state"] == "FINISHED"
+
+
+def test_calls_that_run_at_once_have_rows_of_their_own(skate, trace):
+    @skate.remote
+    class Loop:
+        async def rest(self, s):
+            import asyncio
+
+            await asyncio.sleep(s)
+
+    loop = Loop.remote()
+    skate.get([loop.rest.remote(0.05) for _ in range(5)])
+    calls = slices(trace(), "Loop.rest")
+    assert len(calls) == 5
+    assert len({call["tid"] for call in calls}) == 5
+
+
+def test_file_is_what_viewers_read(skate, tmp_path):
+    @skate.remote
+    def one():
+        return 1
+
+    skate.get(one.remote())
+    path = tmp_path / "trace.json"
+    assert skate.timeline(str(path)) is None
+    trace = json.loads(path.read_text())
+    check(trace["traceEvents"])
+    assert trace["otherData"] == {"dropped": {"attempts": 0, "yields": 0}}
+    with pytest.raises(FileNotFoundError):
+        skate.timeline(str(tmp_path / "no" / "trace.json"))
+
+
+def test_what_was_forgotten_is_counted_and_said(fresh):
+    fresh.init(num_cpus=2)
+
+    @fresh.remote
+    def nothing():
+        pass
+
+    fresh.get([nothing.remote() for _ in range(10_500)])
+    events = check(fresh.timeline())
+    [note] = [event for event in events if event["ph"] == "i"]
+    assert note["name"] == "not shown: 500 earlier attempts, 0 earlier yields"
+    assert len(slices(events, "nothing")) == 10_000
