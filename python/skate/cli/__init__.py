@@ -5,18 +5,32 @@
 Invariant: a module without an underscore is a subcommand. The first line of its docstring is its
 help; `arguments` tells argparse what it takes; `main` does it and returns the exit code. One that
 starts another program has a `split`, too: what it cuts off is `rest`, which argparse never sees.
-Only the one that is asked for is imported, unless help is asked for.
+Only the one that is asked for is imported, unless help is asked for. What cannot be done is
+`Refused`: one line on stderr that says what is wrong, and the exit code 2.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the program
+    """What was asked for cannot be done; the text is one line for people."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def commands() -> list[str]:
@@ -38,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     names = commands()
     asked = [arguments[0]] if arguments and arguments[0] in names else names
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="skate", description="Python functions and generators in parallel worker processes."
     )
     from skate._version import __version__
@@ -63,5 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             own, rest = cut(arguments[1:])
             arguments = [asked[0], *own]
     parsed = parser.parse_args(arguments, argparse.Namespace(rest=rest))
-    code: int = import_module(f"skate.cli.{parsed.command}").main(parsed)
+    try:
+        code: int = import_module(f"skate.cli.{parsed.command}").main(parsed)
+        sys.stdout.flush()
+    except Refused as refused:
+        print(f"skate {parsed.command}: {refused}", file=sys.stderr)  # noqa: T201 - for people
+        return 2
+    except BrokenPipeError:  # `skate list tasks | head`: enough was seen
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - till the exit
+        return 0
     return code
