@@ -141,7 +141,11 @@ class GetTimeoutError(RayError, TimeoutError):
 
 
 class RaySystemError(RayError):
-    """skate itself cannot do what was asked: no session, a forked child, a failed system call."""
+    """skate itself cannot do what was asked.
+
+    There is no session, this is a forked child, a system call failed, or the call waited for
+    something that waits for it in turn: then the text names who waits for whom.
+    """
 
     def __init__(self, client_exc: object, traceback_str: str | None = None) -> None:
         super().__init__(client_exc, traceback_str)
@@ -467,6 +471,8 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
             )
         case "GroupRemoved":
             return TaskPlacementGroupRemoved(f"The placement group of {task} was removed.")
+        case "Deadlock":
+            return RaySystemError(f"This call waited for ever: {fields['chain']}.")
         case "NoSuchActor":
             return ActorHandleNotFoundError(
                 f"Failed to look up actor with name '{fields['name']}'. This could because 1. You "

@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 
 use crate::action::Action;
 use crate::event::Waitable;
-use crate::id::{ClientId, TaskId};
+use crate::id::{ClientId, RequestId, TaskId};
 use crate::node::Node;
 use crate::request::Open;
 use crate::task::Phase;
@@ -29,6 +29,8 @@ pub(crate) struct Blocked {
     pub(crate) since_ns: u64,
     /// Its CPU has been given back.
     pub(crate) is_lent: bool,
+    /// For long, and without a time-out.
+    pub(crate) waits_in: Option<RequestId>,
 }
 
 impl Node {
@@ -40,7 +42,7 @@ impl Node {
         if row.blocked.is_some() {
             return;
         }
-        row.blocked = Some(Blocked { since_ns, is_lent: false });
+        row.blocked = Some(Blocked { since_ns, is_lent: false, waits_in: None });
         let class = row.grant.expect("a worker with a task has a grant");
         if row.actor.is_none() {
             for dispatch in row.queue.iter().skip(1).rev() {

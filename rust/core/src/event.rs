@@ -121,6 +121,9 @@ pub enum Request {
     Blocked(Ticket),
     /// It goes on.
     Resumed(Ticket),
+    /// A worker's task that sleeps has done so for long in that request, and has no time-out: should it
+    /// never be answered, the task never ends.
+    Waits(RequestId),
 }
 
 /// One thing that a client's handle, or a value that contains it, keeps alive.

@@ -203,6 +203,7 @@ pub(crate) fn fault_of(error: &Value) -> Fault {
         Failure::ActorDied { .. } | Failure::NoSuchActor(_) => "ACTOR_DIED",
         Failure::ActorUnavailable { .. } => "ACTOR_UNAVAILABLE",
         Failure::GroupRemoved { .. } => "TASK_PLACEMENT_GROUP_REMOVED",
+        Failure::Deadlock { .. } => RAISED,
     };
     (kind, Some(failure.to_string().into()))
 }

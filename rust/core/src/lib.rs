@@ -39,6 +39,7 @@ mod blocked;
 mod call;
 mod cancel;
 mod crowd;
+mod deadlock;
 mod devices;
 mod disk;
 pub mod event;

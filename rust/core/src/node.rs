@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::action::Action;
 use crate::actor::{Actor, Stage};
 use crate::crowd::Crowd;
+use crate::deadlock::Deadlocks;
 use crate::disk::Disk;
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
@@ -120,6 +121,7 @@ pub struct Node {
     pub(crate) worker_requests: usize,
     pub(crate) start_failures: u32,
     pub(crate) crowd: Crowd,
+    pub(crate) deadlocks: Deadlocks,
     pub(crate) history: History,
 }
 
@@ -169,6 +171,7 @@ impl Node {
             worker_requests: 0,
             start_failures: 0,
             crowd: Crowd::default(),
+            deadlocks: Deadlocks::default(),
             history: History::default(),
         };
         for _ in 0..config.prestart {
@@ -179,6 +182,9 @@ impl Node {
 
     /// Applies one event and appends what must now be done.
     pub fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
+        if !matches!(event, Event::Tick(_)) {
+            self.deadlocks.note_event(self.now_ns);
+        }
         match event {
             Event::Client(client, request) => self.client(client, request, actions),
             Event::Revoked(worker, ticket) => self.dispatched_to_ready(worker, ticket, actions),
@@ -318,6 +324,7 @@ impl Node {
                     self.blocked_to_running(client, actions);
                 }
             }
+            Request::Waits(request) => self.waits(client, request),
             asks => self.ask(client, asks, actions),
         }
     }

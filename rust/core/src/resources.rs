@@ -144,6 +144,14 @@ impl Resources {
             .collect()
     }
 
+    /// Whether who holds `held` has something that `demand` lacks, not counting CPU that is lent.
+    pub(crate) fn shares_lacking(&self, demand: &Demand, held: &Demand, has_lent: bool) -> bool {
+        let lacking =
+            demand.0.iter().filter(|(id, amount)| self.rows[*id as usize].available < *amount);
+        let held = if has_lent { &held.0[held.1..] } else { &held.0[..] };
+        lacking.into_iter().any(|(id, _)| held.iter().any(|(of, _)| of == id))
+    }
+
     /// Grants it: with these devices.
     pub(crate) fn take(&mut self, demand: &Demand) -> Allotment {
         for (id, amount) in &demand.0 {

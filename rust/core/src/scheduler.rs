@@ -450,6 +450,7 @@ impl Node {
         self.now_ns = self.now_ns.max(now_ns);
         actions.extend(self.store.on_tick(self.now_ns).map(Action::Punch));
         self.check_room(actions);
+        self.look_for_deadlocks(actions);
         if self.crowd.is_gone(self.now_ns) {
             actions.push(Action::TrimHeap);
         }

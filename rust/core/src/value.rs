@@ -316,6 +316,12 @@ pub enum Failure {
         /// Name of the task, or of the group.
         task_name: Arc<str>,
     },
+    /// The call waited for something that waited for it.
+    #[error("this wait can never end: {chain}")]
+    Deadlock {
+        /// Who waits for whom.
+        chain: Arc<str>,
+    },
     /// No living actor has that name.
     #[error("no actor is called {:?} in the namespace {:?}", .0.name, .0.namespace)]
     NoSuchActor(ActorName),

@@ -154,6 +154,10 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 fields.set_item("task_name", &**task_name)?;
                 "GroupRemoved"
             }
+            Failure::Deadlock { chain } => {
+                fields.set_item("chain", &**chain)?;
+                "Deadlock"
+            }
             Failure::NoSuchActor(name) => {
                 fields.set_item("name", &*name.name)?;
                 fields.set_item("namespace", &*name.namespace)?;

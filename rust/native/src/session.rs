@@ -31,6 +31,9 @@ use crate::object_ref::ObjectRef;
 use crate::pack::Packed;
 use crate::pump::{Engine, Pump, Waited};
 
+/// A wait without a time-out that lasts longer may be one that never ends: the node is told of it.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Values up to here ride in messages; larger ones go to the store.
 pub(crate) const INLINE_MAX: usize = 4 << 10;
 
@@ -314,7 +317,7 @@ impl Session {
             return Ok(reply);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let ended = self.wait_on(py, &seat, deadline);
+        let ended = self.wait_on(py, &seat, deadline, Some(request));
         if !matches!(ended, Ok(true)) && self.check().is_ok() {
             // Either the answer was on its way, or the node says that nothing was taken: both come
             // at once, so signals wait for it.
@@ -338,14 +341,18 @@ impl Session {
         }
     }
 
-    /// Waits on a seat, with signal handlers; false if the deadline passed first.
+    /// Waits on a seat, with signal handlers; false if the deadline passed first. A task that waits for
+    /// the answer to `request` for long, and has no deadline, says so.
     pub(crate) fn wait_on(
         &self,
         py: Python<'_>,
         seat: &Arc<Seat>,
         deadline: Option<Instant>,
+        request: Option<RequestId>,
     ) -> PyResult<bool> {
         let engine = self.transport.engine();
+        let began = Instant::now();
+        let mut untold = request.filter(|_| deadline.is_none());
         let mut is_blocked = !self.transport.holds_resources();
         let outcome = loop {
             // The first wait is short, so that a quick answer costs no "blocked" and "resumed".
@@ -367,6 +374,12 @@ impl Session {
                 Waited::Signal => {
                     if let Err(error) = py.check_signals() {
                         break Err(error);
+                    }
+                    if began.elapsed() >= LONG
+                        && self.transport.holds_resources()
+                        && let Some(request) = untold.take()
+                    {
+                        self.send(Request::Waits(request));
                     }
                 }
             }

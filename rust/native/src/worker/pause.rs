@@ -61,7 +61,7 @@ impl Worker {
         let seat = Arc::new(Seat::default());
         self.pauses.lock().push(Pause { ticket, until, seat: Some(Arc::clone(&seat)) });
         self.nudge_pauses();
-        let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None) };
+        let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None, None) };
         self.unpause(ticket);
         waited.map(drop)
     }
