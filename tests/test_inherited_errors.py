@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-pytestmark = pytest.mark.processes("one process stops at the first error")
-
 
 def notes(skate, ref):
     with pytest.raises(skate.exceptions.RayError) as caught:
@@ -49,6 +47,7 @@ def test_a_long_way_is_told_by_its_beginning_and_its_end(skate, plus):
     )
 
 
+@pytest.mark.processes("a crash would end the test")
 def test_what_depends_on_a_crashed_task_or_on_an_item_says_so(skate, plus):
     @skate.remote(max_retries=0)
     def crashes():

@@ -12,6 +12,7 @@ from __future__ import annotations
 from threading import get_ident
 
 from skate._local import codec
+from skate._local.objects import Inherited
 from skate._local.run import Run
 from skate._local.sink import Sink, TooManyError
 from skate._native import STREAMING, ObjectRef
@@ -82,6 +83,7 @@ class Arguments:
     def __init__(
         self, client: State, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        self._name = name
         self._args = [_argument(client, name, str(at), value) for at, value in enumerate(args)]
         self._kwargs = {key: _argument(client, name, key, value) for key, value in kwargs.items()}
 
@@ -98,7 +100,7 @@ class Arguments:
         """
         for cell in self.cells():
             if cell.failure is not None:
-                raise FailedError(cell.failure)
+                raise FailedError(Inherited(cell.failure, self._name))
         args = [_value(argument) for argument in self._args]
         return args, {name: _value(argument) for name, argument in self._kwargs.items()}
 
@@ -227,7 +229,7 @@ class Producer:
         """What user code raised, or what kept it from running."""
         run, sink = self.run, self.sink
         if isinstance(error, FailedError):
-            failure: Failure = error.args[0]
+            failure: Failure | Inherited = error.args[0]
             return sink.failed(failure)
         if isinstance(error, KeyboardInterrupt) and run.is_cancelled:
             return sink.failed(sink.system_failure("Cancelled", task_name=run.name, is_known=True))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from skate._local.state import State
 
 
+_HEIRS_SHOWN = 8
+
+
 class Maker(Protocol):
     """A task that can be driven by whoever waits for it."""
 
@@ -68,6 +71,39 @@ class Failure:
             self._client.report(self.task, self.name, None, self._make())
 
 
+class Inherited:
+    """The same error, in the refs of a task that therefore did not run.
+
+    Attributes:
+        failure: Where it happened.
+        heirs: Names of the tasks that did not run, the first to take it first.
+    """
+
+    __slots__ = ("failure", "heirs")
+
+    def __init__(self, failure: Failure | Inherited, heir: str) -> None:
+        before = failure.heirs if isinstance(failure, Inherited) else ()
+        self.failure: Failure = failure.failure if isinstance(failure, Inherited) else failure
+        self.heirs: tuple[str, ...] = (*before, heir)
+
+    @property
+    def is_system(self) -> bool:
+        """Whether it is not user code's."""
+        return self.failure.is_system
+
+    def exception(self) -> BaseException:
+        """A fresh instance of what `get` raises."""
+        from skate._advice import note_inherited
+
+        error = self.failure.exception()
+        shown = (*self.heirs[: _HEIRS_SHOWN - 1], self.heirs[-1])
+        skipped = len(self.heirs) - _HEIRS_SHOWN
+        if skipped <= 0:
+            shown, skipped = self.heirs, 0
+        note_inherited(error, shown, skipped)
+        return error
+
+
 class Cell:
     """One object.
 
@@ -84,7 +120,7 @@ class Cell:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.packed: Packed | None = None
-        self.failure: Failure | None = None
+        self.failure: Failure | Inherited | None = None
         self.maker: Maker | None = None
         self.watchers: list[Callable[[], None]] = []
 

@@ -13,7 +13,7 @@ from weakref import ref as weak
 
 from skate._errors import task_error
 from skate._local import codec
-from skate._local.objects import Cell, Failure
+from skate._local.objects import Cell, Failure, Inherited
 from skate._local.streams import Channel, Cursor, PackedDynamic, Streaming
 from skate._native import DYNAMIC, STREAMING
 from skate.exceptions import from_failure
@@ -188,7 +188,7 @@ class Sink:
         told = task_error(error, self._run.name)
         self._client.report(self._run.task.hex(), self._run.name, self._limit, told)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure | Inherited) -> None:
         """Ends with an error in whatever was not given."""
         with self._client.changed:
             if self.has_ended:
@@ -267,7 +267,7 @@ class Sink:
             self._client.settle(self._cells[0], PackedDynamic(self._client, self._beginning))
             del self._beginning
 
-    def _end(self, outcome: Packed | Failure | None) -> None:
+    def _end(self, outcome: Packed | Failure | Inherited | None) -> None:
         client = self._client
         with client.changed:
             if self.has_ended:

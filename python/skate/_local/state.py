@@ -17,7 +17,7 @@ from skate import _native
 from skate._local import codec
 from skate._local.calls import Producer
 from skate._local.loop import Loop
-from skate._local.objects import Cell, Failure, Handle
+from skate._local.objects import Cell, Failure, Handle, Inherited
 from skate._local.run import current
 from skate.exceptions import ObjectLostError, RaySystemError
 
@@ -147,7 +147,7 @@ class State:
     def settle(self, cell: Cell, outcome: Packed | Failure | Any) -> None:
         """Gives a cell its value or error."""
         with self.changed:
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, Failure | Inherited):
                 cell.failure = outcome
             else:
                 cell.packed = outcome

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from skate._local.codec import Packed
-    from skate._local.objects import Cell, Failure, Maker
+    from skate._local.objects import Cell, Failure, Inherited, Maker
     from skate._local.state import State
     from skate._native import ObjectRef
 
@@ -64,7 +64,7 @@ class Channel:
         self.published = 0
         self.passed = self.passed_bytes = self.stored_bytes = 0
         self.has_ended = self.is_closed = False
-        self.outcome: Packed | Failure | None = None
+        self.outcome: Packed | Failure | Inherited | None = None
         self.watchers: list[Callable[[], None]] = []
         self.pauses: list[Callable[[], None]] = []
 
