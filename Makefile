@@ -20,7 +20,7 @@ SEEDS ?= 10000
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim soak wheel clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim soak wheel dist clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,7 +51,7 @@ pytest: setup ## The Python tests; ARGS="-k name" chooses
 	$(PY) -m pytest -q $(ARGS)
 
 local: setup ## Those tests again in one process (local_mode), but for what needs several
-	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators $(ARGS)
+	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators tests/test_inherited_errors.py $(ARGS)
 
 types: setup ## The typing tests by pyright, too (it needs node, and fetches itself from npm)
 	PIP_QUIET=1 $(PY) -m pip install --disable-pip-version-check 'pyright>=1.1.414'
@@ -80,7 +80,12 @@ soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit,
 	$(PY) -m pytest -q tests/soak
 
 wheel: .make/venv ## Build the wheel into dist/
+	@rm -rf dist
 	$(BIN)/maturin build --release --out dist
+
+dist: setup wheel ## Wheel and source archive in dist/, and the tests of both
+	$(BIN)/maturin sdist --out dist
+	$(PY) -m pytest -q tests/dist --timeout 1800
 
 clean: ## Remove all that was built, the .venv too
 	rm -rf $(VENV) .make dist site target benches/results .pytest_cache .mypy_cache .ruff_cache

@@ -24,6 +24,9 @@ DYNAMIC: int
 STREAMING: int
 """`returns` of a template: a generator."""
 
+VERSION: str
+"""Of this package: the one of `Cargo.toml`."""
+
 @final
 class ObjectRef(Generic[_T]):
     """A reference to one immutable value, present or still to come.

@@ -1,3 +1,5 @@
-"""The version of the package; `Cargo.toml` and `pyproject.toml` say the same."""
+"""The version of the package, which stands in `Cargo.toml` alone."""
 
-__version__ = "0.1.0"
+from skate import _native
+
+__version__: str = _native.VERSION

@@ -113,6 +113,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ABI3", cfg!(feature = "abi3"))?;
     module.add("DYNAMIC", client::DYNAMIC)?;
     module.add("STREAMING", client::STREAMING)?;
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<template::Template>()?;
     module.add_class::<object_ref::ObjectRef>()?;
