@@ -21,6 +21,26 @@ HERE = Path(__file__).parent
 PAGE, RESULTS = HERE / "compatibility.md", HERE / "conformance.json"
 ENGINES = ("skate", "ray")
 SUITE = "<!-- suite: begin -->\n", "<!-- suite: end -->\n"
+REASONS = {
+    "test_queued_call_is_cancelled_before_it_runs": "Ray waits for its turn",
+    "test_dynamic[async]": "Ray has only streams of async generators",
+    "test_static[async]": "Ray has only streams of async generators",
+    "test_too_few_yields[async]": "Ray has only streams of async generators",
+    "test_name_is_free_after_a_kill": "in Ray a call just after the kill may still be answered",
+    "test_negative_timeout_of_get": "Ray accepts it",
+    "test_no_refs_gives_none": "Ray does not run the body of a generator without returns",
+    "test_delegation_to_an_iterator_streams_too": "Ray needs a `send`",
+    "test_num_returns_of_a_wrong_kind_is_a_value_error": "Ray raises TypeError for these",
+    "test_available_resources_shrink_while_a_task_runs": "Ray tells it a moment later",
+    "test_a_module_of_py_modules_can_be_imported": "Ray takes directories in `init` only",
+    "test_files_of_the_working_directory_are_found": "Ray takes directories in `init` only",
+    "test_shared_and_recursive_structures_keep_their_shape": "msgpack forgets it",
+    "test_values_of_the_standard_library[bytearray(b'ab')]": "in Ray a bytearray arrives as bytes",
+    "test_classes_that_skate_packs_itself_are_refused": "Ray ignores it",
+    "test_wrong_arguments_name_themselves": "skate only: wording of its own",
+    "test_the_innermost_culprit_is_named": "Ray's row has no `name`",
+}
+"""Why the outcomes of a test differ; by its name, with or without parameters."""
 NAMES = "<!-- names: begin -->\n", "<!-- names: end -->\n"
 
 
@@ -45,6 +65,14 @@ def take(paths: list[str]) -> None:
     RESULTS.write_text(json.dumps(results, indent=0, sort_keys=True) + "\n")
 
 
+def reason(name: str) -> str:
+    """Why the outcomes of a test differ; without one there is no page."""
+    for each in (name, name.partition("[")[0]):
+        if each in REASONS:
+            return REASONS[each]
+    sys.exit(f"docs/compatibility_table.py: REASONS lacks {name}")
+
+
 def suite() -> str:
     """A row for each file, then each test whose outcomes differ."""
     if not RESULTS.exists():
@@ -64,9 +92,9 @@ def suite() -> str:
             totals[engine] += kept[engine]
         apart += [
             f"| `{file}.py` | {name.removeprefix('test_').replace('_', ' ')} | {how['skate']} "
-            f"| {how.get('ray', 'skipped')} |"
+            f"| {how['ray']} | {reason(name)} |"
             for name, how in sorted(tests.items())
-            if how.get("skate") != how.get("ray")
+            if how["skate"] != how["ray"]
         ]
     count = sum(map(len, results.values()))
     lines.append(f"| **all** | {count} | {totals['skate']} | {totals['ray']} |")

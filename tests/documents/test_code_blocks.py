@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from run_page import blocks
 
+from skate import _options
+
 ROOT = Path(__file__).parents[2]
 ALL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in ALL if any(blocks(page))]
@@ -46,3 +48,8 @@ def test_links_between_pages_lead_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def test_every_option_of_a_task_is_on_its_page():
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    assert [name for name in _options.TABLE if f"`{name}`" not in page] == []
