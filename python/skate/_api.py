@@ -77,7 +77,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         )
         raise ValueError(msg)
     except REFUSALS as error:
-        if isinstance(error, GetTimeoutError):
+        if isinstance(error, GetTimeoutError) and timeout:  # 0 only looks, perhaps often
             error.add_note(_what_is_late(object_refs, timeout))
         hide(error)
         raise
@@ -90,12 +90,19 @@ def _no_ref(values: list[Any]) -> TypeError:
     )
 
 
-def _what_is_late(object_refs: Any, timeout: float | None) -> str:
-    """How many of the refs did not come in time, and which was the first."""
+def _what_is_late(object_refs: Any, timeout: float) -> str:
+    """How many of the refs did not come in time, and what the first of them waits for."""
     refs = list(dict.fromkeys(object_refs if isinstance(object_refs, list) else [object_refs]))
     _, late = wait(refs, num_returns=len(refs), timeout=0)
-    first = f"; the first: {late[0]}" if late else ""
-    return f"After {timeout:g} s, not ready: {len(late)} of {len(refs)}{first}."
+    text = f"After {timeout:g} s, not ready: {len(late)} of {len(refs)}."
+    if late:
+        try:
+            from skate.util.state import why
+
+            text += f" The first:\n{why(late[0])}"
+        except Exception:  # an engine that does not know, or a session that ends meanwhile
+            text += f" The first: {late[0]}."
+    return text
 
 
 _REF_ONLY = {ObjectRef}

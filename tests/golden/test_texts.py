@@ -2,8 +2,8 @@
 
     programs/NAME.py ─ run ─▶ stderr ─ masked ─▶ NAME.txt
 
-Process ids and object ids are masked; the marks under a line differ between versions of Python and
-are left out. `SKATE_UPDATE_GOLDEN=1` writes the files anew: read the difference before you keep it.
+Process ids, object ids and durations are masked; the marks under a line differ between versions of
+Python and are left out. `SKATE_UPDATE_GOLDEN=1` writes the files anew: read what has changed.
 """
 
 import os
@@ -24,6 +24,7 @@ def masked(text):
     text = text.replace(f"{HERE / 'programs'}/", "")
     text = re.sub(r"\bpid([=: ]+)\d+", r"pid\1N", text)
     text = re.sub(r"\b[0-9a-f]{32,56}\b", "ID", text)
+    text = re.sub(r"\bfor [\d.]+ (m?s)\b", "for N s", text)
     marks = re.compile(r"\s*[~^]+\s*")
     return "\n".join(line for line in text.splitlines() if not marks.fullmatch(line)) + "\n"
 

@@ -1,14 +1,18 @@
 """A `get` that ends too early, and tasks that were cancelled."""
 
+import os
+import tempfile
 import threading
 import traceback
+from pathlib import Path
 
 import skate as ray
 
 
 @ray.remote
-def waits(seconds):
-    threading.Event().wait(seconds)
+def waits(started):
+    with started.open("w"):
+        threading.Event().wait(1000)
 
 
 @ray.remote
@@ -17,10 +21,15 @@ def after(value):
 
 
 ray.init(num_cpus=1)
-first, second = ray.put(1), waits.remote(1000)
+started = Path(tempfile.mkdtemp()) / "started"
+os.mkfifo(started)
+first, second = ray.put(1), waits.remote(started)
 dependent = after.remote(second)
+with started.open():  # now it runs
+    started.unlink()
+    started.parent.rmdir()
 try:
-    ray.get([first, second, dependent], timeout=0.1)
+    ray.get([first, dependent], timeout=0.1)
 except ray.exceptions.GetTimeoutError:
     traceback.print_exc()
 ray.cancel(second)
