@@ -88,7 +88,8 @@ def test_the_version_is_the_one_of_cargo_toml(python):
 def test_the_archive_has_what_a_build_needs(archive):
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    needed = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "LICENSE", "LICENSE-THIRD-PARTY")
+    needed = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "LICENSE", "LICENSE-THIRD-PARTY",
+              "python/data/purelib/skate_as_ray.pth")  # fmt: skip
     assert not {*needed, "README.md", "rust/native/src/lib.rs", "python/skate/__init__.py"} - names
 
 
