@@ -88,3 +88,19 @@ def test_anything_else_is_refused(skate, wrong, match):
 def test_a_single_ref_is_refused_with_the_reason(skate, square):
     with pytest.raises(TypeError, match="a single ref has no progress"):
         skate.util.progress(square.remote(1))
+
+
+def test_lines_of_workers_stay_above_a_bar(capsys):
+    tqdm = pytest.importorskip("tqdm")
+    from skate._display import LINE, Display
+
+    display = Display()
+    with tqdm.tqdm(total=7, mininterval=0):
+        drawn = capsys.readouterr().err
+        display.show(LINE, (False, 4711, "f", "hello"))
+        display.flush()
+        out, err = capsys.readouterr()
+    assert out == "(f pid=4711) hello\n"
+    assert drawn.count("0/7") == 1
+    assert err.startswith("\r ")  # the bar is taken away
+    assert err.count("0/7") == 1  # and drawn again below the line
