@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from skate import dag as dag
     from skate import dask as dask
     from skate import experimental as experimental
+    from skate import profiling as profiling
     from skate import remote_function as remote_function
     from skate import types as types
     from skate._actor_handle import ActorID as ActorID
@@ -79,7 +80,9 @@ _WHERE = {
     "install_as_ray": "skate._as_ray",
     "timeline": "skate._timeline",
 }
-_MODULES = frozenset({"_raylet", "aio", "dag", "dask", "experimental", "remote_function", "types"})
+_MODULES = frozenset(
+    {"_raylet", "aio", "dag", "dask", "experimental", "profiling", "remote_function", "types"}
+)
 
 __all__ = [
     "LOCAL_MODE",
@@ -113,6 +116,7 @@ __all__ = [
     "kill",
     "method",
     "nodes",
+    "profiling",
     "put",
     "remote",
     "remote_function",

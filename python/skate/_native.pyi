@@ -368,6 +368,11 @@ class Client:
         Raises:
             ValueError: the question names what is not there.
         """
+    def note_span(self, name: str, extra: str, began_ns: int, /) -> None:
+        """What the caller has been doing since `began_ns`, by `time.monotonic_ns`, for `timeline`.
+
+        `extra` is JSON. Names and extras that are longer than 1 KiB together are only counted.
+        """
     def unhandled_errors(self) -> list[tuple[str, str, int | None, BaseException, float]]:
         """Errors that nobody fetched (driver only), oldest first.
 

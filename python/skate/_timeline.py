@@ -32,7 +32,7 @@ _TASK_COLUMNS = [
 
 
 def timeline(filename: str | None = None) -> list[Event] | None:
-    """The latest 10,000 attempts of tasks and 50,000 yields as a Chrome trace.
+    """The latest 10,000 attempts of tasks and 16,384 yields as a Chrome trace.
 
     Args:
         filename: Where to write the trace as JSON, for ui.perfetto.dev or chrome://tracing.
@@ -89,9 +89,11 @@ def trace_of(source: Source) -> tuple[list[Event], dict[str, int]]:
             made[item["object_id"]] = (*place, at_us)
             before_us = at_us
     events += _arrows(tasks, places, made)
+    events += _spans(_table(source, "spans"), tasks, places, origin_ms)
     dropped = {
         "attempts": history["num_attempts_forgotten"],
         "yields": history["num_yields_forgotten"],
+        "spans": history["num_spans_forgotten"],
     }
     if any(dropped.values()):
         events.append(_note(dropped, driver))
@@ -105,14 +107,18 @@ _FEW = 8
 def _items_by_attempt(
     tasks: list[dict[str, Any]], yields: list[dict[str, Any]], origin_ms: float
 ) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """The items of each attempt, in order: an item is of the last one that had begun."""
+    """The items of each attempt, in order: an item is of the last one that had begun.
+
+    If none had, by clocks that are read one after the other, it is of the first.
+    """
     attempts: dict[str, list[dict[str, Any]]] = {}
     for row in tasks:
         attempts.setdefault(row["task_id"], []).append(row)
     items: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for item in yields:
         at_us = (item["time_ms"] - origin_ms) * 1000
-        begun = [row for row in attempts.get(item["task_id"], ()) if row["from_us"] <= at_us]
+        known = attempts.get(item["task_id"], [])
+        begun = [row for row in known if row["from_us"] <= at_us] or known[:1]
         if begun:
             attempt = begun[-1]["task_id"], begun[-1]["attempt_number"]
             items.setdefault(attempt, []).append({**item, "at_us": at_us})
@@ -200,6 +206,48 @@ def _name(kind: str, pid: int, tid: int, name: str) -> Event:
     return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": name}}
 
 
+def _spans(
+    spans: list[dict[str, Any]],
+    tasks: list[dict[str, Any]],
+    places: dict[tuple[str, int], tuple[int, int]],
+    origin_ms: float,
+) -> list[Event]:
+    """Slices that code has named, in a row of their own below that of their task."""
+    where = {row["task_id"]: places[row["task_id"], row["attempt_number"]] for row in tasks}
+    events: list[Event] = []
+    rows: dict[tuple[int, int], list[list[float]]] = {}  # ends of the open spans of each row
+    for span in sorted(spans, key=lambda span: (span["start_time_ms"], -span["end_time_ms"])):
+        pid, lane = where.get(span["task_id"], (span["pid"], 0))
+        from_us = max((span["start_time_ms"] - origin_ms) * 1000, 0.0)
+        to_us = max((span["end_time_ms"] - origin_ms) * 1000, from_us)
+        place = _fit(rows.setdefault((pid, lane), []), from_us, to_us)
+        tid = _SPANS + lane * _SPANS_PER_ROW + place
+        events.append({
+            "ph": "X", "name": span["name"], "cat": "span", "pid": pid, "tid": tid,
+            "ts": from_us, "dur": to_us - from_us,
+            "args": {"task_id": span["task_id"], "extra": json.loads(span["extra"])},
+        })  # fmt: skip
+    for pid, tid in sorted({(event["pid"], event["tid"]) for event in events}):
+        events.append(_name("thread_name", pid, tid, "spans"))
+    return events
+
+
+def _fit(rows: list[list[float]], from_us: float, to_us: float) -> int:
+    """The first row in which a span is within the open ones; those come by their beginnings."""
+    for place, ends in enumerate(rows):
+        while ends and ends[-1] <= from_us:
+            ends.pop()
+        if not ends or to_us <= ends[-1]:
+            ends.append(to_us)
+            return place
+    rows.append([to_us])
+    return len(rows) - 1
+
+
+_SPANS, _SPANS_PER_ROW = 1_000_000, 1000
+"""Rows from here on are for spans, so many for each row of tasks."""
+
+
 def _arrows(
     tasks: list[dict[str, Any]],
     places: dict[tuple[str, int], tuple[int, int]],
@@ -227,6 +275,5 @@ def _arrows(
 
 
 def _note(dropped: dict[str, int], pid: int) -> Event:
-    attempts, yields = dropped["attempts"], dropped["yields"]
-    name = f"not shown: {attempts:,} earlier attempts, {yields:,} earlier yields"
+    name = f"not shown: {', '.join(f'{count:,} earlier {what}' for what, count in dropped.items())}"
     return {"ph": "i", "s": "g", "name": name, "pid": pid, "tid": 0, "ts": 0.0}

@@ -294,7 +294,8 @@ def test_stream_shows_its_buffer(skate, until):
 def test_node_and_job_are_one_row_each(skate):
     [node] = state.list_nodes()
     assert (node.state, node.resources_total["CPU"]) == ("ALIVE", 2)
-    assert state.get_node(node.node_id) == node
+    assert state.get_node(node.node_id).resources_total == node.resources_total
+    assert state.get_node("elsewhere") is None
     assert node.node_id == skate.nodes()[0]["NodeID"]
     [job] = state.list_jobs()
     assert (job.status, job.driver_pid) == ("RUNNING", os.getpid())

@@ -173,6 +173,51 @@ def test_calls_that_run_at_once_have_rows_of_their_own(skate, trace):
     assert len({call["tid"] for call in calls}) == 5
 
 
+def test_named_spans_are_slices_of_their_process(skate, trace):
+    @skate.remote
+    def loading():
+        with skate.profiling.profile("load", {"rows": 3}), skate.profiling.profile("parse"):
+            time.sleep(0.01)
+        return os.getpid()
+
+    pid = skate.get(loading.remote())
+    with skate.profiling.profile("waiting"):
+        time.sleep(0.001)
+    events = trace()
+    [load], [parse], [waiting] = (slices(events, name) for name in ("load", "parse", "waiting"))
+    assert load["args"]["extra"] == {"rows": 3}
+    assert (load["pid"], waiting["pid"]) == (pid, os.getpid())
+    [task] = slices(events, "loading")
+    assert task["ts"] <= load["ts"] <= parse["ts"]
+    assert load["ts"] + load["dur"] <= task["ts"] + task["dur"]
+    assert parse["dur"] >= 10_000
+
+
+def test_spans_of_threads_that_overlap_lie_in_rows_of_their_own(skate, trace):
+    """The first ends while the second is open: neither is within the other."""
+    first, second = skate.profiling.profile("first"), skate.profiling.profile("second")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    events = trace()
+    assert slices(events, "first")[0]["tid"] != slices(events, "second")[0]["tid"]
+
+
+def test_span_of_a_block_that_raises_is_there_and_the_exception_goes_on(skate, trace):
+    with pytest.raises(KeyError), skate.profiling.profile("failing"):
+        raise KeyError
+    assert len(slices(trace(), "failing")) == 1
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        skate.profiling.profile("bad", object())
+
+
+def test_span_without_a_session_is_nothing(fresh):
+    with fresh.profiling.profile("alone"):
+        pass
+    assert not fresh.is_initialized()
+
+
 def test_file_is_what_viewers_read(skate, tmp_path):
     @skate.remote
     def one():
@@ -183,7 +228,7 @@ def test_file_is_what_viewers_read(skate, tmp_path):
     assert skate.timeline(str(path)) is None
     trace = json.loads(path.read_text())
     check(trace["traceEvents"])
-    assert trace["otherData"] == {"dropped": {"attempts": 0, "yields": 0}}
+    assert trace["otherData"] == {"dropped": {"attempts": 0, "yields": 0, "spans": 0}}
     with pytest.raises(FileNotFoundError):
         skate.timeline(str(tmp_path / "no" / "trace.json"))
 
@@ -198,5 +243,5 @@ def test_what_was_forgotten_is_counted_and_said(fresh):
     fresh.get([nothing.remote() for _ in range(10_500)])
     events = check(fresh.timeline())
     [note] = [event for event in events if event["ph"] == "i"]
-    assert note["name"] == "not shown: 500 earlier attempts, 0 earlier yields"
+    assert note["name"] == "not shown: 500 earlier attempts, 0 earlier yields, 0 earlier spans"
     assert len(slices(events, "nothing")) == 10_000

@@ -195,6 +195,9 @@ class Client:
     def inspect(self, _question: str, /) -> NoReturn:
         raise refused("the state API", "use ray.util.state, which asks the cluster")
 
+    def note_span(self, _name: str, _extra: str, _began_ns: int, /) -> None:
+        """Ray's own `ray.profiling.profile` notes them."""
+
     def unhandled_errors(self) -> NoReturn:
         raise refused("list_unhandled_errors()", "Ray logs such errors")
 

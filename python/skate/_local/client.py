@@ -244,6 +244,9 @@ class Client(State):
         )
         raise RaySystemError(msg)
 
+    def note_span(self, _name: str, _extra: str, _began_ns: int, /) -> None:
+        """There is no timeline."""
+
     def unhandled_errors(self) -> list[Problem]:
         self.check()
         return [

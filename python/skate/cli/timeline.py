@@ -30,11 +30,8 @@ def main(parsed: argparse.Namespace) -> int:
         events, dropped = trace_of(driver)
     path = parsed.file or f"timeline-{driver.pid}.json"
     if any(dropped.values()):
-        print(  # noqa: T201 - a note beside the result
-            f"skate timeline: {dropped['attempts']:,} earlier attempts and {dropped['yields']:,} "
-            "earlier yields were forgotten and are not in it",
-            file=sys.stderr,
-        )
+        counts = ", ".join(f"{count:,} earlier {what}" for what, count in dropped.items() if count)
+        print(f"skate timeline: not in it, because forgotten: {counts}", file=sys.stderr)  # noqa: T201
     if path == "-":
         _show.say_json(events)
         return 0

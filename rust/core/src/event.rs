@@ -112,6 +112,9 @@ pub enum Request {
     /// Asks for rows of the node's tables; answered by `Reply::Rows`.
     Inspect(RequestId, Box<Query>),
 
+    /// A part of what the client does, that it gave a name: for people.
+    Span(Box<Span>),
+
     /// A worker's running task yielded item `index` (0 is the first); when, by the clock of `Event::Tick`, 0
     /// if nobody knows.
     Yielded(Ticket, u64, Value, Box<[Held]>, u64),
@@ -124,6 +127,21 @@ pub enum Request {
     /// A worker's task that sleeps has done so for long in that request, and has no time-out: should it
     /// never be answered, the task never ends.
     Waits(RequestId),
+}
+
+/// A stretch of time in a client, named by its code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Span {
+    /// The task that it was in; None in the driver.
+    pub task: Option<TaskId>,
+    /// For people.
+    pub name: Arc<str>,
+    /// JSON; opaque here.
+    pub extra: Arc<str>,
+    /// From when, by the clock of `Event::Tick`,
+    pub began_ns: u64,
+    /// until when.
+    pub ended_ns: u64,
 }
 
 /// One thing that a client's handle, or a value that contains it, keeps alive.

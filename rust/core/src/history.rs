@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::event::Template;
+use crate::event::{Span, Template};
 use crate::id::{ActorId, ClientId, ObjectId, TaskId};
 use crate::task::{Phase, Task};
 use crate::value::{Failure, Value};
@@ -19,7 +19,11 @@ use crate::value::{Failure, Value};
 /// Attempts that are kept.
 const MOST_ATTEMPTS: usize = 10_000;
 /// Yields that are kept.
-const MOST_YIELDS: usize = 50_000;
+const MOST_YIELDS: usize = 16_384;
+/// Named spans that are kept.
+const MOST_SPANS: usize = 10_000;
+/// Longer names and extras are not kept.
+const MOST_TEXT: usize = 1 << 10;
 /// Dead actors that are kept after their last handle.
 const MOST_ACTORS: usize = 1_000;
 /// Arguments that are kept of one attempt; of one with more, none.
@@ -63,7 +67,7 @@ pub(crate) struct Attempt {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Yield {
     pub(crate) item: ObjectId,
-    /// By the clock of its worker.
+    /// As its worker says, or, of many in a row, when the node heard of it.
     pub(crate) at_ns: u64,
     pub(crate) size: u64,
 }
@@ -81,10 +85,12 @@ pub(crate) struct History {
     pub(crate) current: Going,
     pub(crate) attempts: VecDeque<Attempt>,
     pub(crate) yields: VecDeque<Yield>,
+    pub(crate) spans: VecDeque<(ClientId, Span)>,
     pub(crate) actors: VecDeque<Buried>,
-    /// Attempts and yields that were there and had to go.
+    /// Those that were there and had to go.
     pub(crate) forgotten_attempts: u64,
     pub(crate) forgotten_yields: u64,
+    pub(crate) forgotten_spans: u64,
 }
 
 fn push<T>(ring: &mut VecDeque<T>, most: usize, row: T) -> u64 {
@@ -176,9 +182,18 @@ impl History {
         self.forgotten_attempts += push(&mut self.attempts, MOST_ATTEMPTS, attempt);
     }
 
-    pub(crate) fn note_yield(&mut self, item: ObjectId, size: u64, at_ns: u64) {
+    pub(crate) fn note_yield(&mut self, item: ObjectId, size: u64, at_ns: u64, now_ns: u64) {
+        let at_ns = if at_ns == 0 { now_ns } else { at_ns };
         let row = Yield { item, at_ns, size };
         self.forgotten_yields += push(&mut self.yields, MOST_YIELDS, row);
+    }
+
+    pub(crate) fn note_span(&mut self, client: ClientId, span: Span) {
+        if span.name.len() + span.extra.len() > MOST_TEXT {
+            self.forgotten_spans += 1;
+        } else {
+            self.forgotten_spans += push(&mut self.spans, MOST_SPANS, (client, span));
+        }
     }
 
     pub(crate) fn bury(&mut self, actor: ActorId, row: crate::actor::Actor) {
@@ -218,7 +233,7 @@ mod tests {
         let mut history = History::default();
         let task = TaskId::new(ClientId::DRIVER, 1);
         for index in 0..MOST_YIELDS as u64 + 7 {
-            history.note_yield(task.item(index), 1, index);
+            history.note_yield(task.item(index), 1, index, 0);
         }
         assert_eq!((history.yields.len(), history.forgotten_yields), (MOST_YIELDS, 7));
         assert_eq!(history.yields.front().map(|row| row.at_ns), Some(7));

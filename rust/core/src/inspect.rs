@@ -46,7 +46,9 @@ pub enum Table {
     Streams,
     /// The latest yields, in order.
     Yields,
-    /// How many attempts and yields had to be forgotten.
+    /// The latest spans that code has named, in order.
+    Spans,
+    /// How many of these and of attempts had to be forgotten.
     History,
     /// The chain of what that waits for.
     Why(Subject),
@@ -320,6 +322,7 @@ impl Node {
             Table::Groups => others::groups(&view, query),
             Table::Streams => others::streams(&view, query),
             Table::Yields => others::yields(&view, query),
+            Table::Spans => others::spans(&view, query),
             Table::History => others::history(&view, query),
             Table::Why(subject) => why::rows(&view, query, *subject),
         }

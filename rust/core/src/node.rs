@@ -295,7 +295,7 @@ impl Node {
                 if !is_in_order || !self.is_sound(client, id, &value, &contains) {
                     return self.violates(client, "it yields what it cannot", actions);
                 }
-                self.history.note_yield(id.item(index), value.size(), at_ns.max(1));
+                self.history.note_yield(id.item(index), value.size(), at_ns, self.now_ns);
                 self.publish(id, index, value, &contains, actions);
             }
             Request::Finished(ticket, outcome) => {
@@ -314,6 +314,7 @@ impl Node {
             }
             Request::Taken(request, by) => self.lent_to_consumed(client, request, by, actions),
             Request::Close(task) => self.close_stream(client, task, actions),
+            Request::Span(span) => self.history.note_span(client, *span),
             Request::Blocked(ticket) => {
                 if self.ticket(client, ticket, actions).is_some() {
                     self.running_to_blocked(client, actions);

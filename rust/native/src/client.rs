@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
-use skate_core::event::{Cancel, OnDrop, Request, Returns, Template as Definition, Waitable};
+use skate_core::event::{Cancel, OnDrop, Request, Returns, Span, Template as Definition, Waitable};
 use skate_core::group::{GroupSpec, GroupState};
 use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
 use skate_core::value::Bytes;
@@ -509,6 +509,20 @@ impl Client {
         };
         let rows = rows.map_err(PyValueError::new_err)?;
         Ok(py.detach(|| inspect::text(&rows, self.session.nonce)))
+    }
+
+    /// Notes what the calling code has been doing since `began_ns`, by `time.monotonic_ns()`.
+    #[pyo3(signature = (name, extra, began_ns, /))]
+    fn note_span(&self, name: &str, extra: &str, began_ns: u64) -> PyResult<()> {
+        self.session.check()?;
+        self.session.send(Request::Span(Box::new(Span {
+            task: self.session.current_task(),
+            name: name.into(),
+            extra: extra.into(),
+            began_ns,
+            ended_ns: crate::monotonic_ns(),
+        })));
+        Ok(())
     }
 
     fn unhandled_errors(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {

@@ -147,6 +147,37 @@ pub(crate) struct Task<'a, 'py> {
     pub(crate) yielded: u64,
     /// Bytes of those that were stored, by earlier attempts too.
     pub(crate) stored_bytes: u64,
+    pace: Pace,
+}
+
+/// How fast items come, which decides how often the clock is read for them.
+#[derive(Default)]
+struct Pace {
+    /// At the last look.
+    last_ns: u64,
+    /// Since then.
+    items: u32,
+    is_fast: bool,
+}
+
+impl Pace {
+    /// Of items that come faster than this the clock would be a noticeable part.
+    const FAST_NS: u64 = 20_000;
+    /// So many of them share one look.
+    const STRIDE: u32 = 16;
+
+    /// When an item was yielded; 0: the node may note when it hears of it.
+    fn note_yield(&mut self) -> u64 {
+        self.items += 1;
+        if self.is_fast && self.items < Self::STRIDE {
+            return 0;
+        }
+        let now_ns = crate::monotonic_ns();
+        let took_ns = now_ns.saturating_sub(self.last_ns);
+        self.is_fast = took_ns < Self::FAST_NS * u64::from(self.items);
+        (self.last_ns, self.items) = (now_ns, 0);
+        now_ns
+    }
 }
 
 /// A packed value that lies where it stays, and what to give back once it is sent.
@@ -210,14 +241,23 @@ pub(crate) fn conclude<'a>(
 }
 
 impl<'a, 'py> Task<'a, 'py> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         worker: &'a Worker,
         session: &'a Arc<Session>,
         py: Python<'py>,
         run: &'a Run,
         name: Arc<str>,
     ) -> Self {
-        Self { worker, session, py, run, name, yielded: 0, stored_bytes: run.skip_bytes }
+        Self {
+            worker,
+            session,
+            py,
+            run,
+            name,
+            yielded: 0,
+            stored_bytes: run.skip_bytes,
+            pace: Pace::default(),
+        }
     }
 
     fn perform(&mut self, prepared: &Prepared) -> Result<Success<'a>, Stop> {
@@ -482,14 +522,9 @@ impl<'a, 'py> Task<'a, 'py> {
         Ok((Value::Data(payload), packed.holds.into()))
     }
 
-    pub(crate) fn send_item(&self, index: u64, (value, holds, owed): Placed<'a>) {
-        self.session.send(Request::Yielded(
-            self.run.ticket,
-            index,
-            value,
-            holds,
-            crate::monotonic_ns(),
-        ));
+    pub(crate) fn send_item(&mut self, index: u64, (value, holds, owed): Placed<'a>) {
+        let at_ns = self.pace.note_yield();
+        self.session.send(Request::Yielded(self.run.ticket, index, value, holds, at_ns));
         drop(owed);
     }
 

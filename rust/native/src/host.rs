@@ -226,7 +226,12 @@ impl Host {
         }
         match &mut request {
             Request::Finished(_, Outcome { began_ns: at_ns, .. }) | Request::Yielded(.., at_ns) => {
-                *at_ns = at_ns.saturating_sub(self.began_ns).max(1);
+                // Nobody has looked: the node's own time will do.
+                *at_ns = at_ns.saturating_sub(self.began_ns);
+            }
+            Request::Span(span) => {
+                span.began_ns = span.began_ns.saturating_sub(self.began_ns).max(1);
+                span.ended_ns = span.ended_ns.saturating_sub(self.began_ns).max(1);
             }
             _ => {}
         }

@@ -55,6 +55,7 @@ pub(crate) fn query(question: &str, nonce: u64) -> Result<Query, String> {
         "placement_groups" => Table::Groups,
         "streams" => Table::Streams,
         "yields" => Table::Yields,
+        "spans" => Table::Spans,
         "history" => Table::History,
         "why" => Table::Why(subject(&asked, nonce)?),
         other => return Err(format!("there is no table {other:?}")),

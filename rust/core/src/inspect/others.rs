@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::tasks::sleeps_in;
 use super::{Cell, Query, Rows, View, select};
+use crate::event::Span;
 use crate::group::{Group, GroupState};
 use crate::history::Yield;
 use crate::id::{ClientId, TaskId};
@@ -174,11 +175,27 @@ pub(super) fn yields(view: &View<'_>, query: &Query) -> Result<Rows, String> {
     select(view, YIELDS, query, rows, |row| row.0)
 }
 
+const SPANS: &[(&str, fn(&View<'_>, &(usize, ClientId, &Span)) -> Cell)] = &[
+    ("name", |_, row| Cell::Text(Arc::clone(&row.2.name))),
+    ("task_id", |_, row| Cell::option(row.2.task, Cell::Task)),
+    ("pid", |view, row| view.pid(row.1)),
+    ("start_time_ms", |_, row| Cell::time(row.2.began_ns)),
+    ("end_time_ms", |_, row| Cell::time(row.2.ended_ns)),
+    ("extra", |_, row| Cell::Text(Arc::clone(&row.2.extra))),
+];
+
+pub(super) fn spans(view: &View<'_>, query: &Query) -> Result<Rows, String> {
+    let rows = view.node.history.spans.iter().enumerate();
+    let rows = rows.map(|(place, (client, span))| (place, *client, span));
+    select(view, SPANS, query, rows, |row| row.0)
+}
+
 const HISTORY: &[(&str, fn(&View<'_>, &()) -> Cell)] = &[
     ("now_ms", |view, ()| Cell::time(view.node.now_ns)),
     ("num_attempts", |view, ()| Cell::int(view.node.history.attempts.len())),
     ("num_yields", |view, ()| Cell::int(view.node.history.yields.len())),
     ("num_attempts_forgotten", |view, ()| Cell::int(view.node.history.forgotten_attempts)),
+    ("num_spans_forgotten", |view, ()| Cell::int(view.node.history.forgotten_spans)),
     ("num_yields_forgotten", |view, ()| Cell::int(view.node.history.forgotten_yields)),
     ("resources", |view, ()| {
         let rows = view.node.resources.table();

@@ -33,7 +33,7 @@ pub(crate) fn look_at_all(node: &Node) {
     assert_eq!(living, statistics.tasks);
     assert_eq!(objects.total, statistics.objects);
     assert_eq!(workers.total, statistics.workers + 1);
-    for table in [Table::Groups, Table::Streams, Table::Yields, Table::History] {
+    for table in [Table::Groups, Table::Streams, Table::Yields, Table::Spans, Table::History] {
         look(node, table);
     }
     let ids = column(&tasks, "task_id").into_iter().take(20);

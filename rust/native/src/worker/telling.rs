@@ -54,7 +54,7 @@ impl Worker {
     /// sentinel's next look is rung for then.
     pub(super) fn urgency_of(&self, request: &Request) -> Urgency {
         let is_result = match request {
-            Request::Yielded(..) => true,
+            Request::Yielded(..) | Request::Span(_) => true,
             Request::Finished(_, outcome) => {
                 outcome.unhandled.is_none()
                     && matches!(outcome.end, End::Returned(_) | End::Exhausted(..))
