@@ -237,6 +237,19 @@ def test_object_says_where_it_is_and_who_holds_and_pins_it(skate, f, held):
     skate.cancel(dependent)
 
 
+def test_a_hundred_keepers_are_named_and_the_others_counted(skate, f):
+    """An object may be the argument of a million tasks: who lists it is not told of each."""
+    never = f.options(resources={"mars": 1})
+    shared = skate.put(1)
+    refs = [never.remote(shared) for _ in range(150)]
+    [row] = state.get_objects(shared.hex())
+    assert len(row.held_by) == 101
+    assert row.held_by[-1]["kind"] == "OTHERS"
+    assert sum(holder["count"] for holder in row.held_by) == row.num_holders == 151
+    for ref in refs:
+        skate.cancel(ref)
+
+
 def test_view_in_a_worker_pins_with_its_pid(skate, gates):
     import numpy as np
 

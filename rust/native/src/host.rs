@@ -15,7 +15,7 @@ mod look;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
@@ -115,9 +115,10 @@ pub(crate) struct Host {
     disk: Disk,
     /// For the disk's thread.
     this: Weak<Self>,
-    began: Instant,
-    /// The same by the clock that workers speak of.
+    /// By the clock that all processes share; the node's time is counted from here.
     began_ns: u64,
+    /// The same since 1970. Read once, so that what is told of a moment does not change.
+    began_unix_ns: u64,
     running: AtomicU32,
     cpus: u32,
 }
@@ -135,6 +136,7 @@ impl Host {
         let mut actions = Vec::new();
         let node = Node::new(&config, &mut actions);
         let notices = Mail::new()?;
+        let (began_ns, began_unix_ns) = look::clocks();
         let host = Arc::new_cyclic(|this| Self {
             state: Mutex::new(State {
                 node,
@@ -160,8 +162,8 @@ impl Host {
             watcher,
             disk,
             this: Weak::clone(this),
-            began: Instant::now(),
-            began_ns: crate::monotonic_ns(),
+            began_ns,
+            began_unix_ns,
             running: AtomicU32::new(0),
             cpus: crate::usable_cpus(),
         });
@@ -264,8 +266,13 @@ impl Host {
     }
 
     fn tick(&self, state: &mut State) {
-        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        state.node.step(Event::Tick(now), &mut state.actions);
+        let now_ns = self.now_ns();
+        state.node.step(Event::Tick(now_ns), &mut state.actions);
+    }
+
+    /// Since the session began.
+    fn now_ns(&self) -> u64 {
+        crate::monotonic_ns().saturating_sub(self.began_ns)
     }
 
     /// Does what the node has decided, and what follows from that.
@@ -526,8 +533,8 @@ impl Host {
             drop(state);
             skate_shm::thread::trim_heap();
         }
-        let now = self.began.elapsed();
-        deadline.map(|deadline| Duration::from_nanos(deadline).saturating_sub(now))
+        let now_ns = self.now_ns();
+        deadline.map(|deadline| Duration::from_nanos(deadline.saturating_sub(now_ns)))
     }
 
     pub(crate) fn pid_of(&self, worker: ClientId) -> u32 {

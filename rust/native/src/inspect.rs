@@ -11,8 +11,6 @@
 
 pub(crate) mod listener;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use skate_core::id::{ActorId, ClientId, ObjectId, TaskId};
@@ -116,45 +114,31 @@ fn id(text: &str, nonce: u64) -> Option<Cell> {
             let index = u32::from_str_radix(text.get(48..)?, 16).ok()?.swap_bytes();
             let object = Cell::Object(ObjectId { task: TaskId(part(12)?), index });
             let worker = Cell::Client(ClientId(client));
-            if shown(&worker, nonce, 0.0) == text { worker } else { object }
+            if shown(&worker, nonce) == text { worker } else { object }
         }
         _ => return None,
     };
-    (shown(&id, nonce, 0.0) == text).then_some(id)
+    (shown(&id, nonce) == text).then_some(id)
 }
 
 /// An answer as text.
 pub(crate) fn text(rows: &Rows, nonce: u64) -> String {
-    let origin_ms = origin_ms();
-    let row = |row: &Vec<Cell>| row.iter().map(|cell| shown(cell, nonce, origin_ms)).collect();
+    let row = |row: &Vec<Cell>| row.iter().map(|cell| shown(cell, nonce)).collect();
     let rows_shown: Vec<Json> = rows.rows.iter().map(row).collect();
     json!({"columns": rows.columns, "rows": rows_shown, "total": rows.total}).to_string()
-}
-
-/// When the clock of all processes was 0, in ms since 1970. Of several looks at both clocks the one
-/// during which this thread was not interrupted counts.
-fn origin_ms() -> f64 {
-    let look = |_| {
-        let before_ns = crate::monotonic_ns();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let took_ns = crate::monotonic_ns() - before_ns;
-        (took_ns, since.as_secs_f64() * 1e3 - (before_ns + took_ns / 2) as f64 / 1e6)
-    };
-    let (_, origin_ms) = (0..5).map(look).min_by_key(|(took_ns, _)| *took_ns).unwrap_or_default();
-    origin_ms
 }
 
 /// Bytes of a worker's id; what the session and the process do not fill is `ff`.
 const WORKER: usize = 28;
 
-/// A cell as JSON; moments are counted from `origin_ms`.
-fn shown(cell: &Cell, nonce: u64, origin_ms: f64) -> Json {
-    let each = |cell| shown(cell, nonce, origin_ms);
+/// A cell as JSON; moments are in ns since 1970.
+fn shown(cell: &Cell, nonce: u64) -> Json {
+    let each = |cell| shown(cell, nonce);
     match cell {
         Cell::None => Json::Null,
         Cell::Bool(value) => json!(value),
         Cell::Int(number) => json!(number),
-        Cell::Time(at_ns) => json!(origin_ms + *at_ns as f64 / 1e6),
+        Cell::Time(at_ns) => json!(*at_ns as f64 / 1e6),
         Cell::Span(ns) => json!(*ns as f64 / 1e9),
         Cell::Word(word) => json!(word),
         Cell::Text(text) => json!(text),
@@ -198,7 +182,7 @@ mod tests {
             Cell::Client(ClientId(9)),
         ];
         for cell in cells {
-            let Json::String(text) = shown(&cell, NONCE, 0.0) else { panic!("ids are text") };
+            let Json::String(text) = shown(&cell, NONCE) else { panic!("ids are text") };
             assert_eq!(id(&text, NONCE), Some(cell));
             assert_eq!(id(&text, NONCE + 1), None);
         }

@@ -166,7 +166,8 @@ class ObjectState(Row):
         node_id: Of the one node.
         made_by: Name of the task that makes it, if that is known.
         held_by: Who keeps it: a list of dicts with `kind` (REF, VIEW, GET, ARGUMENT, CONTAINED,
-            UNREAD), `by` (the id of the process, task or object), `pid` and `count`.
+            UNREAD, or OTHERS beyond a hundred), `by` (the id of the process, task or object),
+            `pid` and `count`.
     """
 
     DETAILS = frozenset({

@@ -13,10 +13,37 @@ use crate::event::{Args, Held};
 use crate::id::{ClientId, ObjectId};
 use crate::request::Open;
 
-/// Keepers of some objects.
-pub(super) type Holders = FxHashMap<ObjectId, Vec<Cell>>;
+/// Keepers of one object that are named; the others are counted.
+const MOST: usize = 100;
 
-fn holder(kind: &'static str, by: Cell, pid: Cell, count: u32) -> Cell {
+/// Keepers of some objects.
+pub(super) type Holders = FxHashMap<ObjectId, Keepers>;
+
+/// Keepers of one object.
+#[derive(Default)]
+pub(super) struct Keepers {
+    named: Vec<Cell>,
+    others: u64,
+}
+
+impl Keepers {
+    fn push(&mut self, kind: &'static str, by: Cell, pid: Cell, count: u32) {
+        if self.named.len() < MOST {
+            self.named.push(holder(kind, by, pid, u64::from(count)));
+        } else {
+            self.others += u64::from(count);
+        }
+    }
+
+    pub(super) fn into_cell(mut self) -> Cell {
+        if self.others > 0 {
+            self.named.push(holder("OTHERS", Cell::None, Cell::None, self.others));
+        }
+        Cell::List(self.named)
+    }
+}
+
+fn holder(kind: &'static str, by: Cell, pid: Cell, count: u64) -> Cell {
     let fields =
         [("kind", Cell::word(kind)), ("by", by), ("pid", pid), ("count", Cell::int(count))];
     Cell::Map(fields.into_iter().map(|(name, cell)| (Cow::Borrowed(name), cell)).collect())
@@ -36,14 +63,14 @@ pub(super) fn pins(view: &View<'_>, id: ObjectId) -> Vec<(ClientId, u32)> {
 /// All keepers of these.
 pub(super) fn of(view: &View<'_>, ids: impl Iterator<Item = ObjectId>) -> Holders {
     let node = view.node;
-    let mut holders: Holders = ids.map(|id| (id, Vec::new())).collect();
+    let mut holders: Holders = ids.map(|id| (id, Keepers::default())).collect();
     for (client, ledger) in node.clients() {
         for (id, rows) in &mut holders {
             let kinds = [("REF", Held::Object(*id)), ("VIEW", Held::Pin(*id))];
             for (kind, held) in kinds {
                 let count = ledger.handles.count(held);
                 if count > 0 {
-                    rows.push(holder(kind, Cell::Client(client), view.pid(client), count));
+                    rows.push(kind, Cell::Client(client), view.pid(client), count);
                 }
             }
         }
@@ -51,7 +78,7 @@ pub(super) fn of(view: &View<'_>, ids: impl Iterator<Item = ObjectId>) -> Holder
             if let Open::Get { ids, .. } | Open::Fetch { ids, .. } = open {
                 for id in ids {
                     if let Some(rows) = holders.get_mut(id) {
-                        rows.push(holder("GET", Cell::Client(client), view.pid(client), 1));
+                        rows.push("GET", Cell::Client(client), view.pid(client), 1);
                     }
                 }
             }
@@ -63,7 +90,7 @@ pub(super) fn of(view: &View<'_>, ids: impl Iterator<Item = ObjectId>) -> Holder
             && u64::from(id.index) > stream.kept_from
             && stream.least_position().is_some()
         {
-            rows.push(holder("UNREAD", Cell::Task(id.task), Cell::None, 1));
+            rows.push("UNREAD", Cell::Task(id.task), Cell::None, 1);
         }
     }
     for (task, row) in node.tasks.iter() {
@@ -77,7 +104,7 @@ pub(super) fn of(view: &View<'_>, ids: impl Iterator<Item = ObjectId>) -> Holder
         });
         for id in row.submit.waits.iter().copied().chain(stored).chain(nested) {
             if let Some(rows) = holders.get_mut(&id) {
-                rows.push(holder("ARGUMENT", Cell::Task(task), Cell::None, 1));
+                rows.push("ARGUMENT", Cell::Task(task), Cell::None, 1);
             }
         }
     }
@@ -86,7 +113,7 @@ pub(super) fn of(view: &View<'_>, ids: impl Iterator<Item = ObjectId>) -> Holder
             if let Held::Object(id) = held
                 && let Some(rows) = holders.get_mut(id)
             {
-                rows.push(holder("CONTAINED", Cell::Object(outer), Cell::None, 1));
+                rows.push("CONTAINED", Cell::Object(outer), Cell::None, 1);
             }
         }
     }

@@ -96,7 +96,7 @@ fn fill_holders(
     };
     let mut holders: Holders = holders::of(view, rows.rows.iter().map(id));
     for row in &mut rows.rows {
-        row[place] = Cell::List(holders.remove(&id(row)).unwrap_or_default());
+        row[place] = holders.remove(&id(row)).unwrap_or_default().into_cell();
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Invariant: an answer is of one moment, after everything that had been said before it was asked.
 
 use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 use skate_core::id::{ClientId, Ticket};
@@ -52,12 +53,26 @@ impl Outside for Processes<'_> {
     }
 }
 
+/// Now, by the clock that all processes share and since 1970. Of several looks at both, that one counts during
+/// which this thread was interrupted least.
+pub(super) fn clocks() -> (u64, u64) {
+    let look = |_| {
+        let before_ns = crate::monotonic_ns();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let took_ns = crate::monotonic_ns().saturating_sub(before_ns);
+        let unix_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        (took_ns, before_ns + took_ns / 2, unix_ns)
+    };
+    let (_, at_ns, unix_ns) = (0..5).map(look).min().unwrap_or_default();
+    (at_ns, unix_ns)
+}
+
 impl Host {
-    /// Rows of the node's tables, with times by the clock of all processes.
+    /// Rows of the node's tables, with times since 1970.
     pub(super) fn look(&self, state: &State, query: &Query) -> Result<Rows, String> {
         let State { node, links, late, .. } = state;
         let mut rows = node.inspect(query, &Processes { links, late })?;
-        rows.shift(self.began_ns);
+        rows.shift(self.began_unix_ns);
         Ok(rows)
     }
 
