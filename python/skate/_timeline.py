@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TASK_COLUMNS = [
     "task_id", "attempt_number", "name", "state", "type", "actor_id", "worker_id", "worker_pid",
     "parent_task_id", "error_type", "creation_time_ms", "start_time_ms", "end_time_ms",
-    "num_yielded", "arguments",
+    "num_yielded", "used_bytes", "arguments",
 ]  # fmt: skip
 
 
@@ -153,7 +153,10 @@ def _places(tasks: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int
 
 
 def _slice(row: dict[str, Any], place: tuple[int, int]) -> Event:
-    shown = ("task_id", "attempt_number", "state", "error_type", "parent_task_id", "num_yielded")
+    shown = (
+        "task_id", "attempt_number", "state", "error_type", "parent_task_id", "num_yielded",
+        "used_bytes",
+    )  # fmt: skip
     return {
         "ph": "X",
         "name": row["name"],
@@ -182,7 +185,9 @@ def _item(
         "tid": place[1],
         "ts": from_us,
         "dur": to_us - from_us,
-        "args": {"object_id": item["object_id"], "object_size": item["object_size"]},
+        "args": {
+            name: item[name] for name in ("object_id", "object_size", "used_bytes", "num_unread")
+        },
     }
 
 

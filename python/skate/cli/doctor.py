@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 
+from skate._plots import size
 from skate.cli import _attach, _show
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ def _session() -> tuple[dict[str, Any], list[str]]:
         "starts": True,
         "cpus": resources.get("CPU", 0),
         "gpus": resources.get("GPU", 0),
-        "store": _show.amount(counters["capacity_bytes"]),
+        "store": size(counters["capacity_bytes"]),
         "pages": pages,
         "spills_to": ", ".join(directories) if can_spill else "nothing",
         "python": sys.executable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skate._plots import size
 from skate.cli import _attach, _show
 
 TYPE_CHECKING = False
@@ -33,13 +34,13 @@ def main(parsed: argparse.Namespace) -> int:
         return 0
     used, capacity = counters["used_bytes"], counters["capacity_bytes"]
     _show.say(
-        f"store: {_show.amount(used)} of {_show.amount(capacity)} in use, "
-        f"{counters['pins']:,} views; on disk: {_show.amount(counters['spilled_bytes'])} "
+        f"store: {size(used)} of {size(capacity)} in use, "
+        f"{counters['pins']:,} views; on disk: {size(counters['spilled_bytes'])} "
         f"in {counters['spilled_objects']:,} values"
     )
     heads = ("object_id", "size", "place", "made_by", "kept by")
     shown = [
-        (row.object_id, _show.amount(row.object_size), row.place, row.made_by, _keepers(row))
+        (row.object_id, size(row.object_size), row.place, row.made_by, _keepers(row))
         for row in rows
     ]
     if shown:
@@ -55,6 +56,9 @@ def _keepers(row: object) -> str:
     }  # fmt: skip
     parts = []
     for holder in row["held_by"] or []:  # type: ignore[index]
+        if holder["kind"] == "OTHERS":
+            parts.append(f"{holder['count']:,} others")
+            continue
         who = f"pid {holder['pid']}" if holder["pid"] else holder["by"]
         count = f"{holder['count']} " if holder["kind"] in {"REF", "VIEW"} else ""
         parts.append(f"{count}{words[holder['kind']]} {who}")

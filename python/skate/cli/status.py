@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skate._plots import size
 from skate.cli import Refused, _attach, _show
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ def _status(driver: _attach.Driver, command: str) -> dict[str, Any]:
 
 def _lines(status: dict[str, Any]) -> list[str]:
     counts = {name: f"{count:,}" for name, count in status["statistics"].items()}
-    sizes = {name: _show.amount(count) for name, count in status["statistics"].items()}
+    sizes = {name: size(count) for name, count in status["statistics"].items()}
     resources = ", ".join(
         f"{name} {_of(name, row['total'] - row['available'], row['total'])}"
         for name, row in status["resources"].items()
@@ -79,5 +80,5 @@ def _lines(status: dict[str, Any]) -> list[str]:
 
 def _of(name: str, used: float, total: float) -> str:
     if "memory" in name:
-        return f"{_show.amount(used)} of {_show.amount(total)}"
+        return f"{size(used)} of {size(total)}"
     return f"{used:g} of {total:g}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
+from skate._plots import size
 from skate.cli import Refused, _attach, _show
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ def lines(look: dict[str, Any]) -> list[str]:
 def head(look: dict[str, Any]) -> list[str]:
     """What is true of the whole session."""
     counts = {name: f"{count:,}" for name, count in look["statistics"].items()}
-    sizes = {name: _show.amount(count) for name, count in look["statistics"].items()}
+    sizes = {name: size(count) for name, count in look["statistics"].items()}
     rate = look["tasks_per_s"]
     speed = "" if rate is None else f", {rate:,.0f} ended per s"
     cpus = look["resources"].get("CPU", {"total": 0, "available": 0})
@@ -154,7 +155,7 @@ def stream_rows(look: dict[str, Any]) -> list[list[Any]]:
         buffer = f"{bar(row['num_unread'], window, 10)} of {window:,}" if window else "no window"
         rows.append([
             row["name"], row["state"], row["num_yielded"], row["num_unread"], buffer,
-            _show.amount(row["unread_bytes"]), row["num_readers_waiting"],
+            size(row["unread_bytes"]), row["num_readers_waiting"],
         ])  # fmt: skip
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from skate._report import report as report
     from skate.actor import list_named_actors as list_named_actors
     from skate.util._progress import progress as progress
     from skate.util.actor_pool import ActorPool as ActorPool
@@ -42,6 +43,7 @@ _WHERE = {
     "progress": "skate.util._progress",
     "register_serializer": "skate.util.serializers",
     "remove_placement_group": "skate.util.placement_group",
+    "report": "skate._report",
 }
 
 # Ray's users write `ray.util.queue.Queue` after `import ray` alone.
@@ -68,6 +70,7 @@ __all__ = [
     "progress",
     "register_serializer",
     "remove_placement_group",
+    "report",
 ]
 
 

@@ -59,6 +59,8 @@ pub(crate) struct Attempt {
     /// The same; when the node heard of it, if the worker has not said it.
     pub(crate) ended_ns: u64,
     pub(crate) published: u64,
+    /// Bytes of the store in use then.
+    pub(crate) used_bytes: u64,
     pub(crate) fault: Option<Box<Fault>>,
     pub(crate) waits: Box<[ObjectId]>,
 }
@@ -70,6 +72,10 @@ pub(crate) struct Yield {
     /// As its worker says, or, of many in a row, when the node heard of it.
     pub(crate) at_ns: u64,
     pub(crate) size: u64,
+    /// Bytes of the store in use then.
+    pub(crate) used_bytes: u64,
+    /// Items of its stream that nobody has taken, this one included.
+    pub(crate) unread: u32,
 }
 
 /// One actor that nobody holds any more.
@@ -130,7 +136,7 @@ impl History {
     }
 
     /// The task has left the table; what it does not need any more is taken from it.
-    pub(crate) fn end(&mut self, id: TaskId, task: &mut Task, now_ns: u64) {
+    pub(crate) fn end(&mut self, id: TaskId, task: &mut Task, (now_ns, used_bytes): (u64, u64)) {
         let Going { began_ns, ended_ns, fault, .. } = self.take(id, now_ns);
         let is_short = task.submit.waits.len() <= MOST_ARGUMENTS;
         let attempt = Attempt {
@@ -148,6 +154,7 @@ impl History {
             began_ns,
             ended_ns,
             published: task.published,
+            used_bytes,
             fault,
             waits: if is_short { std::mem::take(&mut task.submit.waits) } else { Box::default() },
         };
@@ -176,15 +183,14 @@ impl History {
             began_ns,
             ended_ns,
             published: task.published,
+            used_bytes: 0,
             fault: Some(Box::new(fault)),
             waits: Box::default(),
         };
         self.forgotten_attempts += push(&mut self.attempts, MOST_ATTEMPTS, attempt);
     }
 
-    pub(crate) fn note_yield(&mut self, item: ObjectId, size: u64, at_ns: u64, now_ns: u64) {
-        let at_ns = if at_ns == 0 { now_ns } else { at_ns };
-        let row = Yield { item, at_ns, size };
+    pub(crate) fn note_yield(&mut self, row: Yield) {
         self.forgotten_yields += push(&mut self.yields, MOST_YIELDS, row);
     }
 
@@ -233,7 +239,8 @@ mod tests {
         let mut history = History::default();
         let task = TaskId::new(ClientId::DRIVER, 1);
         for index in 0..MOST_YIELDS as u64 + 7 {
-            history.note_yield(task.item(index), 1, index, 0);
+            let item = task.item(index);
+            history.note_yield(Yield { item, at_ns: index, size: 1, used_bytes: 0, unread: 0 });
         }
         assert_eq!((history.yields.len(), history.forgotten_yields), (MOST_YIELDS, 7));
         assert_eq!(history.yields.front().map(|row| row.at_ns), Some(7));

@@ -21,7 +21,7 @@ use crate::disk::Disk;
 use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
 use crate::fate::Fate;
 use crate::group::Group;
-use crate::history::History;
+use crate::history::{History, Yield};
 use crate::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -295,7 +295,13 @@ impl Node {
                 if !is_in_order || !self.is_sound(client, id, &value, &contains) {
                     return self.violates(client, "it yields what it cannot", actions);
                 }
-                self.history.note_yield(id.item(index), value.size(), at_ns, self.now_ns);
+                self.history.note_yield(Yield {
+                    item: id.item(index),
+                    at_ns: if at_ns == 0 { self.now_ns } else { at_ns },
+                    size: value.size(),
+                    used_bytes: self.store.used(),
+                    unread: self.streams.get(&id).map_or(0, |stream| stream.unread() as u32 + 1),
+                });
                 self.publish(id, index, value, &contains, actions);
             }
             Request::Finished(ticket, outcome) => {

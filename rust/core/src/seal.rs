@@ -292,6 +292,6 @@ impl Node {
             self.serve_readers(id, actions);
             self.trim(id, actions);
         }
-        self.history.end(id, &mut task, self.now_ns);
+        self.history.end(id, &mut task, (self.now_ns, self.store.used()));
     }
 }

@@ -168,6 +168,8 @@ const YIELDS: &[(&str, fn(&View<'_>, &(usize, Yield)) -> Cell)] = &[
     ("object_id", |_, row| Cell::Object(row.1.item)),
     ("time_ms", |_, row| Cell::time(row.1.at_ns)),
     ("object_size", |_, row| Cell::int(row.1.size)),
+    ("used_bytes", |_, row| Cell::int(row.1.used_bytes)),
+    ("num_unread", |_, row| Cell::int(row.1.unread)),
 ];
 
 pub(super) fn yields(view: &View<'_>, query: &Query) -> Result<Rows, String> {

@@ -187,6 +187,10 @@ const COLUMNS: &[(&str, fn(&View<'_>, &Row<'_>) -> Cell)] = &[
         Returns::Streaming => Cell::word("streaming"),
     }),
     ("num_yielded", |_, row| Cell::int(row.published())),
+    ("used_bytes", |_, row| match row {
+        Row::Ended(row, _) => Cell::int(row.used_bytes),
+        Row::Living(..) => Cell::None,
+    }),
     ("arguments", |_, row| Cell::List(row.waits().iter().map(|id| Cell::Object(*id)).collect())),
 ];
 
