@@ -20,7 +20,7 @@ SEEDS ?= 10000
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim soak wheel dist clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim fuzz soak wheel dist clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -71,6 +71,11 @@ loom: ## Model-check the shared-memory protocols
 
 sim: ## Simulate the node from SEEDS=10000 seeds
 	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
+
+fuzz: ## Let SEEDS=10000 workers say anything at all to the node; garbage in rings and spill files
+	SKATE_FUZZ_SEEDS=$(SEEDS) cargo test -p skate-core --test hostile -- --nocapture
+	cargo test --release -p skate-shm --lib ring
+	cargo test --release -p skate-shm --test spill_file
 
 soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900

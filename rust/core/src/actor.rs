@@ -24,7 +24,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::action::{Action, Reply};
 use crate::call::{Caller, Lane};
-use crate::event::{ActorName, AfterKill, Args, Creation, End, Held, Leave, Outcome, Template};
+use crate::event::{
+    ActorName, AfterKill, Args, Creation, End, Held, Leave, Outcome, Returns, Template,
+};
 use crate::fate::Fate;
 use crate::id::{ActorId, ClientId, TaskId, Ticket};
 use crate::node::Node;
@@ -118,6 +120,7 @@ impl Node {
         let id = ActorId(creation.submit.task);
         let is_constructor = creation.submit.actor == Some(id) && !creation.lanes.is_empty();
         let known = self.known_template(client, &creation.submit);
+        let known = known.filter(|(template, _)| template.returns == Returns::Static(0));
         let (true, Some((template, class))) = (is_constructor, known) else {
             return self.violates(client, "it makes what is no actor", actions);
         };

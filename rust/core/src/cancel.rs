@@ -5,7 +5,7 @@
 
 use crate::action::Action;
 use crate::event::Cancel;
-use crate::id::{ClientId, TaskId, Ticket};
+use crate::id::{ActorId, ClientId, TaskId, Ticket};
 use crate::node::Node;
 use crate::task::Phase;
 use crate::worker::Life;
@@ -13,6 +13,10 @@ use crate::worker::Life;
 impl Node {
     /// Stops a task, and its children if asked.
     pub(crate) fn cancel(&mut self, root: TaskId, how: Cancel, actions: &mut Vec<Action>) {
+        if self.actors.contains_key(&ActorId(root)) {
+            // An actor is killed, not cancelled.
+            return;
+        }
         // All are marked before the first one ends, so that its end starts none of the others.
         let mut ids = vec![root];
         let mut place = 0;

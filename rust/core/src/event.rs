@@ -144,6 +144,21 @@ pub struct Span {
     pub ended_ns: u64,
 }
 
+impl Request {
+    /// The number by which it is answered, if it may be answered later.
+    pub(crate) const fn question(&self) -> Option<RequestId> {
+        match self {
+            Self::Get(id, _)
+            | Self::Wait(id, ..)
+            | Self::Next(id, ..)
+            | Self::NextBatch(id, ..)
+            | Self::Length(id, ..)
+            | Self::Allocate(id, ..) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// One thing that a client's handle, or a value that contains it, keeps alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Held {

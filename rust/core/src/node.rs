@@ -262,6 +262,9 @@ impl Node {
             row.is_answered = false;
         }
         self.room.note_event();
+        if request.question().is_some_and(|id| self.is_open(client, id)) {
+            return self.violates(client, "it asks twice by one number", actions);
+        }
         match request {
             Request::Define(id, template) => self.define(id, template),
             Request::Submit(submit) => self.submit(client, submit, actions),

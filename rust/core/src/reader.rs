@@ -243,9 +243,9 @@ impl Node {
         items: &[ObjectId],
         actions: &mut Vec<Action>,
     ) {
-        let behind = Held::Cursor(task, at + items.len() as u64);
-        let is_in_order = (at..).zip(items).all(|(index, item)| *item == task.item(index));
-        if !is_in_order || !self.holds(client, behind) {
+        let behind = Held::Cursor(task, at.saturating_add(items.len() as u64));
+        let is_there = self.holds(client, behind);
+        if !is_there || !(at..).zip(items).all(|(index, item)| *item == task.item(index)) {
             return self.violates(client, "it moves a cursor that it does not have", actions);
         }
         let stream = self.streams.get_mut(&task).expect("a cursor's stream is in the table");

@@ -121,12 +121,32 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inherited {
     /// `Raised` or `Failed`.
+    #[serde(deserialize_with = "origin")]
     pub error: Value,
     /// Names of those tasks: each takes the result of the one before, the first that of the task
     /// which failed. Of a long way the beginning and the last one.
     pub tasks: Box<[Arc<str>]>,
     /// How many names were left out before the last one.
     pub skipped: u64,
+}
+
+/// Reads an error that was not inherited itself: else a message of a few bytes could ask its reader for
+/// any depth of stack.
+fn origin<'de, D: Deserializer<'de>>(bytes: D) -> Result<Value, D::Error> {
+    /// As [`Value`] begins.
+    #[derive(Deserialize)]
+    enum Origin {
+        Data(Payload),
+        Raised(Payload),
+        Failed(Arc<Failure>),
+    }
+    Ok(match Origin::deserialize(bytes)? {
+        Origin::Data(payload) => {
+            return Err(serde::de::Error::custom(format_args!("{payload:?} is no error")));
+        }
+        Origin::Raised(payload) => Value::Raised(payload),
+        Origin::Failed(failure) => Value::Failed(failure),
+    })
 }
 
 impl Inherited {

@@ -6,7 +6,7 @@
 //! and nothing that grows with n in between.
 
 use crate::action::{Action, Reply};
-use crate::event::{Patience, Waitable};
+use crate::event::{Held, Patience, Waitable};
 use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
 use crate::object::Waiter;
@@ -27,6 +27,14 @@ impl Node {
         if places.len() >= count || patience == Patience::Now {
             return self.answer(client, id, Reply::Ready(places), actions);
         }
+        let is_stray = |waitable: &Waitable| match *waitable {
+            Waitable::Object(_) => false,
+            Waitable::Stream(task) => self.is_stray(client, task, Held::Stream(task)),
+            Waitable::Cursor(task, at) => self.is_stray(client, task, Held::Cursor(task, at)),
+        };
+        if on.iter().any(is_stray) {
+            return self.violates(client, "it waits for a stream that it does not hold", actions);
+        }
         let is_unknown = |waitable: &Waitable| matches!(waitable, Waitable::Object(id) if !self.objects.contains_key(id));
         if on.iter().any(is_unknown) {
             let reply = Reply::Failed(Failure::Unknown);
@@ -42,6 +50,12 @@ impl Node {
         }
         let open = Open::Wait { on, count, ready: places.len() };
         self.open(client, id, open);
+    }
+
+    /// Whether a worker speaks of a stream that is there and that it does not hold.
+    fn is_stray(&self, client: ClientId, task: TaskId, held: Held) -> bool {
+        let is_held = |client| self.ledger_of(client).is_some_and(|row| row.handles.contains(held));
+        client != ClientId::DRIVER && self.streams.contains_key(&task) && !is_held(client)
     }
 
     fn watch(

@@ -40,7 +40,15 @@ impl World {
             }
             Request::Create(creation) => self.hear_of(creation),
             Request::Kill(actor, AfterKill::Dead) => self.model.killed(*actor),
-            Request::RemoveGroup(key) => self.model.group_removed(key),
+            Request::RemoveGroup(key) => {
+                if !self.model.removed.contains(key) {
+                    let of = |id: &&TaskId| self.model.group_of(**id) == Some(&**key);
+                    let places = self.model.tasks.keys().filter(of);
+                    let places = places.filter_map(|id| self.model.tasks[id].place);
+                    self.to_kill = places.map(|(worker, _)| worker).collect();
+                }
+                self.model.group_removed(key);
+            }
             Request::Put(object, ..) => self.model.put(*object),
             Request::Yielded(ticket, index, value, ..) => {
                 let task = self.model.task_of(id, *ticket);
@@ -135,6 +143,10 @@ impl World {
         }
         for action in &actions {
             self.verify(action);
+        }
+        for worker in std::mem::take(&mut self.to_kill) {
+            let is_ending = self.condemned.contains_key(&worker);
+            assert!(is_ending, "{worker:?} runs on in a group that was removed");
         }
         self.pending.extend(actions);
     }

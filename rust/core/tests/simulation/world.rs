@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) unhandled: (u32, u32),
     /// Dispatches that the next step must take back.
     pub(crate) to_revoke: Vec<(ClientId, Ticket)>,
+    /// Workers that the next step must end.
+    pub(crate) to_kill: BTreeSet<ClientId>,
     pub(crate) pending: VecDeque<Action>,
     /// Creations whose name may be taken.
     pub(crate) unnamed: BTreeMap<TaskId, Creation>,
@@ -131,6 +133,7 @@ impl World {
             condemned: BTreeMap::new(),
             unhandled: (0, 0),
             to_revoke: Vec::new(),
+            to_kill: BTreeSet::new(),
             pending: actions.into(),
             unnamed: BTreeMap::new(),
             lent: BTreeMap::new(),
