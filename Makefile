@@ -17,10 +17,11 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 SEEDS ?= 10000
+POINTS ?= 100
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim fuzz soak wheel dist clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim fuzz chaos soak wheel dist clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -76,6 +77,9 @@ fuzz: ## Let SEEDS=10000 workers say anything at all to the node; garbage in rin
 	SKATE_FUZZ_SEEDS=$(SEEDS) cargo test -p skate-core --test hostile -- --nocapture
 	cargo test --release -p skate-shm --lib ring
 	cargo test --release -p skate-shm --test spill_file
+
+chaos: setup ## Kill worker, zygote and driver at each of their first POINTS=100 system calls
+	SKATE_CHAOS_POINTS=$(POINTS) $(PY) -m pytest -q tests/processes/test_killed_at_each_call.py
 
 soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900

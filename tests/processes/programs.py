@@ -141,9 +141,9 @@ class Program:
         assert not os.listdir(self.tmp)
 
     def check_no_names(self):
-        """Looks at its processes now: no port, no named socket, no file in a shared directory."""
+        """Looks at its processes now: no port, no socket or file with a name in a file system."""
         inet = inodes("tcp", "tcp6", "udp", "udp6", "raw", "raw6", column=9)
-        named = inodes("unix", column=6, at_least=8)
+        named = inodes("unix", column=6, at_least=8, unless=lambda row: row[7].startswith("@"))
         processes = self.processes()
         for pid in processes:
             for link in descriptors(pid):
@@ -202,14 +202,14 @@ def descriptors(pid):
     return links
 
 
-def inodes(*tables, column, at_least=0):
+def inodes(*tables, column, at_least=0, unless=lambda _: False):
     """Inodes of all sockets in tables of /proc/net (of rows with so many columns)."""
     found = set()
     for table in tables:
         with contextlib.suppress(OSError):
             for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                 fields = row.split()
-                if len(fields) >= max(at_least, column + 1):
+                if len(fields) >= max(at_least, column + 1) and not unless(fields):
                     found.add(fields[column])
     return found
 

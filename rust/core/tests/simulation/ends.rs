@@ -117,20 +117,31 @@ impl Model {
             return;
         }
         let of = |id: &&ActorId| self.group_of(id.0) == Some(&**key);
-        let actors: Vec<ActorId> = self.actors.keys().filter(of).copied().collect();
+        let mut actors: Vec<ActorId> = self.actors.keys().filter(of).copied().collect();
+        // All of them, before the calls of one fail that another one waits for.
+        actors.retain(|actor| self.is_first_death(*actor, ActorFate::Ended(Cause::GroupRemoved)));
         for actor in actors {
-            self.die(actor, ActorFate::Ended(Cause::GroupRemoved));
+            self.fail_calls(actor);
         }
     }
 
     /// It takes no call any more; those that no process has fail now.
     pub(crate) fn die(&mut self, id: ActorId, end: ActorFate) {
-        let row = self.actors.get_mut(&id).unwrap();
-        if row.stage == Stage::Dead {
-            return;
+        if self.is_first_death(id, end) {
+            self.fail_calls(id);
         }
-        row.stage = Stage::Dead;
-        row.end = Some(end);
+    }
+
+    fn is_first_death(&mut self, id: ActorId, end: ActorFate) -> bool {
+        let row = self.actors.get_mut(&id).unwrap();
+        let is_first = row.stage != Stage::Dead;
+        if is_first {
+            (row.stage, row.end) = (Stage::Dead, Some(end));
+        }
+        is_first
+    }
+
+    fn fail_calls(&mut self, id: ActorId) {
         let nowhere = |task: &Task| task.fate.is_none() && task.place.is_none();
         let of = self.tasks.iter().filter(|(_, task)| task.actor == Some(id) && nowhere(task));
         let calls: Vec<TaskId> = of.map(|(id, _)| *id).collect();

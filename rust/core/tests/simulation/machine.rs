@@ -67,7 +67,8 @@ impl World {
     pub(crate) fn look_at_memory(&mut self, is_short: bool) {
         self.is_short = is_short;
         let shared = &mut self.shared;
-        let workers = self.clients.values().filter(|client| client.actor.is_none()).skip(1);
+        let is_actor = |id| self.model.actors.values().any(|row| row.worker == Some(id));
+        let workers = self.clients.values().filter(|client| !is_actor(client.id)).skip(1);
         let workers = workers.map(|client| (client.id, client.id.0, shared.random.below(1 << 20)));
         let workers = workers.collect();
         let report = is_short.then(|| {

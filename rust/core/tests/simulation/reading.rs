@@ -3,6 +3,7 @@
 //! Invariant: through one cursor each item is given once and in order; only one that its taker never
 //! saw is given again.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use skate_core::event::{Returns, Waitable};
@@ -17,7 +18,9 @@ impl Model {
     /// Panics unless that is what the object must hold.
     pub(crate) fn verify(&self, id: ObjectId, found: &Content) {
         assert!(self.is_ready(id), "{id:?} is read before its time: {found:?}");
-        assert!(self.may_hold(id, found), "{id:?} holds {found:?}; {:?}", self.tasks.get(&id.task));
+        let task = self.tasks.get(&id.task);
+        let actor = task.and_then(|task| self.actors.get(&task.actor?));
+        assert!(self.may_hold(id, found), "{id:?} holds {found:?}; {task:?}; {actor:?}");
     }
 
     fn may_hold(&self, id: ObjectId, found: &Content) -> bool {
@@ -189,10 +192,17 @@ impl Model {
         sizes.sum()
     }
 
-    pub(crate) fn calls_under_way(&self, client: skate_core::id::ClientId, actor: ActorId) -> u64 {
+    /// How many there are; fewer, if some have ended because nobody held their stream.
+    pub(crate) fn calls_under_way(
+        &self,
+        client: skate_core::id::ClientId,
+        actor: ActorId,
+    ) -> RangeInclusive<u64> {
         let of = |(id, task): &(&TaskId, &Task)| {
             task.actor == Some(actor) && id.client() == client && **id != actor.0
         };
-        self.tasks.iter().filter(of).filter(|(_, task)| !task.has_ended()).count() as u64
+        let open = self.tasks.iter().filter(of).filter(|(_, task)| !task.has_ended());
+        let most = open.clone().count() as u64;
+        most - open.filter(|(_, task)| task.may_be_gone()).count() as u64..=most
     }
 }

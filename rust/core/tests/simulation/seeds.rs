@@ -80,10 +80,9 @@ fn story_of(seed: u64, error: &str) -> String {
 
 /// Plays the seeds that the environment asks for, or some.
 pub(crate) fn play_all() {
-    let (first, last) = match variable("SKATE_SIM_SEED") {
-        Some(seed) => (seed, seed),
-        None => (1, variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS)),
-    };
+    let first = variable("SKATE_SIM_FIRST").unwrap_or(1);
+    let last = variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS);
+    let (first, last) = variable("SKATE_SIM_SEED").map_or((first, last), |seed| (seed, seed));
     let began = Instant::now();
     let next = AtomicU64::new(first);
     let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);

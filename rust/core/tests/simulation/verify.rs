@@ -159,7 +159,7 @@ impl World {
         match (question, reply) {
             (Request::CallsUnderWay(_, actor), Reply::Count(count)) => {
                 let expected = self.model.calls_under_way(client, *actor);
-                assert_eq!(*count, expected, "calls of {actor:?} under way");
+                assert!(expected.contains(count), "{count} calls of {actor:?}, not {expected:?}");
             }
             (Request::Create(creation), Reply::Actor { actor, is_new, name, .. }) => {
                 assert_eq!(*name, creation.name.as_ref().map(|(name, _)| name.clone()));
