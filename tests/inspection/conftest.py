@@ -23,6 +23,31 @@ def until():
     return wait
 
 
+@pytest.fixture
+def f(skate):
+    """A task that gives back its argument."""
+
+    @skate.remote
+    def f(x=None):
+        return x
+
+    return f
+
+
+@pytest.fixture
+def held(skate, gate):
+    """A task that runs until the test is over."""
+
+    @skate.remote
+    def held(path):
+        path.read_bytes()
+
+    ref = held.remote(gate)
+    yield ref
+    gate.write_bytes(b"")
+    skate.get(ref)
+
+
 BEGINNING = """
 import os, sys, time
 import skate

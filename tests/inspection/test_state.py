@@ -11,29 +11,6 @@ import pytest
 from skate.util import state
 
 
-@pytest.fixture
-def f(skate):
-    @skate.remote
-    def f(x=None):
-        return x
-
-    return f
-
-
-@pytest.fixture
-def held(skate, gate):
-    """A task that runs until the test opens the gate."""
-
-    @skate.remote
-    def held(path):
-        path.read_bytes()
-
-    ref = held.remote(gate)
-    yield ref
-    gate.write_bytes(b"")
-    skate.get(ref)
-
-
 def states(*refs):
     return [state.get_task(ref.task_id()).state for ref in refs]
 

@@ -137,27 +137,16 @@ impl History {
 
     /// The task has left the table; what it does not need any more is taken from it.
     pub(crate) fn end(&mut self, id: TaskId, task: &mut Task, (now_ns, used_bytes): (u64, u64)) {
-        let Going { began_ns, ended_ns, fault, .. } = self.take(id, now_ns);
-        let is_short = task.submit.waits.len() <= MOST_ARGUMENTS;
-        let attempt = Attempt {
-            task: id,
-            actor: task.submit.actor,
-            parent: task.submit.parent,
-            name: task.submit.name.take(),
-            template: Arc::clone(&task.template),
-            worker: match task.phase {
-                Phase::Dispatched(worker, _) => Some(worker),
-                Phase::Waiting(_) | Phase::Ready => None,
-            },
-            number: task.attempt,
-            submitted_ns: task.submitted_ns,
-            began_ns,
-            ended_ns,
-            published: task.published,
-            used_bytes,
-            fault,
-            waits: if is_short { std::mem::take(&mut task.submit.waits) } else { Box::default() },
+        let going = self.take(id, now_ns);
+        let worker = match task.phase {
+            Phase::Dispatched(worker, _) => Some(worker),
+            Phase::Waiting(_) | Phase::Ready => None,
         };
+        let mut attempt = Attempt { used_bytes, ..attempt(id, task, task.attempt, worker, going) };
+        attempt.name = task.submit.name.take();
+        if task.submit.waits.len() <= MOST_ARGUMENTS {
+            attempt.waits = std::mem::take(&mut task.submit.waits);
+        }
         self.forgotten_attempts += push(&mut self.attempts, MOST_ATTEMPTS, attempt);
     }
 
@@ -170,23 +159,11 @@ impl History {
         fault: Fault,
         now_ns: u64,
     ) {
-        let Going { began_ns, ended_ns, .. } = self.take(id, now_ns);
-        let attempt = Attempt {
-            task: id,
-            actor: task.submit.actor,
-            parent: task.submit.parent,
-            name: task.submit.name.clone(),
-            template: Arc::clone(&task.template),
-            worker: Some(worker),
-            number: task.attempt.saturating_sub(1),
-            submitted_ns: task.submitted_ns,
-            began_ns,
-            ended_ns,
-            published: task.published,
-            used_bytes: 0,
-            fault: Some(Box::new(fault)),
-            waits: Box::default(),
-        };
+        let going = Going { fault: Some(Box::new(fault)), ..self.take(id, now_ns) };
+        // It counts the coming one already.
+        let number = task.attempt.saturating_sub(1);
+        let mut attempt = attempt(id, task, number, Some(worker), going);
+        attempt.name.clone_from(&task.submit.name);
         self.forgotten_attempts += push(&mut self.attempts, MOST_ATTEMPTS, attempt);
     }
 
@@ -204,6 +181,32 @@ impl History {
 
     pub(crate) fn bury(&mut self, actor: ActorId, row: crate::actor::Actor) {
         push(&mut self.actors, MOST_ACTORS, Buried { actor, row });
+    }
+}
+
+/// The row of an attempt, without what may be taken from the task.
+fn attempt(
+    id: TaskId,
+    task: &Task,
+    number: u32,
+    worker: Option<ClientId>,
+    going: Going,
+) -> Attempt {
+    Attempt {
+        task: id,
+        actor: task.submit.actor,
+        parent: task.submit.parent,
+        name: None,
+        template: Arc::clone(&task.template),
+        worker,
+        number,
+        submitted_ns: task.submitted_ns,
+        began_ns: going.began_ns,
+        ended_ns: going.ended_ns,
+        published: task.published,
+        used_bytes: 0,
+        fault: going.fault,
+        waits: Box::default(),
     }
 }
 
