@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -133,6 +134,25 @@ def test_what_only_has_the_name_of_a_driver_is_not_believed(skate_program):
         assert "has closed the connection" in ran.stderr.read()
         assert ran.wait(20) == 2
         ran.stderr.close()
+
+
+def test_a_stopped_driver_is_told_from_a_dead_one(start, monkeypatch):
+    from skate.cli import Refused, _attach
+
+    driver = start()
+    [found] = [each for each in _attach.drivers() if each.pid == driver.pid]
+    monkeypatch.setattr(_attach, "PATIENCE_S", 0.2)
+    driver.send_signal(signal.SIGSTOP)
+    try:
+        said = r"does not answer within .* is it stopped"
+        with pytest.raises(Refused, match=said), _attach.Driver(found) as connection:
+            connection.statistics()
+    finally:
+        driver.send_signal(signal.SIGCONT)
+    driver.kill()
+    driver.wait()
+    with pytest.raises(Refused, match=f"driver {driver.pid} has ended"):
+        _attach.Driver(found)
 
 
 def test_a_driver_that_does_not_want_it_does_not_listen(start, skate_program):

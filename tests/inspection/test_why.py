@@ -6,27 +6,6 @@ from skate.util import state
 from skate.util.state import why
 
 
-@pytest.fixture
-def f(skate):
-    @skate.remote
-    def f(x=None):
-        return x
-
-    return f
-
-
-@pytest.fixture
-def held(skate, gate):
-    @skate.remote
-    def held(path):
-        path.read_bytes()
-
-    ref = held.remote(gate)
-    yield ref
-    gate.write_bytes(b"")
-    skate.get(ref)
-
-
 def reasons(chain):
     return [step.reason for step in chain]
 
@@ -119,6 +98,55 @@ def test_task_that_sleeps_in_get(skate, held, until):
     chain = why(outer)
     assert reasons(chain) == ["NOT_MADE", "GET", "NOT_MADE", "RUNS"]
     assert chain[-1].name == "held"
+
+
+def test_dynamic_generator_is_asked_at_its_own_position(skate, gate):
+    @skate.remote(num_returns="dynamic")
+    def numbers(path):
+        yield 1
+        path.read_bytes()
+        yield 2
+
+    first = skate.get(numbers.remote(gate))
+    assert reasons(why(first)) == ["NOTHING"]
+    next(first)
+    assert reasons(why(first)) == ["NO_ITEM", "RUNS"]
+    gate.write_bytes(b"")
+    next(first)
+
+
+def test_calls_that_run_at_once_do_not_share_their_reasons(skate, held, until):
+    """A process asks for all of its calls at once: what one waits for is not said of the others."""
+
+    @skate.remote
+    class Loop:
+        async def waiting(self, refs):
+            await refs[0]
+
+        async def resting(self):
+            import asyncio
+
+            await asyncio.sleep(30)
+
+    loop = Loop.remote()
+    waiting = loop.waiting.remote([held])
+    until(lambda: "WAIT" in reasons(why(waiting)))
+    resting = loop.resting.remote()
+    until(lambda: running(resting))
+    for ref in (waiting, resting):
+        [_, step] = why(ref)
+        assert (step.reason, step.details["num_others"]) == ("RUNS_BESIDE", 1)
+        assert step.details["num_requests"] == 1
+    skate.kill(loop)
+
+
+def test_placement_group_that_waits_names_what_is_taken(skate, held, until):
+    until(lambda: running(held))
+    group = skate.util.placement_group([{"CPU": 2}], name="both")
+    chain = why(group.ready())
+    assert chain[-1].kind == "placement group"
+    assert str(chain[-1]).startswith("placement group both waits for resources: free are CPU 1")
+    skate.util.remove_placement_group(group)
 
 
 def test_what_is_there_waits_for_nothing(skate, f):

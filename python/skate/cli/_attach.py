@@ -74,7 +74,15 @@ class Driver:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(PATIENCE_S)
         try:
-            self._socket.connect(f"\0skate-{found.pid}-{found.session}")
+            self._connect()
+        except Refused:
+            self._socket.close()
+            raise
+        self._file = self._socket.makefile("rb")
+
+    def _connect(self) -> None:
+        try:
+            self._socket.connect(f"\0skate-{self.pid}-{self.session}")
             peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         except BlockingIOError:  # nobody takes connections
             raise self._silent() from None
@@ -83,7 +91,6 @@ class Driver:
         _, uid, _ = struct.unpack("iII", peer)
         if os.geteuid() not in {0, uid}:
             raise Refused(f"what listens as driver {self.pid} belongs to the user {uid}")
-        self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
         return self

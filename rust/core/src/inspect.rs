@@ -65,6 +65,8 @@ pub enum Subject {
     Object(ObjectId),
     /// The next item of a generator.
     Stream(TaskId),
+    /// The item at a position of a dynamic generator.
+    Cursor(TaskId, u64),
     /// An actor.
     Actor(ActorId),
 }

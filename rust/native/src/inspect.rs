@@ -33,8 +33,12 @@ struct Question {
     is_counted: bool,
     #[serde(default)]
     subject: Option<String>,
+    /// The subject is the generator of that task: at the cursor of all its holders,
     #[serde(default)]
     is_stream: bool,
+    /// or at a position of its own.
+    #[serde(default)]
+    position: Option<u64>,
 }
 
 const fn no_limit() -> u32 {
@@ -75,7 +79,10 @@ fn subject(asked: &Question, nonce: u64) -> Result<Subject, String> {
     let text = asked.subject.as_deref().unwrap_or_default();
     match id(text, nonce) {
         _ if text == "driver" => Ok(Subject::Client(ClientId::DRIVER)),
-        Some(Cell::Task(task)) if asked.is_stream => Ok(Subject::Stream(task)),
+        Some(Cell::Task(task)) if asked.is_stream => Ok(match asked.position {
+            Some(at) => Subject::Cursor(task, at),
+            None => Subject::Stream(task),
+        }),
         Some(Cell::Task(task)) => Ok(Subject::Task(task)),
         Some(Cell::Object(object)) => Ok(Subject::Object(object)),
         Some(Cell::Actor(actor)) => Ok(Subject::Actor(actor)),
@@ -162,30 +169,5 @@ fn shown(cell: &Cell, nonce: u64) -> Json {
             let rows = cells.iter().map(|(name, cell)| (name.to_string(), each(cell)));
             Json::Object(rows.collect())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONCE: u64 = 0x0123_4567_89ab_cdef;
-
-    #[test]
-    fn ids_are_read_as_they_are_shown_and_only_those_of_the_session() {
-        let task = TaskId::new(ClientId(3), 77);
-        let cells = [
-            Cell::Task(task),
-            Cell::Object(task.item(300)),
-            Cell::Actor(ActorId(task)),
-            Cell::Client(ClientId::DRIVER),
-            Cell::Client(ClientId(9)),
-        ];
-        for cell in cells {
-            let Json::String(text) = shown(&cell, NONCE) else { panic!("ids are text") };
-            assert_eq!(id(&text, NONCE), Some(cell));
-            assert_eq!(id(&text, NONCE + 1), None);
-        }
-        assert_eq!(id("RUNNING", NONCE), None);
     }
 }

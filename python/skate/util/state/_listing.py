@@ -120,7 +120,8 @@ def list_tasks(
     Args:
         address: Without effect, like `timeout` and `raise_on_missing_output`.
         filters: `(key, "=" or "!=", value)`, all of which must hold. Keys are fields of the rows.
-        limit: At most so many rows; `total` of the result says how many there are.
+        limit: At most so many rows, and in a task at most 100,000; `total` of the result says how
+            many there are.
         timeout: Without effect.
         detail: Whether the fields in `TaskState.DETAILS` are filled, too.
         raise_on_missing_output: Without effect: nothing is missing.

@@ -84,32 +84,37 @@ def why(waiting: Any = None) -> Why:
         ValueError: it is no id of this session.
         RaySystemError: in `local_mode`, which has no node.
     """
-    subject, is_stream = _subject_of(waiting)
-    return chain(Here(), subject, is_stream=is_stream)
+    return chain(Here(), *_subject_of(waiting))
 
 
-def chain(source: Source, subject: str, *, is_stream: bool = False) -> Why:
-    """The same for an id, of any driver."""
-    question = {"table": "why", "subject": subject, "is_stream": is_stream}
+def chain(source: Source, subject: str, position: int | None = None) -> Why:
+    """The same for an id, of any driver; with a position, for the generator of that task.
+
+    The position is -1 for the cursor that all holders of a stream share.
+    """
+    question: dict[str, Any] = {"table": "why", "subject": subject}
+    if position is not None:
+        question.update(is_stream=True, position=None if position < 0 else position)
     answer = source.ask(question)
     names = answer["columns"]
     return Why(WhyStep(**dict(zip(names, row, strict=True))) for row in answer["rows"])
 
 
-def _subject_of(waiting: Any) -> tuple[str, bool]:
+def _subject_of(waiting: Any) -> tuple[str, int | None]:
     from skate._actor_handle import ActorHandle
-    from skate._generator import ObjectRefGenerator
+    from skate._generator import DynamicObjectRefGenerator, ObjectRefGenerator
 
     if waiting is None:
-        return "driver", False
+        return "driver", None
     if isinstance(waiting, str):
-        return waiting, False
+        return waiting, None
     if isinstance(waiting, _native.ObjectRef):
-        return waiting.hex(), False
+        return waiting.hex(), None
     if isinstance(waiting, ObjectRefGenerator):
-        return waiting.task_id(), True
+        is_dynamic = isinstance(waiting, DynamicObjectRefGenerator)
+        return waiting.task_id(), waiting.position if is_dynamic else -1
     if isinstance(waiting, ActorHandle):
-        return waiting._actor_id.hex(), False  # noqa: SLF001 - Ray's name for it
+        return waiting._actor_id.hex(), None  # noqa: SLF001 - Ray's name for it
     msg = (
         f"why: got {type(waiting).__name__}, but expected an ObjectRef, a generator, an actor's "
         "handle, or the hex id of one"
@@ -159,7 +164,7 @@ REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "GET": lambda d: (
         f"sleeps in get: {_many(d['num_missing'], 'value')} not there, the first of which is"
     ),
-    "GROUP": lambda d: f"is a placement group that {_resources(d)}",
+    "GROUP": _resources,
     "INFEASIBLE": lambda d: (
         f"can never start: it needs {_amounts(d['needs'])}, "
         f"and this machine has {_amounts(d['machine_has'])}"
@@ -175,12 +180,14 @@ REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "RESOURCES": _resources,
     "RUNS": lambda d: f"runs, for {d['running_for']:.1f} s" if "running_for" in d else "runs",
+    "RUNS_BESIDE": lambda d: (
+        f"runs, for {d['running_for']:.1f} s, beside {_many(d['num_others'], 'other call')}; "
+        f"together they wait for {_many(d['num_requests'], 'answer')}"
+    ),
     "STORE_ROOM": lambda d: (
         f"waits for room in the store: {d['free_bytes']:,} of {d['capacity_bytes']:,} bytes free"
     ),
-    "WAIT": lambda d: (
-        f"sleeps in wait: {d['num_missing']:,} more must be ready, the first that is not is"
-    ),
+    "WAIT": lambda d: f"sleeps in wait, for {d['num_missing']:,} more, the first of which is",
     "WINDOW": _window,
     "WORKER": lambda d: f"waits for a worker process; there are {d['num_workers']:,}",
     "WORKER_STARTS": lambda _: "waits for its worker process to start",

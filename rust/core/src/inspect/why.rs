@@ -75,7 +75,8 @@ pub(super) fn rows(view: &View<'_>, query: &Query, subject: Subject) -> Result<R
 fn link(view: &View<'_>, subject: Subject) -> Link {
     match subject {
         Subject::Object(id) => object(view, id),
-        Subject::Stream(id) => stream(view, id),
+        Subject::Stream(id) => stream(view, id, None),
+        Subject::Cursor(id, at) => stream(view, id, Some(at)),
         Subject::Task(id) => task(view, id),
         Subject::Actor(id) => actor(view, id),
         Subject::Client(client) => process(view, client),
@@ -114,23 +115,26 @@ fn object(view: &View<'_>, id: ObjectId) -> Link {
         return (step, Some(Subject::Task(id.task)));
     }
     if let Some(group) = node.groups.values().find(|group| group.spec.ready == id) {
-        let step = Step { name: Some(Arc::clone(&group.spec.key)), ..step };
+        let is_named = !group.spec.name.is_empty();
+        let name = if is_named { &group.spec.name } else { &group.spec.key };
+        let step = Step { kind: "placement group", name: Some(Arc::clone(name)), ..step };
         return (lacking(view, step.because("GROUP"), &group.demand), None);
     }
     (step, None)
 }
 
-fn stream(view: &View<'_>, id: TaskId) -> Link {
+fn stream(view: &View<'_>, id: TaskId, at: Option<u64>) -> Link {
     let Some(row) = view.node.streams.get(&id) else {
         return (step("stream", Cell::Task(id), "ENDED", "NOTHING"), None);
     };
     let name = view.node.tasks.get(&id).map(Task::name);
     let state = if row.is_over() { "ENDED" } else { "RUNNING" };
-    let is_ready = row.is_ready(if row.is_dynamic { row.least_position() } else { None });
+    let at = at.or_else(|| row.least_position().filter(|_| row.is_dynamic));
+    let is_ready = row.is_ready(at);
     let reason = if is_ready { "NOTHING" } else { "NO_ITEM" };
     let step = Step { name, ..step("stream", Cell::Task(id), state, reason) };
     let step = step.with("num_yielded", Cell::int(row.published));
-    let step = step.with("num_unread", Cell::int(row.unread()));
+    let step = step.with("num_unread", Cell::int(row.left(at)));
     (step, (!is_ready && view.node.tasks.contains_key(&id)).then_some(Subject::Task(id)))
 }
 
@@ -260,6 +264,12 @@ fn dispatched(
     {
         return window(view, id, row, stream, step);
     }
+    let beside = process.queue.iter().filter(|one| view.is_running(worker, one.ticket)).count() - 1;
+    if beside > 0 {
+        // Its process asks for all of its calls, and does not say for which.
+        let step = step.because("RUNS_BESIDE").with("num_others", Cell::int(beside));
+        return (step.with("num_requests", Cell::int(process.ledger.requests.len())), None);
+    }
     match waits_in(view, worker) {
         Some((reason, details, follow)) => {
             let mut step = step.because(reason);
@@ -323,11 +333,18 @@ fn waits_in(view: &View<'_>, client: ClientId) -> Option<(&'static str, Details,
         Open::Wait { on, count: wanted, ready } => {
             let first = on.iter().find(|one| !view.node.is_ready(one)).map(|one| match *one {
                 Waitable::Object(id) => Subject::Object(id),
-                Waitable::Stream(task) | Waitable::Cursor(task, _) => Subject::Stream(task),
+                Waitable::Stream(task) => Subject::Stream(task),
+                Waitable::Cursor(task, at) => Subject::Cursor(task, at),
             });
             ("WAIT", count("num_missing", wanted.saturating_sub(*ready)), first)
         }
-        Open::Next(task) => ("NEXT", Vec::new(), Some(Subject::Stream(*task))),
+        Open::Next(task) => {
+            let stream = view.node.streams.get(task);
+            let own =
+                stream.and_then(|row| row.own_nexts.iter().find(|next| next.client == client));
+            let subject = own.and_then(|next| next.at).map(|at| Subject::Cursor(*task, at));
+            ("NEXT", Vec::new(), Some(subject.unwrap_or(Subject::Stream(*task))))
+        }
         Open::Length(task) => ("LENGTH", Vec::new(), Some(Subject::Task(*task))),
         Open::Allocate => {
             let store = &view.node.store;

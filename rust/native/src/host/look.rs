@@ -15,6 +15,9 @@ use crate::link::Link;
 /// Workers that have gone, and whose pids are remembered.
 const MOST_LATE: usize = 1_000;
 
+/// Rows that a worker is sent at most: a message has to stay far below the longest that there may be.
+pub(super) const MOST_SENT: u32 = 100_000;
+
 /// Pids of workers that have gone lately.
 #[derive(Default)]
 pub(super) struct Late {
