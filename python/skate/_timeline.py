@@ -32,7 +32,7 @@ _TASK_COLUMNS = [
 
 
 def timeline(filename: str | None = None) -> list[Event] | None:
-    """The latest 10,000 attempts of tasks and 16,384 yields as a Chrome trace.
+    """The latest 8,192 attempts of tasks and 16,384 yields as a Chrome trace.
 
     Args:
         filename: Where to write the trace as JSON, for ui.perfetto.dev or chrome://tracing.

@@ -397,7 +397,7 @@ def test_history_is_bounded_and_keeps_the_latest(fresh):
     last = nothing.options(name="last").remote()
     fresh.get(last)
     rows = state.list_tasks(limit=20_000)
-    assert rows.total == len(rows) == 10_000
+    assert rows.total == len(rows) == 8_192
     assert rows[0].name == "last"
 
 

@@ -16,12 +16,12 @@ use crate::id::{ActorId, ClientId, ObjectId, TaskId};
 use crate::task::{Phase, Task};
 use crate::value::{Failure, Value};
 
-/// Attempts that are kept.
-const MOST_ATTEMPTS: usize = 10_000;
+/// Attempts that are kept. Powers of two, because the rings' memory is doubled.
+const MOST_ATTEMPTS: usize = 1 << 13;
 /// Yields that are kept.
-const MOST_YIELDS: usize = 16_384;
+const MOST_YIELDS: usize = 1 << 14;
 /// Named spans that are kept.
-const MOST_SPANS: usize = 10_000;
+const MOST_SPANS: usize = 1 << 13;
 /// Longer names and extras are not kept.
 const MOST_TEXT: usize = 1 << 10;
 /// Dead actors that are kept after their last handle.

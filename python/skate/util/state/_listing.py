@@ -1,7 +1,7 @@
 """`list_*`, `get_*` and `summarize_*`: the tables of the session.
 
 Every answer is exact and of one moment: the node, which owns the tables, makes it when it is asked,
-in the driver as in tasks. What has ended is kept for a while: the latest 10,000 attempts of tasks.
+in the driver as in tasks. What has ended is kept for a while: the latest 8,192 attempts of tasks.
 
 Invariant: each function has Ray's name and arguments; `address`, `timeout` and
 `raise_on_missing_output` are taken and have no effect: there is one node, which answers at once.
