@@ -9,6 +9,8 @@ from collections import defaultdict
 
 import pytest
 
+from skate.util import state
+
 pytestmark = pytest.mark.processes("local_mode records nothing")
 
 REQUIRED = {
@@ -63,6 +65,10 @@ def slices(events, name):
     return sorted(found, key=lambda event: event["ts"])
 
 
+CLOCKS_MS = 0.5
+"""The clock since 1970 and that of all processes may move apart by so much in a test."""
+
+
 @pytest.fixture
 def trace(skate):
     return lambda: check(skate.timeline())
@@ -75,13 +81,20 @@ def test_slice_lies_where_and_when_the_task_ran(skate, trace):
         time.sleep(0.02)
         return os.getpid(), began
 
-    pids, began = zip(*skate.get([placed.remote() for _ in range(6)]), strict=True)
-    found = slices(trace(), "placed")
-    assert sorted(each["pid"] for each in found) == sorted(pids)
-    assert all(each["dur"] >= 20_000 for each in found)
-    whole_us = found[-1]["ts"] - found[0]["ts"]
-    assert abs(whole_us / 1e6 - (max(began) - min(began))) < 0.005
-    assert found[0]["args"]["state"] == "FINISHED"
+    refs = [placed.remote() for _ in range(6)]
+    told = skate.get(refs)
+    found = {each["args"]["task_id"]: each for each in slices(trace(), "placed")}
+    first = state.get_task(refs[0].task_id())
+    for ref, (pid, began) in zip(refs, told, strict=True):
+        row, each = state.get_task(ref.task_id()), found[ref.task_id()]
+        assert each["pid"] == pid
+        assert each["dur"] >= 20_000
+        assert each["args"]["state"] == "FINISHED"
+        # Python saw the time after the slice began, and rested for 20 ms before it ended.
+        assert row.start_time_ms - CLOCKS_MS <= began * 1000
+        assert began * 1000 + 20 <= row.end_time_ms + CLOCKS_MS
+        apart_ms = (each["ts"] - found[refs[0].task_id()]["ts"]) / 1000
+        assert apart_ms == pytest.approx(row.start_time_ms - first.start_time_ms, abs=0.01)
 
 
 def test_each_item_of_a_generator_is_a_slice_within_its_task(skate, trace):
