@@ -151,6 +151,19 @@ def test_bad_question_to_a_driver_is_one_line_and_exit_code_2(start, skate_progr
         assert expected in refusal(skate_program(*arguments, "--pid", pid))
 
 
+def test_command_of_many_lines_is_one(skate_program):
+    code = "import skate, sys\nskate.init()\nprint('\x1b[31m', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as driver:
+        driver.stdout.readline()
+        text = skate_program("status", "--pid", driver.pid).stdout
+        driver.stdin.close()
+    assert "import skate, sys skate.init()" in text.splitlines()[0]
+    assert text.isascii()
+    assert "\x1b" not in text
+
+
 def test_several_drivers_are_named_and_none_is_said(start, skate_program):
     one, other = start(), start()
     line = refusal(skate_program("list", "tasks"))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skate.cli import Refused
+from skate.cli._show import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,12 +59,12 @@ def drivers() -> list[Found]:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process."""
+    """The command line of a process, in one line and without what a terminal would obey."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return "?"
-    return " ".join(word.decode(errors="replace") for word in words)
+    return one_line(" ".join(word.decode(errors="replace") for word in words))
 
 
 class Driver:

@@ -47,6 +47,11 @@ def width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def one_line(text: str) -> str:
+    """Text without line ends, and without what a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 def cell(value: Any) -> str:
     """A value in one line."""
     if value is None:
@@ -57,7 +62,7 @@ def cell(value: Any) -> str:
         return ", ".join(f"{name} {cell(each)}" for name, each in value.items()) or "-"
     if isinstance(value, list):
         return ", ".join(map(cell, value)) or "-"
-    return str(value)
+    return one_line(str(value))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
