@@ -85,7 +85,7 @@ class Display:
         """Shows how often lines were repeated, whose time has come."""
         if self._repeats is not None:
             for (is_stderr, pid, label, text), count in self._repeats.due():
-                more = f"{text} [repeated {count}x across cluster]"
+                more = text if count == 1 else f"{text} [repeated {count}x across cluster]"
                 self._add(_labelled(pid, label, more, is_stderr=is_stderr), is_stderr=is_stderr)
 
     def flush(self) -> None:
@@ -115,8 +115,8 @@ class Display:
             for each in shown.splitlines():
                 self._add(_labelled(pid, label, each, is_stderr=True), is_stderr=True)
             return
-        # Of a line that was written over and over, as bars are, the last state.
-        text = text.rstrip("\r").rpartition("\r")[2]
+        if is_stderr and text.startswith("\r"):  # a bar: of all its states the last
+            text = text.rstrip("\r").rpartition("\r")[2]
         if self._repeats is None or self._repeats.admit((is_stderr, pid, label, text)):
             self._add(_labelled(pid, label, text, is_stderr=is_stderr), is_stderr=is_stderr)
 

@@ -2,6 +2,7 @@
 
     admit ─ new, or of the worker that wrote it first ─▶ shown
       └─ another worker, within 5 s ─▶ counted ─ due ─▶ one line: "... [repeated 3x across cluster]"
+                                                        (a single one is shown as it was)
 
 Invariant: nothing that may be part of an error is held back: neither words of trouble nor indented
 or empty lines. What is counted is told at the latest 5 s after the first, or at the end.
