@@ -8,6 +8,8 @@ from pathlib import Path
 
 from _workload import workload
 
+from workloads.tasks import quantiles
+
 REFS = 1_000
 QUEUED = 100_000
 MILLION = 1_000_000
@@ -133,6 +135,43 @@ def flat_tasks(ray):
         return seconds_each(MILLION) / few
 
     seconds_each(1_000)
+    return measure
+
+
+@workload(
+    unit="times",
+    question="A no-op round trip beside 500 idle actors, as multiple of that beside none?",
+    goal=2,
+    repeat=3,
+    quick=False,
+    needs="get_actor",
+    ray=False,
+)
+def flat_actors(ray):
+    @ray.remote
+    def nothing():
+        return None
+
+    @ray.remote(num_cpus=0)
+    class Idle:
+        def is_there(self):
+            return True
+
+    def seconds_each():
+        trips = []
+        for _ in range(2_000):
+            start = time.perf_counter()
+            ray.get(nothing.remote())
+            trips.append(time.perf_counter() - start)
+        return quantiles(trips)[0]
+
+    def measure():
+        alone = seconds_each()
+        crowd = [Idle.remote() for _ in range(500)]
+        ray.get([idle.is_there.remote() for idle in crowd])
+        return seconds_each() / alone
+
+    seconds_each()
     return measure
 
 

@@ -27,9 +27,11 @@ use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
 use skate_core::value::{Bytes, Death, Span};
 use skate_shm::control::Control;
+use skate_shm::flags::Flags;
 use skate_shm::hub::Hub;
 use skate_shm::segment::Segment;
 use skate_shm::watch::Process;
+use smallvec::SmallVec;
 
 use crate::answer::Answers;
 use crate::disk::{Disk, Job};
@@ -66,8 +68,8 @@ struct State {
     node: Node,
     actions: Vec<Action>,
     links: FxHashMap<ClientId, Link>,
-    /// Keys of `links`, in the order of their turns.
-    turns: Vec<ClientId>,
+    /// Keys of `links`, by their seats at the hub's flags.
+    seats: Vec<SmallVec<[ClientId; 1]>>,
     functions: FxHashMap<FunctionId, Bytes>,
     templates: FxHashMap<TemplateId, Arc<Template>>,
     scratch: Vec<u8>,
@@ -142,7 +144,7 @@ impl Host {
                 node,
                 actions,
                 links: FxHashMap::default(),
-                turns: Vec::new(),
+                seats: Vec::new(),
                 functions: FxHashMap::default(),
                 templates: FxHashMap::default(),
                 scratch: Vec::new(),
@@ -444,7 +446,11 @@ impl Host {
         match Control::create() {
             Ok((control, fd)) => {
                 state.links.insert(worker, Link::new(control));
-                state.turns.push(worker);
+                let seat = Flags::seat(worker.0);
+                if state.seats.len() <= seat {
+                    state.seats.resize_with(seat + 1, SmallVec::new);
+                }
+                state.seats[seat].push(worker);
                 self.watcher.order(Order::Spawn { worker, control: fd });
             }
             Err(error) => {
@@ -453,14 +459,20 @@ impl Host {
         }
     }
 
-    /// Reads every ring; the Engine's poll, for a caller that has the lock. False if it has left
-    /// messages that were there.
+    /// Reads the rings of those who have said something; the Engine's poll, for a caller that has the lock.
+    /// False if it has left messages that were there.
     fn read_rings(&self, state: &mut State) -> bool {
         let mut is_all = true;
-        for turn in 0..state.turns.len() {
-            let worker = state.turns[turn];
-            is_all &= self.read_ring(state, worker, BATCH);
-        }
+        let flags = self.hub.flags();
+        flags.take(|seat| {
+            for place in 0..state.seats.get(seat).map_or(0, SmallVec::len) {
+                let Some(worker) = state.seats[seat].get(place).copied() else { break };
+                if !self.read_ring(state, worker, BATCH) {
+                    flags.raise(seat);
+                    is_all = false;
+                }
+            }
+        });
         is_all
     }
 
@@ -514,9 +526,11 @@ impl Host {
             if let Some(link) = state.links.remove(&worker) {
                 state.late.push(worker, link.pid());
             }
-            state.turns.retain(|turn| *turn != worker);
+            state.seats[Flags::seat(worker.0)].retain(|other| *other != worker);
         });
-        // It may have died between marking somebody awake and waking them.
+        // It may have died between marking somebody awake and waking them, and whatever it has done to the
+        // words that all share is mended.
+        self.hub.flags().raise_all();
         self.hub.bell().ring_always();
     }
 
@@ -582,7 +596,9 @@ impl Host {
             };
             Some(WorkerRow { client: *client, pid: link.pid(), state, task_name })
         };
-        state.turns.iter().filter_map(row).collect()
+        let mut clients: Vec<ClientId> = state.links.keys().copied().collect();
+        clients.sort_unstable();
+        clients.iter().filter_map(row).collect()
     }
 
     /// Errors that nobody fetched, oldest first.

@@ -183,12 +183,6 @@ impl Link {
         }
     }
 
-    /// Whether there is something to do for it.
-    pub(crate) fn has_work(&self) -> bool {
-        let is_free = self.process.is_some() && self.to.is_empty();
-        !self.from.is_empty() || (is_free && !self.backlog.is_empty())
-    }
-
     /// True once after something was sent: put it on the list for `ring`.
     pub(crate) fn is_to_be_rung(&mut self) -> bool {
         !self.is_rung && !std::mem::replace(&mut self.is_listed, true)

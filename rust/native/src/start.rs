@@ -163,6 +163,7 @@ pub(crate) fn join(
     let worker = Worker::join(
         hub.as_fd(),
         control.as_fd(),
+        ClientId(client_id),
         Arc::clone(&handles),
         Arc::clone(&answers),
         Arc::clone(&ticker),

@@ -26,11 +26,12 @@ use pyo3::types::PyList;
 use rustc_hash::{FxHashMap, FxHashSet};
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template, Waitable};
-use skate_core::id::{ActorId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
+use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Bytes, Value};
 use skate_shm::claim::Slot;
 use skate_shm::control::Control;
 use skate_shm::doorbell::{Doorbell, Urgency};
+use skate_shm::flags::Flags;
 use skate_shm::hub::Hub;
 use skate_shm::ring::{RingReader, RingWriter};
 
@@ -67,6 +68,8 @@ struct Inbox {
 pub(crate) struct Worker {
     control: Control,
     hub: Hub,
+    /// Its place among the hub's flags.
+    seat_at_hub: usize,
     outbox: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     runs: Mutex<VecDeque<Box<Run>>>,
@@ -109,6 +112,7 @@ impl Worker {
     pub(crate) fn join(
         hub: BorrowedFd<'_>,
         control: BorrowedFd<'_>,
+        ClientId(client): ClientId,
         handles: Arc<Handles>,
         answers: Arc<Answers>,
         ticker: Arc<Ticker>,
@@ -119,6 +123,7 @@ impl Worker {
         Ok(Arc::new(Self {
             control,
             hub,
+            seat_at_hub: Flags::seat(client),
             outbox: Mutex::new(Outbox { writer, scratch: Vec::new() }),
             inbox: Mutex::new(Inbox { reader, scratch: Vec::new() }),
             runs: Mutex::default(),
@@ -398,7 +403,7 @@ impl Engine for Worker {
         let is_stalled = reader.take_stalled();
         drop(inbox);
         if is_stalled {
-            self.hub.bell().ring(Urgency::Urgent);
+            self.call(Urgency::Urgent);
         }
         self.nudge_pauses();
         true
@@ -445,7 +450,7 @@ impl Transport for Worker {
         {
             self.flush(&mut outbox, None);
             drop(outbox);
-            self.hub.bell().ring(Urgency::Urgent);
+            self.call(Urgency::Urgent);
         }
     }
 
@@ -507,7 +512,7 @@ impl Transport for Worker {
 
     fn ring_untold(&self) {
         if self.untold.swap(false, Ordering::AcqRel) && !self.outbox.lock().writer.is_empty() {
-            self.hub.bell().ring(Urgency::Urgent);
+            self.call(Urgency::Urgent);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   node ──sleeps on──▶ bell ◀──rings── every worker
+//!   node ──takes──────▶ flags ◀─raises── every worker, its own: I have said something
 //!   node ──writes──▶ hints ──read by──▶ every worker: must I ring at once? may I spin?
 //! ```
 //!
@@ -11,7 +12,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Urgency};
+use crate::flags::Flags;
 use crate::overlay::{Layout, Overlay, OverlayError};
 use crate::sync::{Apart, AtomicU32, AtomicU64, Ordering};
 
@@ -97,11 +99,12 @@ struct Page {
     bell: Apart<Doorbell>,
     hints: Apart<Hints>,
     cores: Apart<Cores>,
+    flags: Apart<Flags>,
 }
 
 // SAFETY: `repr(C)`, atomics only, all valid as zeroes.
 unsafe impl Layout for Page {
-    const STAMP: u64 = u64::from_le_bytes(*b"skhub\0\0\x01");
+    const STAMP: u64 = u64::from_le_bytes(*b"skhub\0\0\x02");
     fn stamp(&self) -> &AtomicU64 {
         &self.stamp.0
     }
@@ -128,6 +131,17 @@ impl Hub {
     /// The node's bell.
     pub fn bell(&self) -> &Doorbell {
         &self.page.get().bell.0
+    }
+
+    /// Who has said something.
+    pub fn flags(&self) -> &Flags {
+        &self.page.get().flags.0
+    }
+
+    /// Worker: it has published something; wakes who is to hear of it.
+    pub fn call(&self, seat: usize, urgency: Urgency) {
+        self.flags().raise(seat);
+        self.bell().ring(urgency);
     }
 
     /// Where both sides wait.

@@ -7,7 +7,8 @@
 //!   mapping   a sealed memfd, mapped          overlay    a layout of atomics laid over one
 //!   huge      a file of 2 MiB pages           segment    where payloads live
 //!   lane, ring messages from one process to another
-//!   doorbell  how a sleeper hears of them     spin       a short look before sleeping
+//!   flags     who has sent some               spin       a short look before sleeping
+//!   doorbell  how a sleeper hears of them
 //!   claim     who may run a task              control    what node and one worker share
 //!   hub       what all processes share        fd         descriptors between processes
 //!   spill_file  values on disk
@@ -23,6 +24,7 @@ mod sync;
 
 pub mod claim;
 pub mod doorbell;
+pub mod flags;
 pub mod ring;
 
 #[cfg(not(loom))]

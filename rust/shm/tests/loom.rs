@@ -10,6 +10,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 use skate_shm::claim::Slot;
 use skate_shm::doorbell::{Doorbell, Parked, Sleeper, Urgency};
+use skate_shm::flags::Flags;
 use skate_shm::ring::{self, Push, RingWriter};
 
 const FOR_EVER: Option<Duration> = None;
@@ -284,6 +285,38 @@ fn doorbell_ring_always_wakes_whoever_sleeps() {
         }
         assert_eq!(background.join().unwrap(), Parked::Rung);
         handler.join().unwrap();
+    });
+}
+
+/// Two workers publish beside each other; the node takes the flags while they do, and once more in the end.
+/// What it has not read then is lost.
+#[test]
+fn flag_is_up_or_its_message_read() {
+    check(|| {
+        let flags = Arc::new(Flags::default());
+        let rings = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let workers: Vec<_> = (0..2)
+            .map(|worker| {
+                let (flags, rings) = (Arc::clone(&flags), Arc::clone(&rings));
+                thread::spawn(move || {
+                    for _ in 0..2 - worker {
+                        rings[worker].fetch_add(1, Ordering::Release);
+                        flags.raise(worker);
+                    }
+                })
+            })
+            .collect();
+        let mut read = [0, 0];
+        while !flags.is_any() {
+            thread::yield_now();
+        }
+        flags.take(|seat| read[seat] = rings[seat].load(Ordering::Acquire));
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        flags.take(|seat| read[seat] = rings[seat].load(Ordering::Acquire));
+        assert_eq!(read, [2, 1]);
+        assert!(!flags.is_any());
     });
 }
 

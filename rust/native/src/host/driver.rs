@@ -12,7 +12,6 @@ use skate_core::value::{Bytes, Value};
 use skate_shm::doorbell::Doorbell;
 
 use super::{Host, State};
-use crate::link::Link;
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 
@@ -29,7 +28,7 @@ impl Engine for Host {
     }
 
     fn has_work(&self) -> bool {
-        self.state.lock().links.values().any(Link::has_work)
+        self.hub.flags().is_any()
     }
 
     fn bell(&self) -> &Doorbell {

@@ -25,12 +25,17 @@ const FULL_RING_NAP: Duration = Duration::from_micros(50);
 const LOW_WATER: usize = 16;
 
 impl Worker {
+    /// The node is to read what was published.
+    pub(super) fn call(&self, urgency: Urgency) {
+        self.hub.call(self.seat_at_hub, urgency);
+    }
+
     fn write(&self, outbox: &mut Outbox, message: &ToNode) {
         let Outbox { writer, scratch } = outbox;
         wire::encode(message, scratch);
         while writer.push(scratch) == Push::Full {
             // The node always drains: whoever leads there does, or the background thread.
-            self.hub.bell().ring(Urgency::Urgent);
+            self.call(Urgency::Urgent);
             std::thread::sleep(FULL_RING_NAP);
         }
     }
@@ -73,7 +78,7 @@ impl Worker {
 
     /// Wakes a leader, if there is one. If not, the sentinel rings within a tick.
     pub(super) fn ring_relaxed(&self) {
-        self.hub.bell().ring(Urgency::Relaxed);
+        self.call(Urgency::Relaxed);
         self.untold.store(true, Ordering::Release);
         self.ticker.note_dirty();
     }
@@ -85,7 +90,7 @@ impl Worker {
         let is_half_full = outbox.writer.is_half_full();
         drop(outbox);
         if urgency == Urgency::Urgent || is_half_full {
-            self.hub.bell().ring(Urgency::Urgent);
+            self.call(Urgency::Urgent);
         } else {
             self.ring_relaxed();
         }
