@@ -126,6 +126,17 @@ impl Resources {
         demand.0.iter().all(|(id, amount)| self.rows[*id as usize].available >= *amount)
     }
 
+    /// Whether there would be enough of everything if that were given back.
+    pub(crate) fn would_fit(&self, demand: &Demand, given_back: &Demand) -> bool {
+        let given = |id| {
+            let rows = given_back.0.iter().filter(|(given, _)| *given == id);
+            rows.map(|(_, amount)| *amount).sum::<i64>()
+        };
+        let is_enough =
+            |id: ResourceId, amount| self.rows[id as usize].available + given(id) >= amount;
+        demand.0.iter().all(|(id, amount)| is_enough(*id, *amount))
+    }
+
     /// What the machine lacks for it: name, amount asked for and amount there.
     pub(crate) fn missing(&self, demand: &Demand) -> Vec<(Arc<str>, u64, u64)> {
         let rows = demand.0.iter().map(|(id, amount)| (&self.rows[*id as usize], *amount));

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A class is one demand for resources. A worker keeps the grant of its class from one task to the
-//! next, so tasks sent ahead cost no turn of the scheduler when they start. They are sent ahead by
+//! next, so tasks sent ahead cost no turn of the scheduler when they start; until another class, to which
+//! that grant would be enough, has waited [`ELDER_BY_NS`] longer. They are sent ahead by
 //! time: about [`AHEAD_NS`] of estimated work, so short tasks never wait for the node and long ones
 //! never wait behind each other for long. Whatever is ahead can be taken back until it is claimed:
 //! when another worker idles or could be started, and when the task in front blocks.
@@ -32,6 +33,9 @@ use crate::worker::{Life, Worker};
 
 /// Estimated work that a worker has ahead.
 const AHEAD_NS: u64 = 200_000;
+/// A class lets another one pass whose oldest task is older than its own by so much. Less, and classes that
+/// are submitted in turns would take turns.
+const ELDER_BY_NS: u64 = 10_000_000;
 /// How long a worker beyond those started at first may idle.
 pub(crate) const RETIRE_AFTER_NS: u64 = 1_000_000_000;
 /// Tasks without CPU that may run at once, per CPU.
@@ -139,8 +143,11 @@ impl Node {
         }
         let mut classes = self.queued_classes.clone();
         if classes.len() > 1 {
-            // Ids of one client count up; between clients any order is fair.
-            classes.sort_by_key(|class| self.classes[*class as usize].queue.front());
+            // Ids of one client count up, should two have come at once.
+            classes.sort_by_key(|class| {
+                let head = self.classes[*class as usize].queue.front();
+                head.map(|head| (self.tasks[&head].submitted_ns, head))
+            });
         }
         for class in classes {
             self.schedule_class(class, actions);
@@ -213,8 +220,26 @@ impl Node {
         Some(worker)
     }
 
+    /// Whether a task of another class has waited for longer than all of this one's, and could have what a
+    /// worker of this one holds: those that have tasks now get no more, and their grants go to the elder.
+    fn has_elder(&self, class: ClassId) -> bool {
+        if self.queued_classes.len() < 2 {
+            return false;
+        }
+        let age = |class: ClassId| {
+            let head = self.classes[class as usize].queue.front();
+            head.map_or(u64::MAX, |head| self.tasks[&head].submitted_ns)
+        };
+        let (own, demand) = (age(class), &self.classes[class as usize].demand);
+        self.queued_classes.iter().any(|other| {
+            age(*other).saturating_add(ELDER_BY_NS) <= own
+                && self.resources.would_fit(&self.classes[*other as usize].demand, demand)
+        })
+    }
+
     fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
-        if self.resources.is_cpu_owed(&self.classes[class as usize].demand) {
+        if self.resources.is_cpu_owed(&self.classes[class as usize].demand) || self.has_elder(class)
+        {
             return None;
         }
         loop {

@@ -1,5 +1,7 @@
 //! Who may run while others sleep, and how many.
 
+use std::collections::VecDeque;
+
 mod common;
 
 use common::{ONE, Stage};
@@ -161,4 +163,46 @@ fn tasks_without_cpu_have_one_limit_together() {
     stage.get(worker, &[tasks[39].item(0)]);
     stage.block(tasks[0]);
     assert_eq!(stage.spawned.len(), 17);
+}
+
+/// A worker kept the resources of its class while that had tasks: those of another one, which had been
+/// there before, waited for the end of a flow that need not end.
+#[test]
+fn class_that_has_waited_longer_goes_before_a_steady_flow() {
+    let mut stage = Stage::new(1, 64);
+    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    stage.define(2, Returns::Static(1), &[("CPU", ONE), ("x", ONE)]);
+    let first = stage.submit(1, &[]);
+    let other = stage.submit(2, &[]);
+    let mut flow = VecDeque::from([first]);
+    for round in 1..20 {
+        stage.step(Event::Tick(round * 5_000_000));
+        flow.extend((0..4).map(|_| stage.submit(1, &[])));
+        if stage.run_of(other).is_some() {
+            return assert!(round > 2, "it came later than the first, and takes its turn");
+        }
+        let task = flow.pop_front().unwrap();
+        stage.finish_one(task);
+    }
+    panic!("a task of the other class never had its turn");
+}
+
+/// ... but one that could not run even then holds nobody up.
+#[test]
+fn class_that_would_not_fit_anyway_is_passed() {
+    let mut stage = Stage::new(2, 64);
+    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    stage.define(2, Returns::Static(1), &[("CPU", 2 * ONE)]);
+    let long = stage.submit(1, &[]);
+    stage.claim(long);
+    let short = stage.submit(1, &[]);
+    let both = stage.submit(2, &[]);
+    stage.step(Event::Tick(50_000_000));
+    let more: Vec<_> = (0..8).map(|_| stage.submit(1, &[])).collect();
+    stage.finish_one(short);
+    assert!(stage.run_of(both).is_none());
+    for task in more {
+        assert!(stage.run_of(task).is_some(), "the free CPU is used");
+        stage.finish_one(task);
+    }
 }
