@@ -6,7 +6,7 @@
 //!   submit ▸ yielded × n ▸ (next ▸ get ▸ release) × n  its reader far behind
 //! ```
 //!
-//! Only `Node::step`: no process, ring or Python. Nanoseconds, median (min..max) of 5 fresh nodes.
+//! The first again with more workers, each of which has tasks ahead. Only `Node::step`: no process, ring or Python. Nanoseconds, median (min..max) of 5 fresh nodes.
 #![allow(clippy::cast_precision_loss, reason = "printed with three digits")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -50,8 +50,8 @@ fn timed(work: impl FnOnce()) -> Duration {
 }
 
 /// Submit all, let the workers run all, get and release all.
-fn queued(count: usize) -> [Duration; 4] {
-    let mut bench = Bench::new();
+fn queued(workers: u32, count: usize) -> [Duration; 4] {
+    let mut bench = Bench::with_workers(workers);
     let submit = timed(|| (0..count).for_each(|_| bench.submit_task()));
     let run = timed(|| bench.run_tasks());
     let take = timed(|| bench.get_and_release());
@@ -109,7 +109,11 @@ fn main() {
     println!("scheduler: ns for each task or item, in Node::step alone\n");
     line("tasks", &["all", "submit", "dispatch, finished", "get, release"].map(String::from));
     for count in [1_000, 100_000, 1_000_000] {
-        line(&format!("{count} queued"), &spread(count, 100_000, || queued(count)));
+        line(&format!("{count} queued"), &spread(count, 100_000, || queued(2, count)));
+    }
+    for workers in [64, 256] {
+        let cells = spread(100_000, 100_000, || queued(workers, 100_000));
+        line(&format!("100000, {workers} workers"), &cells);
     }
     line("one after the other", &spread(100_000, 100_000, || in_turn(100_000)));
     println!();

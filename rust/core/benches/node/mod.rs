@@ -1,6 +1,7 @@
-//! A node with two workers that do at once what they are told.
+//! A node with workers that do at once what they are told.
 #![allow(dead_code, reason = "each bench uses its part")]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use skate_core::action::{Action, Reply};
@@ -19,7 +20,7 @@ pub(crate) struct Bench {
     node: Node,
     actions: Vec<Action>,
     /// Dispatches that wait for their worker.
-    due: Vec<(ClientId, Ticket)>,
+    due: VecDeque<(ClientId, Ticket)>,
     tasks: Vec<TaskId>,
     counter: u64,
     requests: u64,
@@ -29,20 +30,25 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with_workers(2)
+    }
+
+    /// So many CPUs, and a worker for each.
+    pub(crate) fn with_workers(workers: u32) -> Self {
         let mut actions = Vec::new();
         let config = Config {
-            resources: vec![(Arc::from("CPU"), 2 * 10_000)],
+            resources: vec![(Arc::from("CPU"), u64::from(workers) * 10_000)],
             capacity: 1 << 30,
             spill: Ok(1 << 40),
             oom_retries: -1,
-            prestart: 2,
-            max_workers: 32,
+            prestart: workers,
+            max_workers: 16 * workers,
         };
         let node = Node::new(&config, &mut actions);
         let mut bench = Self {
             node,
             actions: Vec::new(),
-            due: Vec::new(),
+            due: VecDeque::new(),
             tasks: Vec::new(),
             counter: 0,
             requests: 0,
@@ -82,7 +88,7 @@ impl Bench {
         self.node.step(event, &mut self.actions);
         for action in self.actions.drain(..) {
             if let Action::Run(worker, run) = action {
-                self.due.push((worker, run.ticket));
+                self.due.push_back((worker, run.ticket));
             }
         }
     }
@@ -134,7 +140,7 @@ impl Bench {
 
     /// Until no worker has anything to do.
     pub(crate) fn run_tasks(&mut self) {
-        while let Some((worker, ticket)) = self.due.pop() {
+        while let Some((worker, ticket)) = self.due.pop_front() {
             let end = End::Returned(vec![(self.value(), Box::default())]);
             let outcome = Outcome { end, began_ns: 0, ran_ns: 500, unhandled: None };
             self.step(Event::Client(worker, Request::Finished(ticket, outcome)));
@@ -156,7 +162,7 @@ impl Bench {
 
     pub(crate) fn begin_stream(&mut self) {
         let task = self.submit(STREAMING);
-        let (worker, ticket) = self.due.pop().expect("a worker is idle");
+        let (worker, ticket) = self.due.pop_front().expect("a worker is idle");
         self.stream = Some((task, worker, ticket));
     }
 
