@@ -410,6 +410,8 @@ class Client:
 
         Or until the process has become that of an actor which runs several calls at once.
         """
+    def retire(self) -> None:
+        """Worker only: leave when the running task has ended; others run elsewhere."""
     def close(self) -> None:
         """End the session. In the driver: every worker is killed and reaped before it returns."""
 

@@ -45,6 +45,7 @@ class Resolved:
         window: Most unread items of a stream, or None.
         window_bytes: Most bytes of unread items, or None.
         closes_on_drop: Whether a generator that nobody holds is closed.
+        max_calls: After so many calls the worker leaves; 0: never.
         is_strict: Whether a wrong number of yields is the error of the last return.
         name: Of the task, for people; None for the function's own.
         env: Its `runtime_env`, as `_runtime_env.plain` gives it.
@@ -54,6 +55,7 @@ class Resolved:
         "closes_on_drop",
         "env",
         "is_strict",
+        "max_calls",
         "max_retries",
         "name",
         "resources",
@@ -74,6 +76,7 @@ class Resolved:
         self.closes_on_drop = closes_on_drop_of(options.get(ON_DROP), self.returns)
         self.is_strict = is_strict_of(options.get(STRICT), self.returns)
         self.name: str | None = options.get("name")
+        self.max_calls: int = options.get("max_calls") or 0
         self.env = env_of(options)
 
     def key(self) -> tuple[object, ...]:
@@ -87,6 +90,7 @@ class Resolved:
             self.window_bytes,
             self.closes_on_drop,
             self.is_strict,
+            self.max_calls,
             repr(self.env) if self.env else "",
         )
 
@@ -149,6 +153,15 @@ def _check_num_returns(_name: str, value: object) -> None:
             "The keyword 'num_returns' only accepts None, a non-negative integer, 'streaming' (for "
             f"generators), or 'dynamic', but received {value!r}. None means 1 for a function and "
             "'streaming' for a generator function."
+        )
+        raise ValueError(msg)
+
+
+def _check_max_calls(name: str, value: int | None) -> None:
+    if value is not None and value < 0:
+        msg = (
+            f"The keyword '{name}' only accepts None, 0 (a worker never leaves for that) or a "
+            f"positive integer, but received {value}"
         )
         raise ValueError(msg)
 
@@ -247,6 +260,8 @@ TABLE: dict[str, tuple[Types, Check]] = {
     # when it fails
     "max_retries": ((int, _NONE), check_max_retries),
     "retry_exceptions": ((bool, list, tuple), _check_retry_exceptions),
+    # where
+    "max_calls": ((int, _NONE), _check_max_calls),
     # for people
     "name": ((str, _NONE), _anything),
     "enable_task_events": ((bool,), _anything),

@@ -127,6 +127,8 @@ class Definition:
                     self.function, pickled, resolved.env, is_generator=self.is_generator()
                 )
                 pickled = dumps_function(function, self.name)
+            if resolved.max_calls:
+                pickled = self._counted(pickled, resolved.max_calls)
             template = client.template(
                 self.function.__name__,
                 pickled,
@@ -141,6 +143,19 @@ class Definition:
             )
             self._templates[key] = template
         return template
+
+    def _counted(self, pickled: bytes, most: int) -> bytes:
+        """The function, pickled, whose worker leaves after so many calls."""
+        from functools import partial
+        from hashlib import sha256
+
+        from skate._max_calls import Counted
+        from skate._serialization import dumps_function
+        from skate._within import within
+
+        count = partial(Counted, sha256(pickled).hexdigest(), most)
+        counted = within(count, self.function, pickled, is_generator=self.is_generator())
+        return dumps_function(counted, self.name)
 
     def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raises the TypeError that such a call would raise, naming the function."""
@@ -277,6 +292,9 @@ class RemoteFunction(_Typed["P", "R_co"]):
         Rule: semantics.md 2.3; the options are the rows of `_options.TABLE`.
         """
         with HIDDEN:
+            if options.get("max_calls") is not None:
+                msg = "Setting 'max_calls' is not supported in '.options()'."
+                raise ValueError(msg)
             options = {**self._options, **_options.check(options)}
             return RemoteFunction(self._definition, options)
 

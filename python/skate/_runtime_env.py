@@ -20,7 +20,7 @@ from skate._packages import INSTALLERS, directory, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Any
 
@@ -224,29 +224,11 @@ def in_env(
         env: From `plain`.
         is_generator: Whether its body has a `yield`.
     """
-    loaded: list[Callable[..., Any]] = []
+    from functools import partial
 
-    def drive(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with Applied(env):
-            return (yield from load(loaded, data)(*args, **kwargs))
+    from skate._within import within
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with Applied(env):
-            return load(loaded, data)(*args, **kwargs)
-
-    call: Callable[..., Any] = drive if is_generator else run
-    call.__name__, call.__qualname__ = function.__name__, function.__qualname__
-    call.__module__ = function.__module__
-    return call
-
-
-def load(loaded: list[Any], data: bytes) -> Any:
-    """Unpickles once."""
-    if not loaded:
-        import pickle
-
-        loaded.append(pickle.loads(data))
-    return loaded[0]
+    return within(partial(Applied, env), function, data, is_generator=is_generator)
 
 
 class ClassInEnv:

@@ -253,6 +253,11 @@ class Client:
         """Nothing comes: Ray shows what workers write."""
         return _native.Mailbox()
 
+    def retire(self) -> None:
+        from skate._cluster import notes
+
+        notes.without("max_calls", "its workers stay")
+
     def close(self) -> None:
         import ray
 

@@ -224,6 +224,9 @@ class Client(State):
                     if other.run.has_ancestor(found.run):
                         other.cancel()
 
+    def retire(self) -> None:
+        """The one process there is stays."""
+
     def close(self) -> None:
         with self.changed:
             if not self.is_open:

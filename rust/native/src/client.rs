@@ -648,6 +648,12 @@ impl Client {
         Ok(lanes.map(|lanes| Serving { worker, session, lanes }))
     }
 
+    fn retire(&self) {
+        if let Role::Worker(worker) = &self.role {
+            worker.leave(0);
+        }
+    }
+
     fn close(&self, py: Python<'_>) {
         self.session.close();
         if let Role::Driver(host) = &self.role {
