@@ -38,6 +38,19 @@ README_ROWS = {
     "idle_pss": "memory of the idle engine",
     "installed_size": "installed, without NumPy",
 }
+REASONS = {
+    "item_latency_yield": (
+        "A yield every 2 ms finds its consumer asleep: one wake of a futex (no other system call "
+        "is made: `strace -f`), on a core that has gone cold. The floor's pipe pays for the same "
+        "wake."
+    ),
+    "tasks_10kb": (
+        "Half of the driver's time is the kernel's (`perf record -e cpu-clock`), which clears the "
+        "pages of 10,000 results that the program keeps. The floor pays for them, too."
+    ),
+    "pipeline": "Two sleeps of 5 ms take a little longer than 10 ms: the floor's do as well.",
+}
+"""Why a goal may be out of reach of any engine on a machine; shown if a run misses it."""
 THEMES = {
     "start": "Start",
     "tasks": "Tasks",
@@ -154,7 +167,8 @@ def missed(data):
                 if row["goal"] is not None
                 else f"{row['goal_of_floor']:g} of the floor"
             )
-            yield f"- `{name}`: {cell(row, 'skate')}; the goal is {goal}."
+            why = f" {REASONS[name]}" if name in REASONS else ""
+            yield f"- `{name}`: {cell(row, 'skate')}; the goal is {goal}.{why}"
 
 
 def replace_between(path, text):
