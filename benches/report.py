@@ -35,6 +35,7 @@ README_ROWS = {
     "actor_start": "actors made and called",
     "task_memory_queued": "driver memory for a queued task",
     "arrays_memory_streaming": "worker's memory, generator of 10 arrays of 100 MB",
+    "shared_kept_10s": "shared memory kept when the refs of 1 GB are gone, 10 s later",
     "idle_pss": "memory of the idle engine",
     "installed_size": "installed, without NumPy",
 }

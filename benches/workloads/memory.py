@@ -54,6 +54,40 @@ def task_memory(ray):
     return measure
 
 
+def shared_bytes():
+    """Shared memory and files in memory of the whole machine."""
+    return 1024 * _field("", "meminfo", "Shmem")
+
+
+@workload(
+    unit="MB",
+    question="Shared memory kept when the refs of 1 GB of arrays are gone: 1 s later, 10 s later?",
+    rows=("1s", "10s"),
+    goal=(None, 269),
+    fresh=True,
+    repeat=1,
+    quick=False,
+)
+def shared_kept(ray):
+    import numpy as np
+
+    array = np.full(ARRAY_BYTES, 7, np.uint8)
+
+    def measure():
+        before = shared_bytes()
+        refs = [ray.put(array) for _ in range(ARRAYS)]
+        if shared_bytes() - before < ARRAYS * ARRAY_BYTES:
+            raise AssertionError("the arrays are not in shared memory")
+        del refs
+        kept = []
+        for pause_s in (1, 9):
+            time.sleep(pause_s)
+            kept.append((shared_bytes() - before) / MB)
+        return tuple(kept)
+
+    return measure
+
+
 class PeakOfWorker(threading.Thread):
     """Watches the anonymous memory of the worker that wrote pid and starting value to a file."""
 
