@@ -10,8 +10,10 @@
 //! it nothing waits, and no Python runs; a thread may hold the GIL while it takes the lock, and never
 //! takes the GIL while it holds the lock.
 
+mod act;
 mod driver;
 mod look;
+mod workers;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,35 +21,26 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
-use rustix::process::Signal;
-use skate_core::action::{Action, Reply, Run};
+use skate_core::action::{Action, Reply};
 use skate_core::event::{Event, Outcome, Request, Template};
 use skate_core::id::{ClientId, FunctionId, TemplateId};
 use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
-use skate_core::value::{Bytes, Death, Span};
-use skate_shm::control::Control;
-use skate_shm::flags::Flags;
+use skate_core::value::Bytes;
 use skate_shm::hub::Hub;
 use skate_shm::segment::Segment;
-use skate_shm::watch::Process;
 use smallvec::SmallVec;
 
 use crate::answer::Answers;
-use crate::disk::{Disk, Job};
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::handles::Handles;
-use crate::link::{Doom, Link};
-use crate::mailbox::{Letter, Mail};
-use crate::notice::Notice;
+use crate::link::Link;
+use crate::mailbox::Mail;
 use crate::problem::{Problem, Problems};
 use crate::pump::Engine;
-use crate::session::Session;
 use crate::watcher::{Order, Watcher};
-use crate::wire::{self, Serves, Target, TemplateBody, ToNode, ToWorker};
-
-/// Messages taken from one worker before the next one's turn.
-const BATCH: usize = 256;
+use crate::wire::{self, Serves, Target, TemplateBody};
 
 /// One line about a worker, for people.
 pub(crate) struct WorkerRow {
@@ -280,136 +273,6 @@ impl Host {
         crate::monotonic_ns().saturating_sub(self.began_ns)
     }
 
-    /// Does what the node has decided, and what follows from that.
-    fn carry_out(&self, state: &mut State) {
-        while !state.actions.is_empty() {
-            let mut actions = std::mem::take(&mut state.actions);
-            for action in actions.drain(..) {
-                self.act(state, action);
-            }
-            if state.actions.is_empty() {
-                // Keeps the allocation.
-                state.actions = actions;
-            }
-        }
-    }
-
-    fn act(&self, state: &mut State, action: Action) {
-        match action {
-            Action::Spawn(worker) => self.spawn(state, worker),
-            Action::Run(worker, run) => Self::send_run(state, worker, run),
-            Action::Revoke(worker, ticket) => {
-                let is_revoked = state.links.get(&worker).is_some_and(|link| link.revoke(ticket));
-                let event = if is_revoked {
-                    Event::Revoked(worker, ticket)
-                } else {
-                    Event::RevokeRefused(worker, ticket)
-                };
-                state.node.step(event, &mut state.actions);
-            }
-            Action::Reply(ClientId::DRIVER, request, reply) => {
-                if let Some(reply) = self.answers.deliver(request, reply)
-                    && let Some(session) = Session::current()
-                {
-                    session.give_back(reply);
-                }
-                // A leader that is parked must hear of an answer that another thread brought about.
-                self.hub.bell().ring(skate_shm::doorbell::Urgency::Relaxed);
-            }
-            Action::Reply(worker, request, reply) => {
-                let message = ToWorker::Reply(request, reply);
-                state.tell(worker, |link, scratch| link.send(&message, scratch));
-            }
-            Action::Credit(worker, ticket, taken) => {
-                state.tell(worker, |link, _| link.grant(ticket, taken));
-            }
-            Action::CreditBytes(worker, ticket, bytes) => {
-                if let Some(link) = state.links.get(&worker) {
-                    link.grant_bytes(ticket, bytes);
-                }
-            }
-            Action::StreamClosed(worker, ticket) => {
-                state.tell(worker, |link, _| link.close_stream(ticket));
-            }
-            Action::StreamDropped(worker, ticket) => {
-                state.tell(worker, |link, _| link.drop_stream(ticket));
-            }
-            Action::Interrupt(worker, ticket) => {
-                if let Some(link) = state.links.get(&worker) {
-                    link.cancel(ticket);
-                    // It may have ended by itself; its death is on the way then.
-                    let _ = link.process.as_ref().map(|process| process.signal(Signal::INT));
-                }
-            }
-            Action::Notify(worker, ticket) => {
-                state.tell(worker, |link, scratch| {
-                    link.cancel(ticket);
-                    link.send(&ToWorker::Cancelled(ticket), scratch);
-                });
-            }
-            Action::Kill(worker, _reason) => {
-                if let Some(link) = state.links.get_mut(&worker) {
-                    link.doom = Doom::Kill;
-                    let _ = link.process.as_ref().map(|process| process.signal(Signal::KILL));
-                }
-            }
-            Action::Retire(worker) => {
-                state.tell(worker, |link, scratch| link.send(&ToWorker::Leave, scratch));
-            }
-            Action::Punch(span) => self.punch(span),
-            Action::Write(number, pieces) => self.order_disk(Job::Write(number, pieces)),
-            Action::Read(object, extent, to) => self.order_disk(Job::Read(object, extent, to)),
-            Action::Prepare(span) => self.order_disk(Job::Prepare(span)),
-            Action::Discard(span) => self.order_disk(Job::Discard(span)),
-            Action::CannotSpill(why) => self.notify(Notice::CannotSpill(why)),
-            Action::TrimHeap => state.is_heap_loose = true,
-            Action::Unhandled { task, task_name, returns, error } => {
-                let error = Problem::new(task, task_name, returns, &error);
-                self.notify(Notice::Unhandled(error.clone()));
-                self.problems.lock().push(error);
-            }
-            Action::Infeasible { task_name, missing } => {
-                self.notify(Notice::Infeasible { task_name, missing });
-            }
-        }
-    }
-
-    /// Sends a dispatch, after what the worker has not seen of its template.
-    fn send_run(state: &mut State, worker: ClientId, run: Run) {
-        let State { links, templates, functions, .. } = state;
-        let Some(link) = links.get_mut(&worker) else { return };
-        let template = templates.get(&run.template);
-        let template = template.filter(|_| link.is_new_template(run.template)).cloned();
-        let function = template.as_ref().filter(|template| link.is_new_function(template));
-        let function = function.and_then(|template| {
-            Some((template.function, functions.get(&template.function)?.clone()))
-        });
-        state.tell(worker, |link, scratch| {
-            if let Some((id, bytes)) = function {
-                link.send(&ToWorker::Function(id, bytes), scratch);
-            }
-            if let Some(template) = template {
-                link.send(&ToWorker::Define(run.template, template), scratch);
-            }
-            link.run(run, scratch);
-        });
-    }
-
-    fn punch(&self, span: Span) {
-        let Some(segment) = self.segment.upgrade() else { return };
-        let span = skate_shm::segment::Span { offset: span.offset, len: span.len };
-        #[allow(unsafe_code, reason = "only the node knows that the span is free")]
-        // SAFETY: the node has just said that the span is free: in no lease and in no object, so in no
-        // view. The lock under which it said so is still held, so it cannot lease it meanwhile.
-        unsafe {
-            segment.punch(span);
-        }
-    }
-
-    fn order_disk(&self, job: Job) {
-        self.disk.order(job, &self.this, &self.segment);
-    }
-
     /// The disk has done what it was asked.
     pub(crate) fn disk_event(&self, event: Event) {
         self.turn(|host, state| {
@@ -436,102 +299,6 @@ impl Host {
         let state = self.state.lock();
         let rows = state.links.iter().map(|(client, link)| (*client, link.pid()));
         rows.filter(|(_, pid)| *pid != 0).collect()
-    }
-
-    fn notify(&self, notice: Notice) {
-        self.notices.post(notice.kind(), Letter::Notice(notice));
-    }
-
-    fn spawn(&self, state: &mut State, worker: ClientId) {
-        match Control::create() {
-            Ok((control, fd)) => {
-                state.links.insert(worker, Link::new(control));
-                let seat = Flags::seat(worker.0);
-                if state.seats.len() <= seat {
-                    state.seats.resize_with(seat + 1, SmallVec::new);
-                }
-                state.seats[seat].push(worker);
-                self.watcher.order(Order::Spawn { worker, control: fd });
-            }
-            Err(error) => {
-                self.watcher.order(Order::Failed { worker, note: error.to_string() });
-            }
-        }
-    }
-
-    /// Reads the rings of those who have said something; the Engine's poll, for a caller that has the lock.
-    /// False if it has left messages that were there.
-    fn read_rings(&self, state: &mut State) -> bool {
-        let mut is_all = true;
-        let flags = self.hub.flags();
-        flags.take(|seat| {
-            for place in 0..state.seats.get(seat).map_or(0, SmallVec::len) {
-                let Some(worker) = state.seats[seat].get(place).copied() else { break };
-                if !self.read_ring(state, worker, BATCH) {
-                    flags.raise(seat);
-                    is_all = false;
-                }
-            }
-        });
-        is_all
-    }
-
-    fn read_ring(&self, state: &mut State, worker: ClientId, most: usize) -> bool {
-        let mut is_all = false;
-        for _ in 0..most {
-            let Some(link) = state.links.get_mut(&worker) else { return true };
-            match link.receive(&mut state.scratch) {
-                Ok(Some(ToNode::Request(request))) => self.request(state, worker, request),
-                Ok(Some(ToNode::Function(id, bytes))) => {
-                    link.knows_function(id);
-                    state.functions.insert(id, bytes);
-                }
-                Ok(None) => {
-                    is_all = true;
-                    break;
-                }
-                Err(()) => {
-                    self.act(state, Action::Kill(worker, "it wrote what is no message"));
-                    is_all = true;
-                    break;
-                }
-            }
-        }
-        state.tell(worker, |link, _| {
-            link.note_read();
-            link.send_backlog();
-        });
-        is_all
-    }
-
-    /// The zygote has forked a worker.
-    pub(crate) fn worker_started(&self, worker: ClientId, process: Process) {
-        self.turn(|host, state| {
-            let Some(link) = state.links.get_mut(&worker) else { return };
-            if link.doom == Doom::Kill {
-                let _ = process.signal(Signal::KILL);
-            }
-            state.tell(worker, |link, _| link.admit(process));
-            host.step(state, Event::WorkerStarted(worker));
-        });
-    }
-
-    /// A worker has ended, or could not be made: its ring is read to the end, then its holdings go.
-    pub(crate) fn worker_died(&self, worker: ClientId, death: Death) {
-        self.turn(|host, state| {
-            host.tick(state);
-            host.read_ring(state, worker, usize::MAX);
-            let started = state.links.get(&worker).map_or_else(Vec::new, Link::started);
-            host.step(state, Event::WorkerDied(worker, death, started));
-            if let Some(link) = state.links.remove(&worker) {
-                state.late.push(worker, link.pid());
-            }
-            state.seats[Flags::seat(worker.0)].retain(|other| *other != worker);
-        });
-        // It may have died between marking somebody awake and waking them, and whatever it has done to the
-        // words that all share is mended.
-        self.hub.flags().raise_all();
-        self.hub.bell().ring_always();
     }
 
     /// Lets the node do what is due; says how long until the next time. For the watcher's thread.
