@@ -5,16 +5,14 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use rustc_hash::{FxBuildHasher, FxHashSet};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use skate_core::action::Reply;
-use skate_core::event::{Cancel, OnDrop, Request, Returns, Span, Template as Definition, Waitable};
+use skate_core::event::{Cancel, OnDrop, Request, Returns, Span, Template as Definition};
 use skate_core::group::{GroupSpec, GroupState};
 use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
-use skate_core::value::Bytes;
 
 use crate::actor_ref::{ActorRef, actor_bytes};
 use crate::answer::Asker;
+use crate::define::{amounts, define, export, on_drop, retry_on, returns_of};
 use crate::error::{self, Error};
 use crate::fresh::Fresh;
 use crate::host::Host;
@@ -28,16 +26,9 @@ use crate::stream::Stream;
 use crate::template::Template;
 use crate::unpack;
 use crate::view::Pinned;
+use crate::waiting;
 use crate::wire::{RetryOn, Serves, Target, TemplateBody};
 use crate::worker::Worker;
-
-/// `returns` of a template that stands for `"dynamic"`.
-pub(crate) const DYNAMIC: i64 = -1;
-/// `returns` of a template that stands for `"streaming"`.
-pub(crate) const STREAMING: i64 = -2;
-
-/// So many items are taken out of a list one by one; for more it is made anew.
-const FEW: usize = 8;
 
 enum Role {
     Driver(Arc<Host>),
@@ -81,23 +72,6 @@ impl Client {
         }
     }
 
-    /// Makes a function or class known by its content.
-    fn export(&self, bytes: &[u8]) -> FunctionId {
-        let mut hasher = SipHasher13::new();
-        std::hash::Hasher::write(&mut hasher, bytes);
-        let hash = FunctionId(hasher.finish128().as_u128());
-        self.session.transport.export(&self.session, hash, Bytes::from(bytes));
-        hash
-    }
-
-    fn define(&self, definition: Definition) -> Template {
-        let session = &self.session;
-        let id = session.next_template();
-        let (name, returns) = (Arc::clone(&definition.name), definition.returns);
-        session.send(Request::Define(id, Arc::new(definition)));
-        Template { session: Arc::clone(session), id, name, returns }
-    }
-
     fn values(&self, py: Python<'_>, ids: &[ObjectId], reply: Reply) -> PyResult<Vec<Py<PyAny>>> {
         // All pins are adopted before the first value is unpacked, which may raise.
         let session = &self.session;
@@ -127,32 +101,6 @@ impl Client {
 /// Key, name, strategy, state, bundles.
 type GroupRow = (String, String, String, &'static str, Vec<Vec<(String, u64)>>);
 
-fn retry_on(retry_exceptions: &Bound<'_, PyAny>) -> PyResult<RetryOn> {
-    Ok(if let Ok(classes) = retry_exceptions.extract::<Vec<u8>>() {
-        RetryOn::Classes(Bytes::from(&classes[..]))
-    } else if retry_exceptions.is_truthy()? {
-        RetryOn::Everything
-    } else {
-        RetryOn::Nothing
-    })
-}
-
-const fn on_drop(closes: bool) -> OnDrop {
-    if closes { OnDrop::Close } else { OnDrop::RunOn }
-}
-
-fn returns_of(returns: i64) -> PyResult<Returns> {
-    Ok(match returns {
-        DYNAMIC => Returns::Dynamic,
-        STREAMING => Returns::Streaming,
-        count => Returns::Static(u32::try_from(count)?),
-    })
-}
-
-fn amounts(resources: Vec<(String, u64)>) -> Box<[(Arc<str>, u64)]> {
-    resources.into_iter().map(|(name, amount)| (name.into(), amount)).collect()
-}
-
 /// The task behind something that can be cancelled.
 fn task_of(target: &Bound<'_, PyAny>) -> PyResult<TaskId> {
     if let Ok(reference) = target.cast_exact::<ObjectRef>() {
@@ -162,26 +110,6 @@ fn task_of(target: &Bound<'_, PyAny>) -> PyResult<TaskId> {
         Ok(stream) => Ok(stream.get().task()),
         Err(_) => Err(error::wrong_type("cancel", "an ObjectRef or a generator", target)),
     }
-}
-
-/// The object, if it is a ref of that session.
-#[inline]
-fn object_in(session: &Session, waitable: &Bound<'_, PyAny>) -> Option<ObjectId> {
-    waitable.cast_exact::<ObjectRef>().ok()?.get().id_in(session)
-}
-
-fn waitable_of(
-    session: &Session,
-    function: &str,
-    waitable: &Bound<'_, PyAny>,
-) -> PyResult<Waitable> {
-    if let Ok(reference) = waitable.cast_exact::<ObjectRef>() {
-        return Ok(Waitable::Object(reference.get().check(session)?));
-    }
-    let stream = waitable.cast::<Stream>();
-    stream
-        .map(|stream| stream.get().waitable())
-        .map_err(|_| error::wrong_type(function, "ObjectRefs and generators", waitable))
 }
 
 #[pymethods]
@@ -238,18 +166,21 @@ impl Client {
         session.check()?;
         let target = Target::Function;
         let body = TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target };
-        Ok(self.define(Definition {
-            name: name.into(),
-            function: self.export(function),
-            lane: 0,
-            resources: amounts(resources),
-            returns: returns_of(returns)?,
-            max_retries,
-            window,
-            window_bytes,
-            on_drop: on_drop(closes_on_drop),
-            body: body.encode(),
-        }))
+        Ok(define(
+            session,
+            Definition {
+                name: name.into(),
+                function: export(session, function),
+                lane: 0,
+                resources: amounts(resources),
+                returns: returns_of(returns)?,
+                max_retries,
+                window,
+                window_bytes,
+                on_drop: on_drop(closes_on_drop),
+                body: body.encode(),
+            },
+        ))
     }
 
     #[pyo3(signature = (name, cls, resources, serves, lanes, window, /))]
@@ -262,25 +193,29 @@ impl Client {
         lanes: Vec<u32>,
         window: Option<u32>,
     ) -> PyResult<Template> {
-        self.session.check()?;
+        let session = &self.session;
+        session.check()?;
         let serves = match serves {
             "threads" => Serves::Threads,
             "loop" => Serves::Loop,
             _ => Serves::InTurn,
         };
         let target = Target::Class(serves, lanes.into());
-        Ok(self.define(Definition {
-            name: name.into(),
-            function: self.export(cls),
-            lane: 0,
-            resources: amounts(resources),
-            returns: Returns::Static(0),
-            max_retries: 0,
-            window,
-            window_bytes: None,
-            on_drop: OnDrop::RunOn,
-            body: TemplateBody { retry: RetryOn::Nothing, is_strict: false, target }.encode(),
-        }))
+        Ok(define(
+            session,
+            Definition {
+                name: name.into(),
+                function: export(session, cls),
+                lane: 0,
+                resources: amounts(resources),
+                returns: Returns::Static(0),
+                max_retries: 0,
+                window,
+                window_bytes: None,
+                on_drop: OnDrop::RunOn,
+                body: TemplateBody { retry: RetryOn::Nothing, is_strict: false, target }.encode(),
+            },
+        ))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one call defines a whole template")]
@@ -301,20 +236,25 @@ impl Client {
         is_strict: bool,
         lane: u32,
     ) -> PyResult<Template> {
-        self.session.check()?;
+        let session = &self.session;
+        session.check()?;
         let target = Target::Method(method.into());
-        Ok(self.define(Definition {
-            name: name.into(),
-            function: FunctionId(0),
-            lane,
-            resources: Box::default(),
-            returns: returns_of(returns)?,
-            max_retries,
-            window,
-            window_bytes,
-            on_drop: on_drop(closes_on_drop),
-            body: TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target }.encode(),
-        }))
+        Ok(define(
+            session,
+            Definition {
+                name: name.into(),
+                function: FunctionId(0),
+                lane,
+                resources: Box::default(),
+                returns: returns_of(returns)?,
+                max_retries,
+                window,
+                window_bytes,
+                on_drop: on_drop(closes_on_drop),
+                body: TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target }
+                    .encode(),
+            },
+        ))
     }
 
     #[pyo3(signature = (value, /))]
@@ -395,41 +335,7 @@ impl Client {
     ) -> PyResult<Option<(Bound<'py, PyList>, Bound<'py, PyList>)>> {
         let session = &self.session;
         session.check()?;
-        let timeout = error::timeout("wait", timeout_s)?;
-        // A copy: another thread may change the list while this one waits.
-        let pending = waitables.get_slice(0, waitables.len());
-        let mut on = Vec::with_capacity(pending.len());
-        let mut objects = FxHashSet::with_capacity_and_hasher(pending.len(), FxBuildHasher);
-        let mut streams = FxHashSet::default();
-        for waitable in pending.iter() {
-            // Written where it is to be: moving each through a `Result` doubles the time of the loop.
-            let is_new = if let Some(id) = object_in(session, &waitable) {
-                on.push(Waitable::Object(id));
-                objects.insert(id)
-            } else {
-                on.push(waitable_of(session, "wait", &waitable)?);
-                // Two generators may stand at the same item: each is itself.
-                streams.insert(waitable.as_ptr())
-            };
-            if !is_new {
-                return Ok(None);
-            }
-        }
-        let places = session.wait(py, &on, count, timeout)?;
-        let places = places.into_iter().map(|place| place as usize);
-        let ready = places.clone().map(|place| pending.get_item(place));
-        let ready = PyList::new(py, ready.collect::<PyResult<Vec<_>>>()?)?;
-        if places.len() <= FEW {
-            for place in places.rev() {
-                pending.del_item(place)?;
-            }
-            return Ok(Some((ready, pending)));
-        }
-        let mut places = places.peekable();
-        let rest = pending.iter().enumerate();
-        let rest = rest.filter(|(place, _)| places.next_if_eq(place).is_none());
-        let rest = rest.map(|(_, waitable)| waitable).collect::<Vec<_>>();
-        Ok(Some((ready, PyList::new(py, rest)?)))
+        waiting::wait(session, py, waitables, count, timeout_s)
     }
 
     #[pyo3(signature = (waitable, mailbox, token, /))]
@@ -441,7 +347,7 @@ impl Client {
     ) -> PyResult<u64> {
         let session = &self.session;
         session.check()?;
-        let on = [waitable_of(session, "watch", waitable)?].into();
+        let on = [waiting::waitable_of(session, "watch", waitable)?].into();
         let request = session.next_request();
         session.answers.expect(request, Asker::Mail(Arc::clone(&mailbox.get().mail), token));
         session.listen();

@@ -23,6 +23,7 @@ mod buffer;
 mod call;
 mod client;
 mod current;
+mod define;
 mod disk;
 mod error;
 mod execute;
@@ -53,6 +54,7 @@ mod template;
 mod ticker;
 mod unpack;
 mod view;
+mod waiting;
 mod watcher;
 mod wire;
 mod worker;
@@ -111,8 +113,8 @@ fn leave_fork() -> ! {
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ABI3", cfg!(feature = "abi3"))?;
-    module.add("DYNAMIC", client::DYNAMIC)?;
-    module.add("STREAMING", client::STREAMING)?;
+    module.add("DYNAMIC", define::DYNAMIC)?;
+    module.add("STREAMING", define::STREAMING)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<client::Client>()?;
     module.add_class::<template::Template>()?;
