@@ -1,8 +1,9 @@
 //! What is done when memory runs short.
 //!
 //! ```text
-//!   enough ──shortage──▶ short ──for PATIENCE, and nothing more to give──▶ one worker is stopped, and so on
-//!      ▲                   │ at each report: free pages of the store go back; idle values go to disk.
+//!   enough ──shortage──▶ short ──for PATIENCE, or nearly all in use,──▶ one worker is stopped, and so on
+//!      ▲                   │         and nothing more to give
+//!      │                   │ at each report: free pages of the store go back; idle values go to disk.
 //!      │                   │ Meanwhile: producers with unread items pause, and nothing starts beside
 //!      └──── enough ───────┘ what runs
 //! ```
@@ -48,6 +49,14 @@ pub struct Shortage {
     pub standstill: u64,
     /// Of each worker: process id, and bytes that would be free without it.
     pub workers: Box<[(ClientId, u32, u64)]>,
+}
+
+impl Shortage {
+    /// Half of what was to stay free is in use, too: in a moment the kernel would choose whom to kill.
+    fn is_pressing(&self) -> bool {
+        let half_way = u128::from(self.threshold.midpoint(1000));
+        u128::from(self.used) * 1000 >= u128::from(self.limit) * half_way
+    }
 }
 
 /// A worker that is stopped for want of memory.
@@ -99,7 +108,8 @@ impl Node {
             return;
         }
         self.memory.victim = None;
-        if !gives && since_ns + PATIENCE_NS <= self.now_ns {
+        let has_waited = since_ns + PATIENCE_NS <= self.now_ns;
+        if !gives && (has_waited || report.is_pressing()) {
             self.stop_one(report, actions);
         }
     }

@@ -55,6 +55,10 @@ pub(crate) struct Watching {
 
 /// Time between two looks while no task runs.
 const IDLE: Duration = Duration::from_secs(1);
+/// ... while memory is nearly short: a process can take a gigabyte in a second.
+const NEAR: Duration = Duration::from_millis(20);
+/// Of 1000 parts, that is so many before the threshold.
+const NEAR_BY: u64 = 100;
 /// From here on memory is short although less than the threshold is used: of the last 10 s, so many of
 /// 100 parts nobody could go on. Unless much less is used: then it is not this that they wait for.
 const STANDSTILL: u64 = 40;
@@ -82,7 +86,11 @@ impl Monitor {
         if self.next > now {
             return self.next - now;
         }
-        let shortage = self.shortage();
+        let usage = self.meter.read();
+        let is_near = usage
+            .as_ref()
+            .is_some_and(|usage| usage.per_mille() + NEAR_BY >= self.watching.threshold);
+        let shortage = usage.and_then(|usage| self.shortage(&usage));
         let is_short = shortage.is_some();
         if is_short || self.was_short {
             host.memory_event(shortage.map(|shortage| {
@@ -94,14 +102,17 @@ impl Monitor {
         self.was_short = is_short;
         let refresh = Duration::from_millis(self.watching.refresh_ms);
         let is_busy = is_short || host.running() > 0;
-        let pause = if is_busy { refresh } else { refresh.max(IDLE) };
+        let pause = match (is_busy, is_near) {
+            (true, true) => refresh.min(NEAR),
+            (true, false) => refresh,
+            (false, _) => refresh.max(IDLE),
+        };
         self.next = now + pause;
         pause
     }
 
     /// What is short, if memory is; without the workers.
-    fn shortage(&self) -> Option<Shortage> {
-        let usage = self.meter.read()?;
+    fn shortage(&self, usage: &Usage) -> Option<Shortage> {
         let standstill = self.meter.standstill();
         let threshold = self.watching.threshold;
         let stands =
@@ -110,7 +121,7 @@ impl Monitor {
             used: usage.used,
             limit: usage.limit,
             threshold,
-            of: usage.of.into(),
+            of: usage.of.as_str().into(),
             standstill,
             workers: Box::default(),
         })
