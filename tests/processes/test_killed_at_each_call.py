@@ -57,9 +57,11 @@ print("done", flush=True)
 """
 
 
-def kill_at(pid, call):
+def kill_at(pid, call, role):
     """Has a process killed at its n-th system call from now on; returns when strace watches it."""
-    argv = ["strace", "-f", "-p", str(pid), "-o", "/dev/null"]
+    # Threads are followed; the children of a zygote would be killed at their n-th call as well.
+    follow = [] if role == "zygote" else ["-f"]
+    argv = ["strace", *follow, "-p", str(pid), "-o", "/dev/null"]
     argv += ["-e", f"inject=all:signal=SIGKILL:when={call}"]
     strace = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
     if "attached" not in strace.stderr.readline() and not wait_for_end(pid, time.monotonic()):
@@ -79,7 +81,7 @@ def test_role_is_killed_at_that_call(start, role, call):
         "zygote": program.zygote,
         "driver": lambda: program.pid,
     }[role]()
-    strace = kill_at(pid, call)
+    strace = kill_at(pid, call, role)
     try:
         program.popen.stdin.write(b"\n")
         program.popen.stdin.flush()

@@ -139,3 +139,40 @@ fn a_writer_killed_after_any_instruction_leaves_a_whole_message_or_none() {
     }
     assert!(absent > 5 && present > 5, "{absent} runs before, {present} after the publication");
 }
+
+/// The child claims a dispatch and dies after `steps` instructions. Returns whether it came to its end,
+/// and whether it had started.
+fn claim_and_die(steps: usize) -> (bool, bool) {
+    const TICKET: u64 = 5;
+    let (control, fd) = Control::create().unwrap();
+    control.slot(TICKET as usize).offer(TICKET);
+    let mut child = fork(|| {
+        let control = Control::open(fd.as_fd()).unwrap();
+        ptrace(libc::PTRACE_TRACEME, 0);
+        // SAFETY: stops this process, so that the parent can begin to count.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        assert!(control.slot(TICKET as usize).claim(TICKET));
+    });
+    assert!(libc::WIFSTOPPED(child.wait_status()));
+    let ended = !step(&mut child, steps);
+    drop(child);
+    let slot = control.slot(TICKET as usize);
+    let has_started = slot.is_started(TICKET);
+    assert_ne!(slot.revoke(TICKET), has_started, "{steps} steps: both or neither have the task");
+    (ended, has_started)
+}
+
+#[test]
+fn a_worker_killed_after_any_instruction_has_claimed_its_task_or_left_it() {
+    let stride = if cfg!(debug_assertions) { 7 } else { 1 };
+    let (mut left, mut claimed) = (0, 0);
+    for steps in (0..).step_by(stride) {
+        let (ended, has_started) = claim_and_die(steps);
+        assert!(has_started || claimed == 0, "{steps} steps: a claim was undone");
+        *(if has_started { &mut claimed } else { &mut left }) += 1;
+        if ended {
+            break;
+        }
+    }
+    assert!(left > 0 && claimed > 0, "{left} runs before, {claimed} after the claim");
+}

@@ -160,6 +160,13 @@ impl Model {
             self.verify(*id, &Content::of(value, memory));
         }
         let task = self.tasks.get_mut(&run.task).unwrap();
+        let actor = task.actor.and_then(|actor| self.actors[&actor].end.as_ref());
+        if matches!(actor, Some(ActorFate::Ended(Cause::GroupRemoved))) {
+            // With its group went the task that it waited for; it is taken back in the same step.
+            task.place = Some((worker, run.ticket));
+            self.tickets.insert((worker, run.ticket), run.task);
+            return;
+        }
         assert!(task.fate.is_none(), "{:?} starts after its end", run.task);
         assert_eq!(task.place, None, "{:?} is dispatched twice", run.task);
         assert!(!task.cancelled, "{:?} starts although it was cancelled", run.task);
@@ -193,7 +200,11 @@ impl Model {
                 {
                     let has_begun = before.origin.is_some_and(|(of, _)| of == life);
                     assert!(
-                        before.has_ended() || has_begun || before.is_again || task.is_again,
+                        before.has_ended()
+                            || has_begun
+                            || before.is_again
+                            || task.is_again
+                            || before.may_be_gone(),
                         "{id:?} of {:?} overtakes {other:?}",
                         task.caller
                     );

@@ -81,6 +81,8 @@ pub(crate) struct Setup {
     pub(crate) ticks: u64,
 }
 
+/// Of the machine.
+pub(crate) const GPUS: u32 = 2;
 /// One of a resource.
 pub(crate) const ONE: u64 = 10_000;
 const METHODS_PER_CLASS: u64 = 100;
@@ -95,7 +97,11 @@ impl Setup {
         let has_actors = !is_crowd && random.chance(60);
         let has_groups = !is_crowd && cpus >= ONE && random.chance(25);
         let config = Config {
-            resources: vec![("CPU".into(), cpus), ("GPU".into(), 2 * ONE), ("x".into(), custom)],
+            resources: vec![
+                ("CPU".into(), cpus),
+                ("GPU".into(), u64::from(GPUS) * ONE),
+                ("x".into(), custom),
+            ],
             capacity: if is_pressed {
                 random.pick(&[128, 192, 256, 512])
             } else {

@@ -75,6 +75,20 @@ impl Model {
         }
     }
 
+    /// The task whose error the object holds, if that is certain.
+    pub(crate) fn who_failed(&self, id: ObjectId) -> Option<TaskId> {
+        let task = self.tasks.get(&id.task).filter(|_| !self.is_lost(id))?;
+        let [fate] = &task.fate.as_ref()?[..] else { return None };
+        match fate {
+            Fate::Raised { .. } | Fate::Failed(_) => Some(id.task),
+            Fate::Argument(id) => self.who_failed(*id),
+            Fate::Actor(actor) => match self.actors[actor].end.as_ref()? {
+                ActorFate::Ended(_) => Some(id.task),
+                ActorFate::Failed(_) => None,
+            },
+        }
+    }
+
     pub(crate) fn ended_because(&self, actor: ActorId, cause: Cause) -> Arc<ActorEnd> {
         let row = &self.actors[&actor];
         let name = row.creation.name.as_ref().map(|(name, _)| name.clone());

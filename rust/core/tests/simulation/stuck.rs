@@ -9,7 +9,7 @@ use skate_core::node::Statistics;
 use super::body::Pause;
 use super::client::{Asked, Client, Forget};
 use super::model::{Model, Stage};
-use super::program::ONE;
+use super::program::{GPUS, ONE};
 use super::shared::Claim;
 use super::task::Task;
 use super::world::World;
@@ -71,11 +71,8 @@ impl World {
         rows.find(|(of, _)| &**of == name).map_or(0, |(_, total)| *total)
     }
 
-    /// Nobody uses what is not there; no GPU is used beyond one whole.
-    pub(crate) fn verify_resources(&self) {
-        for (name, used) in self.used() {
-            assert!(used <= self.total(name), "{name} is overcommitted: {used}");
-        }
+    /// What is in use of each GPU.
+    fn used_devices(&self) -> BTreeMap<u32, u64> {
         let mut devices: BTreeMap<u32, u64> = BTreeMap::new();
         for client in self.clients.values() {
             for (_, amount) in self.demand_of(client).iter().filter(|(name, _)| &**name == "GPU") {
@@ -86,6 +83,15 @@ impl World {
                 }
             }
         }
+        devices
+    }
+
+    /// Nobody uses what is not there; no GPU is used beyond one whole.
+    pub(crate) fn verify_resources(&self) {
+        for (name, used) in self.used() {
+            assert!(used <= self.total(name), "{name} is overcommitted: {used}");
+        }
+        let devices = self.used_devices();
         assert!(devices.values().all(|used| *used <= ONE), "GPUs are shared: {devices:?}");
         let is_without_cpu = |client: &&Client| {
             let rows = self.demand_of(client);
@@ -163,13 +169,17 @@ impl World {
             }
             None if task.waits.iter().any(|id| !self.model.is_ready(*id)) => {}
             None => {
-                let used = self.used();
+                let (used, devices) = (self.used(), self.used_devices());
                 let names = task.template.resources.iter();
                 let fits = names.clone().all(|(name, amount)| {
                     // Whoever sleeps has lent its CPU; an actor has it for life.
                     let others = used.get(&**name).copied().unwrap_or(0);
                     let used = if name.starts_with("CPU") { self.kept(name) } else { others };
-                    used + amount <= self.total(name)
+                    // What is left of two GPUs is not one.
+                    let is_free =
+                        |device| devices.get(&device).map_or(0, |used| *used) + amount <= ONE;
+                    let is_whole = &**name != "GPU" || (0..GPUS).any(is_free);
+                    used + amount <= self.total(name) && is_whole
                 });
                 // Groups, and actors, set aside what is free before tasks get it.
                 let waits = |row: &super::model::Actor| row.stage == Stage::Pending;

@@ -33,8 +33,12 @@ impl World {
                 self.seen.closed += 1;
                 self.model.closed(task);
             }
-            // Without the number of returns it is an error that nobody fetched.
-            Action::Unhandled { returns, .. } => self.unhandled.1 += u32::from(returns.is_some()),
+            Action::Unhandled { returns: Some(_), .. } => self.unhandled.1 += 1,
+            // An error that nobody fetched.
+            Action::Unhandled { task, .. } => {
+                assert!(!self.read_errors.contains(task), "the error of {task:?} was read");
+                assert!(self.told_errors.insert(*task), "the error of {task:?} is told twice");
+            }
             Action::Infeasible { missing, .. } => {
                 assert!(
                     !missing.is_empty() && missing.iter().all(|(_, asked, there)| asked > there)
@@ -93,6 +97,7 @@ impl World {
                 assert!(value.is_error(), "{id:?} holds {value:?}");
                 assert_eq!(pin.is_some(), value.is_stored(), "pin of {id:?}");
                 self.verify_value(id, value);
+                self.read_errors.extend(self.model.who_failed(id));
             }
             (Request::Wait(_, on, count, patience), Reply::Ready(places)) => {
                 self.verify_ready(on, *count as usize, *patience, places);

@@ -47,6 +47,9 @@ pub(crate) struct World {
     pub(crate) condemned: BTreeMap<ClientId, Option<bool>>,
     /// Errors without a ref: made, and told.
     pub(crate) unhandled: (u32, u32),
+    /// Tasks whose errors readers were given; and those whose errors were told of for want of one.
+    pub(crate) read_errors: BTreeSet<TaskId>,
+    pub(crate) told_errors: BTreeSet<TaskId>,
     /// Dispatches that the next step must take back.
     pub(crate) to_revoke: Vec<(ClientId, Ticket)>,
     /// Workers that the next step must end.
@@ -132,6 +135,8 @@ impl World {
             clients: [(ClientId::DRIVER, driver)].into(),
             condemned: BTreeMap::new(),
             unhandled: (0, 0),
+            read_errors: BTreeSet::new(),
+            told_errors: BTreeSet::new(),
             to_revoke: Vec::new(),
             to_kill: BTreeSet::new(),
             pending: actions.into(),
