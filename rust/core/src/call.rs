@@ -132,7 +132,9 @@ impl Node {
                     break;
                 }
                 let Some(call) = lane.queue.pop_front() else { break };
-                if self.tasks.get(&call).is_some_and(|task| task.phase == Phase::Ready) {
+                // One that is cancelled with the call before it ends within this step.
+                let may_go = |task: &Task| task.phase == Phase::Ready && task.cancel.is_none();
+                if self.tasks.get(&call).is_some_and(may_go) {
                     lane.under_way += 1;
                     self.ready_to_dispatched(call, worker, actions);
                 }
