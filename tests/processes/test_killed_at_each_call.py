@@ -49,8 +49,8 @@ def work():
 
 work()
 print("ready", flush=True)
-sys.stdin.readline()
-while not select.select([sys.stdin], [], [], 0)[0]:  # until the other one is dead
+os.read(0, 1)  # no more: the next byte is for `select`
+while not select.select([0], [], [], 0)[0]:  # until the other one is dead
     work()
 work()
 print("done", flush=True)
