@@ -32,24 +32,34 @@ const JOB: u32 = 1;
 #[pyclass(frozen, module = "skate._native")]
 pub(crate) struct ObjectRef {
     id: ObjectId,
-    nonce: u64,
     source: Source,
 }
 
-/// Who knows the object.
+/// Who knows the object, and the number of the session that it is of: 0 marks those of none.
 enum Source {
     /// Nobody: nil and random refs.
-    Nowhere,
+    Nowhere(u64),
     /// The node.
     Node(Arc<Session>),
     /// Another engine, which gave this handle to be kept. It never holds a ref that holds it.
-    Engine(Py<PyAny>),
+    Engine(Box<(u64, Py<PyAny>)>),
 }
 
+const _: () = assert!(size_of::<ObjectRef>() <= 32, "a million of them are held");
+
 impl ObjectRef {
+    #[inline]
+    fn nonce(&self) -> u64 {
+        match &self.source {
+            Source::Nowhere(nonce) => *nonce,
+            Source::Node(session) => session.nonce,
+            Source::Engine(kept) => kept.0,
+        }
+    }
+
     /// Takes over a handle that this client has already, or that `hold` has just noted.
     pub(crate) fn adopt(session: &Arc<Session>, id: ObjectId) -> Self {
-        Self { id, nonce: session.nonce, source: Source::Node(Arc::clone(session)) }
+        Self { id, source: Source::Node(Arc::clone(session)) }
     }
 
     /// The id, if the current session can do something with it.
@@ -60,14 +70,14 @@ impl ObjectRef {
     /// The id, if it is of that session.
     #[inline]
     pub(crate) fn id_in(&self, session: &Session) -> Option<ObjectId> {
-        (self.nonce == session.nonce).then_some(self.id)
+        (self.nonce() == session.nonce).then_some(self.id)
     }
 
     /// The id, if that session can do something with it.
     pub(crate) fn check(&self, session: &Session) -> Result<ObjectId> {
-        if session.nonce == self.nonce {
+        if session.nonce == self.nonce() {
             Ok(self.id)
-        } else if matches!(self.source, Source::Nowhere) {
+        } else if matches!(self.source, Source::Nowhere(_)) {
             Err(Error::Nowhere(self.hex()))
         } else {
             Err(Error::Stale(self.__repr__()))
@@ -78,7 +88,7 @@ impl ObjectRef {
         if self.is_nil() {
             return [0xff; LEN];
         }
-        object_bytes(self.nonce, self.id)
+        object_bytes(self.nonce(), self.id)
     }
 }
 
@@ -130,7 +140,7 @@ impl ObjectRef {
 
     #[staticmethod]
     fn nil() -> Self {
-        Self { id: NIL, nonce: u64::MAX, source: Source::Nowhere }
+        Self { id: NIL, source: Source::Nowhere(u64::MAX) }
     }
 
     #[staticmethod]
@@ -138,7 +148,7 @@ impl ObjectRef {
         let mut bytes = [0; 8];
         crate::random(&mut bytes)?;
         let id = ObjectId { task: TaskId(u64::from_le_bytes(bytes)), index: 1 };
-        Ok(Self { id, nonce: 0, source: Source::Nowhere })
+        Ok(Self { id, source: Source::Nowhere(0) })
     }
 
     fn hex(&self) -> String {
@@ -165,8 +175,8 @@ impl ObjectRef {
     #[getter]
     fn kept<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
         match &self.source {
-            Source::Engine(kept) => Some(kept.bind(py)),
-            Source::Node(_) | Source::Nowhere => None,
+            Source::Engine(kept) => Some(kept.1.bind(py)),
+            Source::Node(_) | Source::Nowhere(_) => None,
         }
     }
 
@@ -187,13 +197,13 @@ impl ObjectRef {
 
     fn __hash__(&self) -> u64 {
         // Ids are counters, which is what a dict likes best; the index tells siblings apart.
-        self.id.task.0.wrapping_mul(31).wrapping_add(u64::from(self.id.index)) ^ self.nonce
+        self.id.task.0.wrapping_mul(31).wrapping_add(u64::from(self.id.index)) ^ self.nonce()
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other
             .cast_exact::<Self>()
-            .is_ok_and(|other| other.get().id == self.id && other.get().nonce == self.nonce)
+            .is_ok_and(|other| other.get().id == self.id && other.get().nonce() == self.nonce())
     }
 
     fn __repr__(&self) -> String {
@@ -206,7 +216,7 @@ impl ObjectRef {
         let py = slf.py();
         let this = slf.get();
         if let Source::Engine(kept) = &this.source {
-            return kept.bind(py).call_method0(intern!(py, "reduce"))?.extract();
+            return kept.1.bind(py).call_method0(intern!(py, "reduce"))?.extract();
         }
         if matches!(this.source, Source::Node(_)) {
             let held = Held::Object(this.check_current()?);
@@ -239,7 +249,7 @@ fn parts(bytes: &[u8]) -> PyResult<(u64, ObjectId)> {
 #[pyo3(signature = (binary, kept, /))]
 pub(crate) fn ref_of(binary: &[u8], kept: Py<PyAny>) -> PyResult<ObjectRef> {
     let (nonce, id) = parts(binary)?;
-    Ok(ObjectRef { id, nonce, source: Source::Engine(kept) })
+    Ok(ObjectRef { id, source: Source::Engine(Box::new((nonce, kept))) })
 }
 
 /// The ref that `ObjectRef.__reduce__` wrote.
@@ -250,7 +260,7 @@ pub(crate) fn rebuild_ref(bytes: &[u8]) -> PyResult<ObjectRef> {
         return Ok(ObjectRef::nil());
     }
     if nonce == 0 {
-        return Ok(ObjectRef { id, nonce, source: Source::Nowhere });
+        return Ok(ObjectRef { id, source: Source::Nowhere(nonce) });
     }
     let session = Session::require()?;
     if session.nonce != nonce {
