@@ -231,12 +231,16 @@ impl World {
         let of_actor = self.model.tasks.iter().filter(is_shared);
         let all: u64 = of_actor.map(|(_, of)| of.left(None)).sum();
         let own = task.template.window.map_or(u64::MAX, u64::from);
-        // One that is to run again keeps the room that it had been given.
+        // One that is to run again, or that sleeps for another reason (in a call, or for want of bytes),
+        // keeps the room that it had been given.
         let keeps = |of: &Task| {
             let begun = of.actor == task.actor && of.published > 0 && !of.has_ended();
             begun
                 && of.place.is_none_or(|(worker, ticket)| {
-                    self.clients[&worker].slots[&ticket].claim != Claim::Started
+                    let mut executions = self.clients[&worker].executions.iter();
+                    let execution = executions.find(|execution| execution.run.ticket == ticket);
+                    let pause = execution.and_then(|execution| execution.pause);
+                    !matches!(pause, Some(Pause::Items(_)))
                 })
         };
         let is_full = all >= window
