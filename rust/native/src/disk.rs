@@ -71,6 +71,9 @@ impl Disk {
         let Some(place) = &self.place else { return };
         let (queue, wake) = &*self.queue;
         let mut jobs = queue.lock();
+        if jobs.is_closed {
+            return;
+        }
         match job {
             Job::Read(..) => jobs.reads.push_back(job),
             Job::Write(..) | Job::Prepare(_) | Job::Discard(_) => jobs.others.push_back(job),
@@ -102,7 +105,9 @@ impl Disk {
         let (queue, wake) = &*self.queue;
         queue.lock().is_closed = true;
         wake.notify_all();
-        if let Some(thread) = self.thread.lock().take() {
+        // Not under the lock: the thread may be about to order something of itself, which takes it.
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
             // It panics only by a bug, whose message has been printed then.
             let _ = thread.join();
         }

@@ -102,13 +102,24 @@ impl Stage {
     }
 
     pub(crate) fn define(&mut self, number: u64, returns: Returns, resources: &[(&str, u64)]) {
+        self.define_retried(number, returns, resources, 0);
+    }
+
+    /// The same, run again so often.
+    pub(crate) fn define_retried(
+        &mut self,
+        number: u64,
+        returns: Returns,
+        resources: &[(&str, u64)],
+        max_retries: i32,
+    ) {
         let resources = resources.iter().map(|(name, amount)| ((*name).into(), *amount)).collect();
         let template = Template {
             name: format!("f{number}").into(),
             function: FunctionId(1),
             resources,
             returns,
-            max_retries: 0,
+            max_retries,
             window: None,
             window_bytes: None,
             on_drop: OnDrop::RunOn,
