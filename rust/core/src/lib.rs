@@ -11,6 +11,7 @@
 //!   queue, scheduler     when it runs, and where
 //!   worker, pool         who runs it
 //!   blocked, cancel      what if it sleeps, or is to end
+//!   deadlock             sleeps that can never end
 //!   actor, call          processes with state, and who calls them
 //!   group, devices       resources set aside, GPUs by number
 //!   seal                 its values arrive

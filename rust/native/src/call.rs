@@ -18,8 +18,9 @@ use skate_core::action::Run;
 use skate_core::value::{NONE, Payload, Value};
 
 use crate::current::Running;
-use crate::execute::{Limits, Prepared, Stop, Success, Task, conclude};
+use crate::execute::{Stop, Success, Task, conclude};
 use crate::pack::Packed;
+use crate::prepared::{Limits, Prepared};
 use crate::session::{Owed, Session};
 use crate::wire::RetryOn;
 use crate::worker::{Credit, Worker};

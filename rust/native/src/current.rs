@@ -17,7 +17,7 @@ use pyo3::sync::PyOnceLock;
 use skate_core::id::{TaskId, Ticket};
 
 use crate::call::Call;
-use crate::execute::Prepared;
+use crate::prepared::Prepared;
 
 /// A task that runs.
 pub(crate) struct Running {

@@ -19,7 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 use skate_core::action::Run;
-use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Template, Within};
+use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Within};
 use skate_core::id::ActorId;
 use skate_core::value::{Bytes, NONE, Payload, Value};
 
@@ -27,93 +27,12 @@ use crate::actor_ref::actor_bytes;
 use crate::arguments;
 use crate::modules;
 use crate::object_ref::hex;
+use crate::pace::Pace;
 use crate::pack::{self, Packed};
+use crate::prepared::{Limits, Prepared};
 use crate::session::{Owed, Session};
-use crate::wire::{self, RetryOn, Target, TemplateBody};
+use crate::wire::RetryOn;
 use crate::worker::{Credit, Worker};
-
-/// A template as its worker uses it.
-pub(crate) struct Prepared {
-    pub(crate) name: Arc<str>,
-    pub(crate) function: Py<PyAny>,
-    /// By name, in units of 1/10000.
-    pub(crate) resources: Box<[(Arc<str>, u64)]>,
-    returns: Returns,
-    pub(crate) limits: Limits,
-    pub(crate) retry: RetryOn,
-    /// Whether it is part of an actor.
-    is_of_actor: bool,
-    /// Whether what it calls is to run in its placement group; None for a method, whose actor says it.
-    pub(crate) captures: Option<bool>,
-}
-
-/// What a generator may not exceed.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Limits {
-    /// Number of static returns.
-    pub(crate) items: Option<u64>,
-    /// The last static return waits for the end, and gets the error of one item too many.
-    pub(crate) is_strict: bool,
-    /// Unread items.
-    pub(crate) window: Option<u32>,
-    /// Bytes of unread items.
-    pub(crate) window_bytes: Option<u64>,
-}
-
-impl Prepared {
-    /// Unpickles the function, or finds the method.
-    pub(crate) fn load(
-        py: Python<'_>,
-        template: &Template,
-        function: Option<&Bytes>,
-        shares_window: bool,
-    ) -> PyResult<Self> {
-        let body: Option<TemplateBody> = wire::decode(&template.body);
-        let target = body.as_ref().map_or(Target::Function, |body| body.target.clone());
-        let bytes = || {
-            PyBytes::new(py, function.expect("the node sends a function before its first template"))
-        };
-        let function = match &target {
-            Target::Function => {
-                modules::worker(py)?.call_method1(intern!(py, "load_function"), (bytes(),))?
-            }
-            Target::Class(..) => {
-                modules::actor_worker(py)?.call_method1(intern!(py, "constructor"), (bytes(),))?
-            }
-            Target::Method(name) => {
-                modules::actor_worker(py)?.call_method1(intern!(py, "method"), (&**name,))?
-            }
-        };
-        Ok(Self {
-            name: Arc::clone(&template.name),
-            function: function.unbind(),
-            resources: template.resources.clone(),
-            returns: template.returns,
-            limits: Limits {
-                items: match template.returns {
-                    Returns::Static(count) => Some(u64::from(count)),
-                    Returns::Dynamic | Returns::Streaming => None,
-                },
-                is_strict: body.as_ref().is_some_and(|body| body.is_strict),
-                // The node says how far each stream may go: one item ahead of that.
-                window: match template.returns {
-                    Returns::Streaming if shares_window => Some(1),
-                    _ => template.window,
-                },
-                window_bytes: template.window_bytes,
-            },
-            retry: body.map_or(RetryOn::Nothing, |body| body.retry),
-            is_of_actor: !matches!(target, Target::Function),
-            captures: (!matches!(target, Target::Method(_)))
-                .then(|| template.resources.iter().any(is_capturing_pass)),
-        })
-    }
-}
-
-/// Who is in a placement group asks for a pass of it, and for two if it captures (`_group.py`).
-fn is_capturing_pass((name, units): &(Arc<str>, u64)) -> bool {
-    name.starts_with("bundle_group_") && *units > 1
-}
 
 /// Why an attempt ended early.
 pub(crate) enum Stop {
@@ -148,36 +67,6 @@ pub(crate) struct Task<'a, 'py> {
     /// Bytes of those that were stored, by earlier attempts too.
     pub(crate) stored_bytes: u64,
     pace: Pace,
-}
-
-/// How fast items come, which decides how often the clock is read for them.
-#[derive(Default)]
-struct Pace {
-    /// At the last look.
-    last_ns: u64,
-    /// Since then.
-    items: u32,
-    is_fast: bool,
-}
-
-impl Pace {
-    /// Of items that come faster than this the clock would be a noticeable part.
-    const FAST_NS: u64 = 20_000;
-    /// So many of them share one look.
-    const STRIDE: u32 = 16;
-
-    /// When an item was yielded; 0: the node may note when it hears of it.
-    fn note_yield(&mut self) -> u64 {
-        self.items += 1;
-        if self.is_fast && self.items < Self::STRIDE {
-            return 0;
-        }
-        let now_ns = crate::monotonic_ns();
-        let took_ns = now_ns.saturating_sub(self.last_ns);
-        self.is_fast = took_ns < Self::FAST_NS * u64::from(self.items);
-        (self.last_ns, self.items) = (now_ns, 0);
-        now_ns
-    }
 }
 
 /// A packed value that lies where it stays, and what to give back once it is sent.

@@ -11,9 +11,10 @@ use skate_core::id::{ActorId, TemplateId};
 
 use super::Worker;
 use crate::answer::Seat;
-use crate::execute::{self, Prepared};
+use crate::execute;
 use crate::lanes::{Lanes, Turn};
 use crate::naps::Naps;
+use crate::prepared::Prepared;
 use crate::pump::Engine as _;
 use crate::session::{Session, Transport as _};
 use crate::wire::{self, Serves, Target, TemplateBody};
