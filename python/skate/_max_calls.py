@@ -10,36 +10,29 @@ Invariant: a process begins at most `max_calls` calls of the function, retries i
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
 _calls: dict[str, int] = {}
 """Calls that this process has begun, by function."""
 
 
-class Counted:
+@contextmanager
+def counted(key: str, most: int) -> Iterator[None]:
     """One call of a function.
 
     Args:
         key: Names the function.
         most: Calls after which the process leaves.
     """
-
-    def __init__(self, key: str, most: int) -> None:
-        self._key = key
-        self._most = most
-
-    def __enter__(self) -> None:
-        _calls[self._key] = _calls.get(self._key, 0) + 1
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        if _calls[self._key] >= self._most:
+    _calls[key] = _calls.get(key, 0) + 1
+    try:
+        yield
+    finally:
+        if _calls[key] >= most:
             from skate import _session
 
             _session.connect().retire()

@@ -149,13 +149,13 @@ class Definition:
         from functools import partial
         from hashlib import sha256
 
-        from skate._max_calls import Counted
+        from skate._max_calls import counted
         from skate._serialization import dumps_function
         from skate._within import within
 
-        count = partial(Counted, sha256(pickled).hexdigest(), most)
-        counted = within(count, self.function, pickled, is_generator=self.is_generator())
-        return dumps_function(counted, self.name)
+        enter = partial(counted, sha256(pickled).hexdigest(), most)
+        function = within(enter, self.function, pickled, is_generator=self.is_generator())
+        return dumps_function(function, self.name)
 
     def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raises the TypeError that such a call would raise, naming the function."""
