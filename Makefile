@@ -17,6 +17,8 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 SEEDS ?= 10000
+FIRST ?= 1
+GOES_ON ?= 0
 POINTS ?= 100
 SOAK_SECONDS ?= 600
 ARGS ?=
@@ -70,8 +72,8 @@ bench: setup ## skate, Ray (when installed) and the floor in one table, then the
 loom: ## Model-check the shared-memory protocols
 	rust/shm/ci/loom.sh
 
-sim: ## Simulate the node from SEEDS=10000 seeds
-	SKATE_SIM_SEEDS=$(SEEDS) cargo test --release -p skate-core --test simulation -- --nocapture
+sim: ## Simulate the node from SEEDS=10000 seeds, from FIRST=1 on; GOES_ON=1: whatever fails
+	SKATE_SIM_FIRST=$(FIRST) SKATE_SIM_SEEDS=$(SEEDS) SKATE_SIM_GOES_ON=$(GOES_ON) cargo test --release -p skate-core --test simulation -- --nocapture
 
 fuzz: ## Let SEEDS=10000 workers say anything at all to the node; garbage in rings and spill files
 	SKATE_FUZZ_SEEDS=$(SEEDS) cargo test -p skate-core --test hostile -- --nocapture

@@ -5,13 +5,20 @@
 mod common;
 
 use common::{DRIVER, Stage, bytes, error, killed};
+use skate_core::action::{Action, Reply};
 use skate_core::event::{
-    AfterKill, Args, Creation, End, Event, Held, Order, Request, Returns, Submit,
+    AfterKill, Args, Creation, End, Event, Held, Order, Request, Returns, Submit, Within,
 };
-use skate_core::id::{ActorId, ObjectId, TaskId, TemplateId};
+use skate_core::id::{ActorId, ObjectId, RequestId, TaskId, TemplateId};
+use skate_core::node::Config;
+use skate_core::value::{Failure, Payload, Trouble, Value};
 
 const CLASS: u64 = 1;
 const METHOD: u64 = 2;
+/// Bytes of a store that one value fills.
+const STORE: u64 = 6400;
+/// Values are not written to disk before.
+const GRACE_NS: u64 = 2_000_000;
 
 /// A class without resources and a method that returns one value.
 fn stage() -> Stage {
@@ -128,4 +135,71 @@ fn actor_never_takes_a_worker_that_has_run_a_task() {
     stage.finish_one(task);
     let actor = create(&mut stage, 0, &[]);
     assert_ne!(stage.run_of(actor.0).unwrap().0, used);
+}
+
+/// Asks for all the room of a store of one value.
+fn allocate(stage: &mut Stage) -> RequestId {
+    let id = RequestId(stage.count());
+    stage.say(DRIVER, Request::Allocate(id, STORE, Within::Memory));
+    id
+}
+
+/// A value that was written to disk and cannot be read back.
+fn lose(stage: &mut Stage, object: ObjectId) -> Failure {
+    allocate(stage);
+    stage.step(Event::Tick(GRACE_NS));
+    let writes = stage.actions.drain(..).find_map(|action| match action {
+        Action::Write(number, pieces) => Some((number, vec![0; pieces.len()].into())),
+        _ => None,
+    });
+    let (number, checksums) = writes.unwrap();
+    stage.step(Event::Written(number, checksums, None));
+    stage.release(Held::Lease(0));
+    let id = RequestId(stage.count());
+    stage.say(DRIVER, Request::Get(id, [object].into()));
+    let trouble = Trouble::Truncated { found: 0, len: STORE };
+    stage.step(Event::Read(object, Err(trouble.clone())));
+    Failure::Lost { object, trouble }
+}
+
+/// What a call has failed with.
+fn failure_of(stage: &mut Stage, call: TaskId) -> Failure {
+    let id = stage.get(DRIVER, &[call.item(0)]);
+    let Some(Reply::Error { value, .. }) = stage.reply_to(id) else { panic!("{call:?} is open") };
+    value.failure().unwrap().clone()
+}
+
+/// What can only be made once, and is lost, ends the actor: its calls say what is missing, and no process is
+/// started that could never be given it.
+#[test]
+fn actor_cannot_start_again_without_what_its_constructor_got() {
+    let mut stage = Stage::of(&Config {
+        resources: Vec::new(),
+        capacity: STORE,
+        spill: Ok(1 << 20),
+        oom_retries: -1,
+        prestart: 0,
+        max_workers: 4,
+    });
+    stage.define(CLASS, Returns::Static(0), &[]);
+    stage.define(METHOD, Returns::Static(1), &[]);
+    let lease = allocate(&mut stage);
+    let Some(Reply::Lease(span)) = stage.reply_to(lease).cloned() else { panic!("no room") };
+    let value = Value::Data(Payload::Block(span));
+    let argument = TaskId::new(DRIVER, stage.count()).item(0);
+    stage.say(DRIVER, Request::Put(argument, value, Box::default()));
+    stage.release(Held::Lease(span.offset));
+
+    let actor = create(&mut stage, -1, &[argument]);
+    stage.finish(actor.0, End::Returned(Vec::new()));
+    let (begun, sent) = (call(&mut stage, actor), call(&mut stage, actor));
+    let (worker, ticket) = stage.claim(begun);
+    let lost = lose(&mut stage, argument);
+    stage.step(Event::WorkerDied(worker, killed(), vec![ticket]));
+
+    let late = call(&mut stage, actor);
+    assert!(matches!(failure_of(&mut stage, begun), Failure::ActorUnavailable { .. }));
+    assert_eq!(failure_of(&mut stage, sent), lost);
+    assert_eq!(failure_of(&mut stage, late), lost);
+    assert_eq!((stage.spawned.len(), stage.node.statistics().tasks), (1, 0));
 }

@@ -6,9 +6,9 @@
 //! generators with windows, groups, names, retries and restarts, waits, cancels, kills, drops, closes and
 //! time-outs, through a store that is small, a disk that fails and memory that runs short.
 //!
-//! Everything follows from a seed. `SKATE_SIM_SEEDS=n` plays the seeds 1 (or `SKATE_SIM_FIRST`) to n,
-//! on all cores; `SKATE_SIM_SEED=s` plays that one. A failure prints the command that repeats it, and
-//! its story.
+//! Everything follows from a seed. `SKATE_SIM_SEEDS=n` plays n seeds from 1 (or `SKATE_SIM_FIRST`) on, on
+//! all cores; with `SKATE_SIM_GOES_ON=1` all of them, whatever fails. `SKATE_SIM_SEED=s` plays that one.
+//! A failure prints the command that repeats it, and its story.
 
 #![allow(clippy::unwrap_used, reason = "what must be there is there, or the simulation is wrong")]
 

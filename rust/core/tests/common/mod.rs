@@ -40,16 +40,19 @@ impl Stage {
 
     /// The same, with so many workers from the start.
     pub(crate) fn with_pool(cpus: u64, max_workers: u32, prestart: u32) -> Self {
-        let config = Config {
+        Self::of(&Config {
             resources: vec![("CPU".into(), cpus * ONE), ("x".into(), ONE)],
             capacity: 1 << 20,
             spill: Err("it is off".into()),
             oom_retries: -1,
             prestart,
             max_workers,
-        };
+        })
+    }
+
+    pub(crate) fn of(config: &Config) -> Self {
         let mut actions = Vec::new();
-        let node = Node::new(&config, &mut actions);
+        let node = Node::new(config, &mut actions);
         let spawned = actions.iter().filter_map(|action| match action {
             Action::Spawn(worker) => Some(*worker),
             _ => None,

@@ -15,6 +15,8 @@ use super::task::{Fate, Task};
 
 /// Starts in a row without a claim before a task is told, or an actor is given up.
 const MOST_START_FAILURES: u32 = 3;
+/// Stands for what is told of memory when an actor was stopped for want of it.
+pub(crate) const STOPPED: &str = "memory ran short";
 
 /// What is known of a process that has ended.
 pub(crate) struct Obituary<'a> {
@@ -274,6 +276,16 @@ impl Model {
                 let failure = Failure::ActorUnavailable { task_name, actor };
                 self.end(*call, vec![Fate::Failed(failure)]);
             }
+        }
+        self.begin_again(id);
+    }
+
+    /// An actor that is to be made again cannot be if an argument of its constructor has been lost since.
+    fn begin_again(&mut self, id: ActorId) {
+        let waits = &self.tasks[&id.0].waits;
+        let lost = waits.iter().find(|id| self.is_lost(**id)).copied();
+        if let (Stage::Pending, Some(lost)) = (self.actors[&id].stage, lost) {
+            self.die(id, ActorFate::Failed(vec![Fate::Argument(lost)]));
         }
     }
 

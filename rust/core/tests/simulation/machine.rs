@@ -9,7 +9,7 @@ use skate_core::id::{ActorId, ClientId, TaskId, Ticket};
 use skate_core::memory::Shortage;
 use skate_core::value::Death;
 
-use super::ends::Obituary;
+use super::ends::{Obituary, STOPPED};
 use super::model::Stage;
 use super::shared::{Birth, Claim, Leaving};
 use super::world::World;
@@ -63,20 +63,23 @@ impl World {
         self.carry_out();
     }
 
-    /// The runtime looks at memory. Actors' processes are too small to matter.
+    /// The runtime looks at memory.
     pub(crate) fn look_at_memory(&mut self, is_short: bool) {
-        self.is_short = is_short;
-        let shared = &mut self.shared;
+        let random = &mut self.shared.random;
+        // Actors' processes are mostly too small to matter.
+        let with_actors = random.chance(20);
         let is_actor = |id| self.model.actors.values().any(|row| row.worker == Some(id));
-        let workers = self.clients.values().filter(|client| !is_actor(client.id)).skip(1);
-        let workers = workers.map(|client| (client.id, client.id.0, shared.random.below(1 << 20)));
-        let workers = workers.collect();
+        let workers = self.clients.keys().skip(1).filter(|id| with_actors || !is_actor(**id));
+        let workers = workers.map(|id| (*id, id.0, random.below(1 << 20))).collect();
         let report = is_short.then(|| {
             let of = "the machine".into();
-            let (used, limit, threshold, standstill) = (99, 100, 950, 0);
-            Box::new(Shortage { used, limit, threshold, of, standstill, workers })
+            let (used, limit, threshold) = (random.pick(&[951, 974, 975, 1000]), 1000, 950);
+            let standstill = random.below(100);
+            Shortage { used, limit, threshold, of, standstill, workers }
         });
-        self.event(Event::Memory(report));
+        let since_ns = self.shortage.take().map_or(self.now_ns, |(since_ns, _)| since_ns);
+        self.shortage = report.clone().map(|report| (since_ns, report));
+        self.event(Event::Memory(report.map(Box::new)));
         self.carry_out();
     }
 
@@ -101,13 +104,16 @@ impl World {
         while self.clients[&id].outbox.front().is_some() {
             self.deliver(id);
         }
-        let death = Death { pid: id.0, exit_code: None, signal: Some(9), note: "".into() };
         let client = self.clients.remove(&id).unwrap();
         let is_started = |ticket: &&Ticket| client.slots[*ticket].claim == Claim::Started;
         let started: Vec<Ticket> = client.slots.keys().filter(is_started).copied().collect();
         // One that was to be killed has not failed by itself.
         let has_been = self.up.contains(&id) || self.condemned.contains_key(&id);
         let stopped = self.condemned.remove(&id).flatten();
+        let death = Death { pid: id.0, exit_code: None, signal: Some(9), note: "".into() };
+        // The node adds why it stopped a process.
+        let note = if stopped.is_some() { STOPPED } else { "" }.into();
+        let told = Death { note, ..death.clone() };
         let had = self.model.tasks.iter().filter_map(|(task, row)| {
             let (worker, ticket) = row.place?;
             (worker == id).then_some((ticket, *task))
@@ -125,7 +131,7 @@ impl World {
         }
         self.lent.retain(|(client, _), _| *client != id);
         let restarts = self.model.lives();
-        self.model.process_died(id, &Obituary { death: &death, has_been, stopped, had: &had });
+        self.model.process_died(id, &Obituary { death: &told, has_been, stopped, had: &had });
         self.seen.restarts += self.model.lives() - restarts;
         self.event(Event::WorkerDied(id, death, started));
         self.carry_out();
@@ -140,7 +146,7 @@ impl World {
             return true;
         }
         self.quiet_ticks = 0;
-        if std::mem::take(&mut self.is_short) {
+        if self.shortage.is_some() {
             self.look_at_memory(false);
             return true;
         }

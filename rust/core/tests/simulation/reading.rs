@@ -11,6 +11,7 @@ use skate_core::id::{ActorId, ObjectId, TaskId};
 use skate_core::value::{ActorEnd, Cause, Failure};
 
 use super::content::{Content, WHOLE};
+use super::ends::STOPPED;
 use super::model::{ActorFate, Model};
 use super::task::{Fate, Task};
 
@@ -59,7 +60,7 @@ impl Model {
             (Fate::Failed(Failure::OutOfMemory { task_name, .. }), Content::Failed(found)) => {
                 matches!(found, Failure::OutOfMemory { task_name: name, .. } if name == task_name)
             }
-            (Fate::Failed(failure), Content::Failed(found)) => failure == found,
+            (Fate::Failed(failure), Content::Failed(found)) => *failure == in_short(found),
             (Fate::Argument(id), _) => self.may_hold(*id, found),
             (Fate::Actor(actor), _) => match self.actors[actor].end.as_ref().unwrap() {
                 ActorFate::Failed(fates) => {
@@ -68,7 +69,8 @@ impl Model {
                 ActorFate::Ended(cause) => {
                     let task_name = Arc::clone(&self.tasks[&id].name);
                     let actor = self.ended_because(*actor, cause.clone());
-                    *found == Content::Failed(Failure::ActorDied { task_name, actor })
+                    let Content::Failed(found) = found else { return false };
+                    in_short(found) == Failure::ActorDied { task_name, actor }
                 }
             },
             _ => false,
@@ -219,4 +221,16 @@ impl Model {
         let most = open.clone().count() as u64;
         most - open.filter(|(_, task)| task.may_be_gone()).count() as u64..=most
     }
+}
+
+/// The same, without the figures of why an actor was stopped for want of memory.
+fn in_short(found: &Failure) -> Failure {
+    let mut found = found.clone();
+    if let Failure::ActorDied { actor, .. } | Failure::ActorUnavailable { actor, .. } = &mut found
+        && let Cause::Crashed(death) | Cause::NotStarted(death) = &mut Arc::make_mut(actor).cause
+        && death.note.starts_with("Memory of the machine was ")
+    {
+        death.note = STOPPED.into();
+    }
+    found
 }

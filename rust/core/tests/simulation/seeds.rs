@@ -1,7 +1,10 @@
-//! Plays seeds, on all cores; a failure is played again, and says the command that repeats it, and
-//! its story.
+//! Plays seeds in chunks, on all cores, and says after each chunk how far it is; a failure is played
+//! again, and says the command that repeats it, and its story.
+//!
+//! Invariant: chunks are played one after the other, so what is said to have passed has no gap.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +14,13 @@ use super::world::World;
 
 /// Played by a plain `cargo test`.
 const USUAL_SEEDS: u64 = 500;
+/// Played between two lines of progress.
+const CHUNK: u64 = 10_000;
 /// Lines of a failure's story.
 const STORY_LINES: usize = 60;
 
 /// What must have happened at least once in as many seeds as are usual.
-const WAYS: [&str; 13] = [
+pub(crate) const WAYS: [&str; 14] = [
     "tasks",
     "constructors and calls of actors",
     "claims",
@@ -26,7 +31,8 @@ const WAYS: [&str; 13] = [
     "B read back",
     "values read from disk by their readers",
     "writers sent to disk",
-    "workers stopped for want of memory",
+    "workers stopped at once for want of memory",
+    "workers stopped when nothing else had helped",
     "streams closed, or items given back",
     "actors started again",
 ];
@@ -78,49 +84,103 @@ fn story_of(seed: u64, error: &str) -> String {
     story
 }
 
+/// What the environment asks for.
+struct Order {
+    seeds: Range<u64>,
+    /// All are played, whatever fails.
+    goes_on: bool,
+    /// Enough to have seen everything that may happen.
+    is_usual: bool,
+}
+
+impl Order {
+    fn of_environment() -> Self {
+        let goes_on = variable("SKATE_SIM_GOES_ON").is_some_and(|number| number > 0);
+        if let Some(seed) = variable("SKATE_SIM_SEED") {
+            return Self { seeds: seed..seed + 1, goes_on, is_usual: false };
+        }
+        let first = variable("SKATE_SIM_FIRST").unwrap_or(1);
+        let count = variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS);
+        Self { seeds: first..first + count, goes_on, is_usual: count >= USUAL_SEEDS }
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = Range<u64>> {
+        let ends = self.seeds.clone().step_by(CHUNK as usize);
+        ends.map(|first| first..self.seeds.end.min(first + CHUNK))
+    }
+}
+
+/// What has come of the seeds so far.
+#[derive(Default)]
+struct Sums {
+    failures: Mutex<Vec<(u64, String)>>,
+    ways: [AtomicU64; WAYS.len()],
+}
+
+impl Sums {
+    fn play_chunk(&self, chunk: Range<u64>, goes_on: bool) {
+        let next = AtomicU64::new(chunk.start);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while goes_on || self.failures.lock().unwrap().is_empty() {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= chunk.end {
+                            break;
+                        }
+                        self.play_seed(seed);
+                    }
+                });
+            }
+        });
+    }
+
+    fn play_seed(&self, seed: u64) {
+        let mut world = World::new(seed, false);
+        if let Err(error) = play(&mut world) {
+            eprintln!("seed {seed} failed: {error}");
+            self.failures.lock().unwrap().push((seed, error));
+        }
+        for (sum, count) in self.ways.iter().zip(world.ways()) {
+            sum.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Plays the seeds that the environment asks for, or some.
 pub(crate) fn play_all() {
-    let first = variable("SKATE_SIM_FIRST").unwrap_or(1);
-    let last = variable("SKATE_SIM_SEEDS").unwrap_or(USUAL_SEEDS);
-    let (first, last) = variable("SKATE_SIM_SEED").map_or((first, last), |seed| (seed, seed));
+    let order = Order::of_environment();
     let began = Instant::now();
-    let next = AtomicU64::new(first);
-    let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);
-    let counts: [AtomicU64; WAYS.len()] = [const { AtomicU64::new(0) }; WAYS.len()];
+    let sums = Sums::default();
     // Where it was is part of the news; the rest is told once, below.
     std::panic::set_hook(Box::new(|panic| {
         PLACE.set(panic.location().map(ToString::to_string).unwrap_or_default());
     }));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while failure.lock().unwrap().is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > last {
-                        break;
-                    }
-                    let mut world = World::new(seed, false);
-                    if let Err(error) = play(&mut world) {
-                        *failure.lock().unwrap() = Some((seed, error));
-                    }
-                    for (sum, count) in counts.iter().zip(world.ways()) {
-                        sum.fetch_add(count, Ordering::Relaxed);
-                    }
-                }
-            });
+    for chunk in order.chunks() {
+        let Range { start, end } = chunk;
+        sums.play_chunk(chunk, order.goes_on);
+        let failures = sums.failures.lock().unwrap().len();
+        if failures > 0 && !order.goes_on {
+            break;
         }
-    });
-    let story = failure.into_inner().unwrap().map(|(seed, error)| story_of(seed, &error));
+        let per_minute =
+            (end - order.seeds.start) * 60_000 / (began.elapsed().as_millis() as u64).max(1);
+        eprintln!(
+            "seeds {start} to {} were played, {per_minute} a minute; {failures} failed so far",
+            end - 1
+        );
+    }
+    let mut failures = sums.failures.into_inner().unwrap();
+    failures.sort();
+    let story = failures.first().map(|(seed, error)| story_of(*seed, error));
     let _ = std::panic::take_hook();
     if let Some(story) = story {
-        panic!("{story}");
+        let seeds: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
+        panic!("{seeds:?} failed; the first of them:\n{story}");
     }
-    let seeds = last - first + 1;
-    let per_minute = seeds * 60_000 / (began.elapsed().as_millis() as u64).max(1);
-    let counts = counts.map(AtomicU64::into_inner);
+    let counts = sums.ways.map(AtomicU64::into_inner);
     let ways = counts.iter().zip(WAYS).map(|(count, way)| format!("{count} {way}"));
-    eprintln!("{seeds} seeds, {per_minute} per minute: {}", ways.collect::<Vec<_>>().join(", "));
-    let is_usual = variable("SKATE_SIM_SEED").is_none() && seeds >= USUAL_SEEDS;
-    assert!(!is_usual || counts.iter().all(|count| *count > 0), "each of these must happen");
+    eprintln!("{}", ways.collect::<Vec<_>>().join(", "));
+    assert!(!order.is_usual || counts.iter().all(|count| *count > 0), "each of these must happen");
 }

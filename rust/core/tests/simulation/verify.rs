@@ -10,6 +10,9 @@ use super::content::Content;
 use super::model::Stage;
 use super::world::World;
 
+/// What was given may take so long to help before a worker is stopped.
+const PATIENCE_NS: u64 = 500_000_000;
+
 impl World {
     /// An action must be what the model says.
     pub(crate) fn verify(&mut self, action: &Action) {
@@ -63,7 +66,7 @@ impl World {
     fn verify_kill(&mut self, worker: ClientId, why: &str) {
         let stopped = match why {
             "memory ran out" => {
-                self.seen.stopped += 1;
+                self.verify_stopped(worker);
                 let placed = self.model.tasks.values().filter_map(|task| Some(task.place?.0));
                 Some(placed.collect::<std::collections::BTreeSet<_>>().len() == 1)
             }
@@ -73,6 +76,22 @@ impl World {
             _ => panic!("{worker:?} is honest, and is killed because {why}"),
         };
         self.condemned.entry(worker).or_insert(stopped);
+    }
+
+    /// Memory is nearly used up, or has been short for as long as what was given may take to help.
+    fn verify_stopped(&mut self, worker: ClientId) {
+        let (since_ns, report) = self.shortage.as_ref().unwrap();
+        let is_late = since_ns + PATIENCE_NS <= self.now_ns;
+        let is_pressing = report.used * 2 >= report.limit + report.limit * report.threshold / 1000;
+        assert!(is_late || is_pressing, "{worker:?} is stopped too early: {report:?}");
+        let size = |(id, _, bytes): &(ClientId, u32, u64)| (*id == worker).then_some(*bytes);
+        let (found, largest) = (
+            report.workers.iter().find_map(size).unwrap(),
+            report.workers.iter().map(|(.., bytes)| *bytes).max().unwrap(),
+        );
+        assert!(found * 10 >= largest, "to stop {worker:?} does not help: {report:?}");
+        self.seen.stopped += u64::from(is_pressing);
+        self.seen.stopped_late += u64::from(!is_pressing);
     }
 
     fn verify_reply(&mut self, client: ClientId, id: RequestId, reply: &Reply) {

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use skate_core::action::Action;
 use skate_core::event::{Cancel, Creation, Request};
 use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, Ticket};
+use skate_core::memory::Shortage;
 use skate_core::node::Node;
 
 use super::body::Did;
@@ -26,6 +27,7 @@ use super::io::{Io, Memory};
 use super::model::Model;
 use super::program::Setup;
 use super::random::Random;
+use super::seeds::WAYS;
 use super::shared::{Birth, Letter, Shared};
 
 /// What the driver does after its program: reads what there is.
@@ -67,7 +69,8 @@ pub(crate) struct World {
     pub(crate) seen: Seen,
     /// Placement groups that the driver has made and not removed.
     pub(crate) groups: Vec<usize>,
-    pub(crate) is_short: bool,
+    /// While memory is short: since when, and what was said of it last.
+    pub(crate) shortage: Option<(u64, Shortage)>,
     pub(crate) deaths: u32,
     pub(crate) driver_steps: u32,
     pub(crate) is_over: bool,
@@ -84,8 +87,9 @@ pub(crate) struct Seen {
     pub(crate) private_reads: u64,
     /// Times that a client was sent to disk with its value.
     pub(crate) disk_leases: u64,
-    /// Workers stopped for want of memory.
+    /// Workers stopped for want of memory: at once; and when what was given had not helped.
     pub(crate) stopped: u64,
+    pub(crate) stopped_late: u64,
     /// Streams closed under their producer.
     pub(crate) closed: u64,
     /// Items that went back.
@@ -147,7 +151,7 @@ impl World {
             up: BTreeSet::new(),
             seen: Seen::default(),
             groups: Vec::new(),
-            is_short: false,
+            shortage: None,
             deaths: 0,
             driver_steps: setup.driver_steps + READING_STEPS,
             is_over: false,
@@ -177,9 +181,10 @@ impl World {
     }
 
     /// How often each of `seeds::WAYS` was gone.
-    pub(crate) fn ways(&self) -> [u64; 13] {
-        let Seen { private_reads, disk_leases, stopped, closed, untaken, restarts, items, values } =
+    pub(crate) fn ways(&self) -> [u64; WAYS.len()] {
+        let Seen { private_reads, disk_leases, closed, untaken, restarts, items, values, .. } =
             self.seen;
+        let Seen { stopped, stopped_late, .. } = self.seen;
         let found = self.node.statistics();
         let (written, read) = (found.disk_written_bytes, found.disk_read_bytes);
         let of_actors = self.model.tasks.values().filter(|task| task.actor.is_some()).count();
@@ -197,6 +202,7 @@ impl World {
             private_reads,
             disk_leases,
             stopped,
+            stopped_late,
             closed + untaken,
             restarts,
         ]
