@@ -116,7 +116,9 @@ class _Runner:
             return
         ticket = call.ticket
         run = self._await if type(begun) is CoroutineType else self._iterate
-        self._tasks[ticket] = self._loop.create_task(run(call, ticket, begun), context=context)
+        self._tasks[ticket] = self._loop.create_task(
+            run(call, ticket, begun), name=call.name, context=context
+        )
 
     async def _await(self, call: Call, ticket: int, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:

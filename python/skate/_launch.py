@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from skate import _settings
 from skate._records import driver_level
 
 TYPE_CHECKING = False
@@ -76,6 +77,7 @@ def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = Non
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
         f'"runtime_env":{_environment(runtime_env)},"log_level":{driver_level()},'
+        f'"inspect":{"true" if _settings.value("inspect") else "false"},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
 

@@ -454,6 +454,7 @@ def join(
     spill_fd: int | None,
     client_id: int,
     session: str,
+    may_be_looked_at: bool,
     /,
 ) -> Client:
     """Become a worker of the session (called in a child that the zygote forked)."""

@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 
-from skate import _actor_worker, _devices
+from skate import _actor_worker, _devices, _stacks
 from skate._devices import use as use_devices
 from skate._errors import task_error
 from skate._output import before_result
@@ -57,10 +57,10 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`.
+            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`, `inspect`.
         client_id: From 1.
-        descriptors: Of the shared control words, the data segment, this worker's socket to the
-            node, the driver's process, and the spill file, if there is one.
+        descriptors: Of the hub, the data segment, this worker's control segment, the
+            driver's process, and the spill file, if there is one.
     """
     code = 1
     try:
@@ -79,11 +79,13 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
     from skate import _native, _output, _records, _session
 
-    client = _native.join(*descriptors, client_id, hello["session"])
+    client = _native.join(*descriptors, client_id, hello["session"], hello["inspect"])
     _session.enter_worker(client, hello.get("namespace", ""))
     _output.install(lambda: _actor_worker.label() or _task_name(client))
     _records.install(hello["log_level"])
     _handle_signals(client)
+    if hello["inspect"]:
+        _stacks.may_be_dumped()
     try:
         serving = client.run()
         return 0 if serving is None else _actor_worker.serve(serving)

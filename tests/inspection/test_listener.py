@@ -16,7 +16,8 @@ pytestmark = pytest.mark.processes("it looks at drivers from other processes")
 
 
 def name_of(pid):
-    found = re.search(rf"@(skate-{pid}-[0-9a-f]+)\n", Path("/proc/net/unix").read_text())
+    name = rf"@(skate-{pid}-[0-9a-f]+(?:-worker)?)\n"
+    found = re.search(name, Path("/proc/net/unix").read_text())
     return found and "\0" + found[1]
 
 
@@ -155,9 +156,28 @@ def test_a_stopped_driver_is_told_from_a_dead_one(start, monkeypatch):
         _attach.Driver(found)
 
 
-def test_a_driver_that_does_not_want_it_does_not_listen(start, skate_program):
-    pid = start(SKATE_INSPECT="0").pid
+WORKER = """
+@skate.remote
+def pid():
+    return os.getpid()
+
+with open("pid", "w") as file:
+    file.write(str(skate.get(pid.remote())))
+"""
+
+
+def test_a_worker_answers_for_its_stacks_alone(start, tmp_path):
+    start(WORKER)
+    with connect(int((tmp_path / "pid").read_text())) as connection:
+        assert "ask the driver" in ask(connection, QUESTION)["error"]
+        assert ask(connection, b"stacks\n")["threads"][0]["name"] == "MainThread"
+        assert "error" in ask(connection, b"x" * 200_000)
+
+
+def test_a_driver_that_does_not_want_it_does_not_listen(start, skate_program, tmp_path):
+    pid = start(WORKER, SKATE_INSPECT="0").pid
     assert name_of(pid) is None
+    assert name_of(int((tmp_path / "pid").read_text())) is None
     ran = skate_program("status", "--pid", pid)
     assert ran.returncode == 2
     assert f"there is no driver {pid}" in ran.stderr

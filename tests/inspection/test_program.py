@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 
@@ -93,21 +92,6 @@ def test_timeline_is_written_where_it_is_asked_for(start, skate_program, tmp_pat
     assert names.count("f") == 5
     line = refusal(skate_program("timeline", tmp_path / "no" / "t.json", "--pid", driver.pid))
     assert line.endswith("No such file or directory")
-
-
-def test_stack_uses_py_spy_and_says_what_is_missing_without(start, skate_program, tmp_path):
-    driver = start("skate.get(f.remote())\n")
-    spy = tmp_path / "py-spy"
-    spy.write_text('#!/bin/sh\necho "stack of $3"\n')
-    spy.chmod(spy.stat().st_mode | stat.S_IXUSR)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    ran = skate_program("stack", "--pid", driver.pid, PATH=path)
-    assert f"stack of {driver.pid}" in ran.stdout
-    one = skate_program("stack", "--pid", driver.pid, "--worker", driver.pid, PATH=path)
-    assert one.stdout.count("stack of") == 1
-    assert "has no process 1" in refusal(
-        skate_program("stack", "--pid", driver.pid, "--worker", 1, PATH=path)
-    )
 
 
 def test_doctor_starts_a_session_and_says_where_settings_come_from(skate_program):

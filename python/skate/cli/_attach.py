@@ -68,12 +68,13 @@ def command_of(pid: int) -> str:
 
 
 class Driver:
-    """A connection to one driver."""
+    """A connection to one driver, or with `suffix` "-worker" to one of its workers."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, suffix: str = "", patience_s: float | None = None) -> None:
         self.pid, self.session = found.pid, found.session
+        self._suffix, self._patience_s = suffix, patience_s or PATIENCE_S
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(PATIENCE_S)
+        self._socket.settimeout(self._patience_s)
         try:
             self._connect()
         except Refused:
@@ -83,7 +84,7 @@ class Driver:
 
     def _connect(self) -> None:
         try:
-            self._socket.connect(f"\0skate-{self.pid}-{self.session}")
+            self._socket.connect(f"\0skate-{self.pid}-{self.session}{self._suffix}")
             peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         except BlockingIOError:  # nobody takes connections
             raise self._silent() from None
@@ -113,9 +114,13 @@ class Driver:
         """The counters of `skate.statistics`."""
         return self._ask("statistics")
 
+    def stacks(self) -> dict[str, Any]:
+        """What its Python code is doing, as skate/_stacks.py says."""
+        return self._ask("stacks")
+
     def _silent(self) -> Refused:
         return Refused(
-            f"driver {self.pid} does not answer within {PATIENCE_S:.0f} s: is it stopped?"
+            f"driver {self.pid} does not answer within {self._patience_s:.0f} s: is it stopped?"
         )
 
     def _ask(self, line: str) -> dict[str, Any]:

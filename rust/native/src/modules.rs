@@ -9,6 +9,7 @@ static SERIALIZATION: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static WORKER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static ACTOR: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+static STACKS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static ASYNC: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static GENERATORS: PyOnceLock<(Py<PyType>, Py<PyType>)> = PyOnceLock::new();
@@ -36,6 +37,10 @@ pub(crate) fn worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
 /// What a process needs to be an actor's.
 pub(crate) fn actor_worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     import(py, &ACTOR, "skate._actor_worker")
+}
+
+pub(crate) fn stacks(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    import(py, &STACKS, "skate._stacks")
 }
 
 pub(crate) fn asynchronous(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {

@@ -1,4 +1,5 @@
-//! A worker's sentinel: one thread that ends the worker with its driver, and flushes its drops.
+//! A worker's sentinel: one thread that ends the worker with its driver, flushes its drops, and lets in
+//! who wants to look.
 //!
 //! ```text
 //!   forked ── end_with_zygote ──▶ unknown to the node ── first task ──▶ known ── driver gone ──▶ killed
@@ -18,10 +19,12 @@ use skate_shm::thread::{block_all_signals, kill_own_group};
 use skate_shm::watch::Poller;
 
 use crate::error::{Error, Result};
+use crate::inspect::listener::Listener;
 use crate::session::Session;
 use crate::ticker::{Quiet, Ticker};
 
 const DRIVER: u64 = 0;
+const LISTENER: u64 = 1;
 
 /// Starts it.
 pub(crate) fn start(
@@ -29,15 +32,20 @@ pub(crate) fn start(
     ticker: Arc<Ticker>,
     driver: OwnedFd,
     session: Arc<Session>,
+    listener: Option<Listener>,
 ) -> Result<()> {
-    poller.add(&driver, DRIVER).map_err(|errno| Error::System("epoll_ctl", errno))?;
+    let failed = |errno| Error::System("epoll_ctl", errno);
+    poller.add(&driver, DRIVER).map_err(failed)?;
+    if let Some(listener) = &listener {
+        poller.add(listener.socket(), LISTENER).map_err(failed)?;
+    }
     std::thread::Builder::new()
         .name("skate-sentinel".into())
         .stack_size(256 << 10)
         .spawn(move || {
             block_all_signals();
             let _driver = driver;
-            watch(&poller, &ticker, &session);
+            watch(&poller, &ticker, &session, listener.as_ref());
         })
         .map(drop)
         .map_err(|error| Error::Thread(error.to_string()))
@@ -67,7 +75,7 @@ pub(crate) fn outlive_zygote() {
     let _ = set_parent_process_death_signal(None);
 }
 
-fn watch(poller: &Poller, ticker: &Ticker, session: &Session) {
+fn watch(poller: &Poller, ticker: &Ticker, session: &Session, listener: Option<&Listener>) {
     let mut quiet = Quiet::default();
     let mut ready = Vec::new();
     loop {
@@ -76,6 +84,11 @@ fn watch(poller: &Poller, ticker: &Ticker, session: &Session) {
         if waited.is_err() || ready.iter().any(|ready| ready.token == DRIVER) {
             let _ = kill_own_group();
             std::process::abort();
+        }
+        if let Some(listener) = listener
+            && ready.iter().any(|ready| ready.token == LISTENER)
+        {
+            listener.accept();
         }
         if session.is_dirty() {
             session.transport.try_flush(session);

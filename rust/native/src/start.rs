@@ -132,7 +132,7 @@ pub(crate) fn start(
         Arc::clone(&host) as Arc<dyn crate::session::Transport>,
     );
     let recipe = Recipe { argv: zygote_argv, hello, driver: this, hub: hub_fd, data, spill };
-    let listener = may_be_looked_at.then(|| Listener::open(nonce)).flatten();
+    let listener = may_be_looked_at.then(|| Listener::of_driver(nonce, &host)).flatten();
     Watcher::start(&host, &session, recipe, log_to_driver, Monitor::new(memory), listener)?;
     background::start(Arc::clone(&session))?;
     session.make_current();
@@ -141,7 +141,8 @@ pub(crate) fn start(
 
 /// Becomes a worker of a session.
 #[pyfunction]
-#[pyo3(signature = (hub_fd, data_fd, control_fd, driver_pidfd, spill_fd, client_id, session, /))]
+#[pyo3(signature = (hub_fd, data_fd, control_fd, driver_pidfd, spill_fd, client_id, session, may_be_looked_at, /))]
+#[allow(clippy::too_many_arguments, reason = "each is one thing that the zygote hands over")]
 pub(crate) fn join(
     hub_fd: RawFd,
     data_fd: RawFd,
@@ -150,6 +151,7 @@ pub(crate) fn join(
     spill_fd: Option<RawFd>,
     client_id: u32,
     session: &str,
+    may_be_looked_at: bool,
 ) -> PyResult<Client> {
     let nonce = nonce("join", session)?;
     let [hub, data, control, driver] = [hub_fd, data_fd, control_fd, driver_pidfd].map(own);
@@ -177,7 +179,8 @@ pub(crate) fn join(
         answers,
         Arc::clone(&worker) as Arc<dyn crate::session::Transport>,
     );
-    sentinel::start(poller, ticker, driver, Arc::clone(&session))?;
+    let listener = may_be_looked_at.then(|| Listener::of_worker(nonce)).flatten();
+    sentinel::start(poller, ticker, driver, Arc::clone(&session), listener)?;
     session.make_current();
     Ok(Client::worker(session, worker))
 }

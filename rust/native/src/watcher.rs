@@ -266,7 +266,7 @@ impl Watch {
             _ if event.token == ZYGOTE => self.hear_zygote(),
             _ if event.token == LISTENER => {
                 if let Some(listener) = &self.listener {
-                    listener.accept(&self.host);
+                    listener.accept();
                 }
             }
             STDOUT => self.read_output(worker, 0),

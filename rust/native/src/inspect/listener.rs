@@ -1,9 +1,11 @@
-//! Where other processes of the same user may look at this driver.
+//! Where other processes of the same user may look at this one.
 //!
 //! ```text
-//!   @skate-<pid>-<session>  (abstract: in no file system, gone with the process)
-//!   skate-watch: accept ─▶ same uid, or root? ─▶ a thread for this connection: line in, line out, …
-//!                             └ no: closed       └ ends with it, after silence, or with the driver
+//!   @skate-<pid>-<session>  (abstract: in no file system, gone with the process; a worker's: …-worker)
+//!   watcher, or sentinel: accept ─▶ same uid, or root? ─▶ a thread for this connection: line in, line out, …
+//!                                      └ no: closed       └ ends with it, after silence, or with the process
+//!
+//!   a driver answers by the node's tables and counters, and both answer "stacks"
 //! ```
 //!
 //! Invariants: who connects can only look, and makes no thread of the engine wait: reading and writing
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use pyo3::intern;
+use pyo3::prelude::*;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
     sockopt,
@@ -26,6 +30,7 @@ use skate_shm::thread::block_all_signals;
 
 use super::{query, text};
 use crate::host::Host;
+use crate::modules;
 
 /// Connections at once.
 const MOST: usize = 16;
@@ -36,23 +41,37 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest question.
 const LONGEST: u64 = 64 << 10;
 
+/// Who answers a line. None: there is nobody any more.
+type Answer = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// The socket, and who is there.
 pub(crate) struct Listener {
     socket: OwnedFd,
-    nonce: u64,
+    answer: Arc<Answer>,
     open: Arc<AtomicUsize>,
 }
 
 impl Listener {
-    /// Listens; None if the system refuses, which nobody but who looks has to know.
-    pub(crate) fn open(nonce: u64) -> Option<Self> {
-        let name = format!("skate-{}-{nonce:016x}", std::process::id());
+    /// A driver's; None if the system refuses, which nobody but who looks has to know.
+    pub(crate) fn of_driver(nonce: u64, host: &Arc<Host>) -> Option<Self> {
+        let host = Arc::downgrade(host);
+        Self::open(nonce, "", Arc::new(move |line: &str| answer(&host, line, nonce)))
+    }
+
+    /// A worker's.
+    pub(crate) fn of_worker(nonce: u64) -> Option<Self> {
+        let answer = |line: &str| Some(if line == "stacks" { stacks() } else { error(NO_NODE) });
+        Self::open(nonce, "-worker", Arc::new(answer))
+    }
+
+    fn open(nonce: u64, suffix: &str, answer: Arc<Answer>) -> Option<Self> {
+        let name = format!("skate-{}-{nonce:016x}{suffix}", std::process::id());
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).ok()?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
         bind(&socket, &address).ok()?;
         listen(&socket, BACKLOG).ok()?;
-        Some(Self { socket, nonce, open: Arc::default() })
+        Some(Self { socket, answer, open: Arc::default() })
     }
 
     pub(crate) const fn socket(&self) -> &OwnedFd {
@@ -60,7 +79,7 @@ impl Listener {
     }
 
     /// Takes the connections that are there.
-    pub(crate) fn accept(&self, host: &Arc<Host>) {
+    pub(crate) fn accept(&self) {
         while let Ok(connection) = accept_with(&self.socket, SocketFlags::CLOEXEC) {
             if !is_allowed(&connection) || self.open.fetch_add(1, Ordering::AcqRel) >= MOST {
                 // Both kinds find their connection closed.
@@ -71,8 +90,7 @@ impl Listener {
             }
             let guest = Guest {
                 stream: UnixStream::from(connection),
-                host: Arc::downgrade(host),
-                nonce: self.nonce,
+                answer: Arc::clone(&self.answer),
                 open: Arc::clone(&self.open),
             };
             // If there can be no thread, the guest goes, and is counted out, with the closure.
@@ -96,8 +114,7 @@ fn is_allowed(connection: &OwnedFd) -> bool {
 
 struct Guest {
     stream: UnixStream,
-    host: Weak<Host>,
-    nonce: u64,
+    answer: Arc<Answer>,
     open: Arc<AtomicUsize>,
 }
 
@@ -113,9 +130,7 @@ impl Guest {
                 return Ok(());
             }
             let is_whole = line.ends_with('\n');
-            let Some(host) = self.host.upgrade() else { return Ok(()) };
-            let mut answer = answer(&host, line.trim_end(), self.nonce);
-            drop(host);
+            let Some(mut answer) = (self.answer)(line.trim_end()) else { return Ok(()) };
             answer.push('\n');
             (&self.stream).write_all(answer.as_bytes())?;
             if !is_whole {
@@ -131,16 +146,38 @@ impl Drop for Guest {
     }
 }
 
-/// The answer to a line: rows, counters, or `{"error": …}`.
-fn answer(host: &Host, question: &str, nonce: u64) -> String {
+const NO_NODE: &str = "a worker has no tables: ask the driver";
+
+/// The driver's answer to a line: rows, counters, stacks, or `{"error": …}`.
+fn answer(host: &Weak<Host>, question: &str, nonce: u64) -> Option<String> {
+    if question == "stacks" {
+        return Some(stacks());
+    }
+    let host = host.upgrade()?;
     if question == "statistics" {
         let counters =
             host.statistics().into_iter().map(|(name, count)| (name.into(), json!(count)));
-        return serde_json::Value::Object(counters.collect()).to_string();
+        return Some(serde_json::Value::Object(counters.collect()).to_string());
     }
     let rows = query(question, nonce).and_then(|query| host.inspect(&query));
-    match rows {
+    Some(match rows {
         Ok(rows) => text(&rows, nonce),
-        Err(why) => json!({ "error": why }).to_string(),
+        Err(why) => error(&why),
+    })
+}
+
+/// What this process's Python code is doing. It takes the GIL, which nobody else has to wait for.
+fn stacks() -> String {
+    let ask = |py: Python<'_>| -> PyResult<String> {
+        modules::stacks(py)?.call_method0(intern!(py, "here"))?.extract()
+    };
+    match Python::try_attach(ask) {
+        Some(Ok(stacks)) => stacks,
+        Some(Err(why)) => error(&why.to_string()),
+        None => error("the interpreter is ending"),
     }
+}
+
+fn error(why: &str) -> String {
+    json!({ "error": why }).to_string()
 }
