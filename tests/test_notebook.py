@@ -1,5 +1,6 @@
 """skate in a real notebook kernel: output in its cell, Ctrl-C, HTML, cells that are run again."""
 
+import os
 import time
 
 import pytest
@@ -80,6 +81,90 @@ def test_the_session_a_ref_and_a_stream_show_themselves_as_html(notebook):
         )["text/html"]
     )
     notebook.run("skate.cancel(pending, force=True)")
+
+
+def start_held(notebook, tmp_path, call, then=""):
+    """Starts a cell that submits a call which waits at a gate, and a later one that is running."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    cell = notebook.start(f"held = {call}.remote({str(gate)!r}){then}")
+    list(notebook.messages(cell, is_idle))
+    later = notebook.start("print('later', flush=True)\nthreading.Event().wait(1000)")
+    list(notebook.messages(later, says("later")))
+    return cell, gate
+
+
+@pytest.fixture
+def interrupted(notebook):
+    """Ends the later cell."""
+    yield
+    notebook.manager.interrupt_kernel()
+    while notebook.client.get_iopub_msg(timeout=PATIENCE_S)["msg_type"] != "error":
+        pass
+
+
+HELD = """
+@skate.remote
+def says(path):
+    open(path).read()
+    print("said late")
+
+@skate.remote
+def parent(path):
+    return skate.get(says.remote(path))
+
+@skate.remote
+def logs(path):
+    import logging
+    open(path).read()
+    logging.getLogger("late").warning("logged late")
+
+@skate.remote
+def fails(path):
+    open(path).read()
+    raise ValueError("failed late")
+
+@skate.remote
+class Actor:
+    def says(self, path):
+        open(path).read()
+        print("said late")
+
+@skate.remote
+class Async:
+    async def says(self, path):
+        import asyncio
+        await asyncio.to_thread(lambda: open(path).read())
+        print("said late")
+
+actor, asynchronous = Actor.remote(), Async.remote()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("says", "said late"),
+        ("parent", "said late"),
+        ("actor.says", "said late"),
+        ("asynchronous.says", "said late"),
+        ("logs", "logged late"),
+    ],
+)
+@pytest.mark.usefixtures("interrupted")
+def test_late_output_comes_in_the_cell_that_submitted_the_task(notebook, tmp_path, call, text):
+    notebook.run(HELD)
+    cell, gate = start_held(notebook, tmp_path, call)
+    gate.write_bytes(b"")
+    assert list(notebook.messages(cell, says(text)))
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_an_error_that_nobody_fetches_comes_in_the_cell_of_its_task(notebook, tmp_path):
+    notebook.run(HELD)
+    cell, gate = start_held(notebook, tmp_path, "fails", then="; del held")
+    gate.write_bytes(b"")
+    assert list(notebook.messages(cell, says("failed late")))
 
 
 def test_output_comes_in_the_cell_that_waits_for_it(notebook):

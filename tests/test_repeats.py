@@ -22,8 +22,8 @@ def repeats(clock):
     return Repeats(clock)
 
 
-def line(pid, text, *, is_stderr=False):
-    return is_stderr, pid, "f", text
+def line(pid, text, *, is_stderr=False, cell=-1):
+    return is_stderr, pid, "f", text, cell
 
 
 def test_what_other_workers_repeat_is_counted_and_told_when_the_window_ends(repeats, clock):
@@ -48,6 +48,7 @@ def test_different_lines_and_different_streams_are_different(repeats):
     assert repeats.admit(line(1, "item 1"))
     assert repeats.admit(line(2, "item 2"))
     assert repeats.admit(line(2, "item 1", is_stderr=True))
+    assert repeats.admit(line(2, "item 1", cell=3))
 
 
 @pytest.mark.parametrize(

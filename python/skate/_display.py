@@ -5,7 +5,7 @@
 
 Invariant: it writes to whatever `sys.stdout` and `sys.stderr` are now, and never raises: a closed
 stream loses the line, not the session. A bar of tqdm stays below the lines, and in a notebook lines
-go to the cell that was started last.
+go to the cell that submitted their task, whatever runs meanwhile.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import contextlib
 import os
 import sys
 
-from skate import _settings
-from skate._notebook import into_running_cell
+from skate import _notebook, _settings
+from skate._cells import LAST
+from skate._cells import MARK as TASK
 from skate._records import MARK, handle
 from skate._repeats import Repeats
 
@@ -57,12 +58,23 @@ def _above_bars(stream: Any) -> contextlib.AbstractContextManager[Any]:
     return shown
 
 
+def _cell_of(task_id: str) -> int:
+    """The cell of a notebook that a task belongs to."""
+    cells = _notebook.cells
+    if cells is None or not task_id:
+        return LAST
+    with contextlib.suppress(Exception):  # of a session that has just ended
+        return cells.cell_of(task_id)
+    return LAST
+
+
 class Display:
     """Shows notices. Used by the helper thread only."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._is_stderr = False
+        self._cell = LAST
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
         self._repeats = Repeats() if _settings.value("dedup_logs") else None
 
@@ -84,9 +96,9 @@ class Display:
     def tell_repeats(self) -> None:
         """Shows how often lines were repeated, whose time has come."""
         if self._repeats is not None:
-            for (is_stderr, pid, label, text), count in self._repeats.due():
+            for (is_stderr, pid, label, text, cell), count in self._repeats.due():
                 more = text if count == 1 else f"{text} [repeated {count}x across cluster]"
-                self._add(_labelled(pid, label, more, is_stderr=is_stderr), is_stderr=is_stderr)
+                self._add(_labelled(pid, label, more, is_stderr=is_stderr), cell, is_stderr)
 
     def flush(self) -> None:
         """Writes what has gathered."""
@@ -96,7 +108,7 @@ class Display:
             self._lines.clear()
             # A stream may be None, closed, a pipe whose reader has gone, or any object.
             with contextlib.suppress(Exception), _above_bars(stream):
-                into_running_cell(stream)
+                _notebook.into_cell(stream, self._cell)
                 try:
                     stream.write(text)
                 except UnicodeEncodeError:
@@ -105,29 +117,34 @@ class Display:
                 stream.flush()
 
     def _line(self, is_stderr: bool, pid: int, label: str, text: str) -> None:
+        label, _, task_id = label.partition(TASK)
+        cell = _cell_of(task_id)
         if text.startswith(MARK):
             self.flush()  # what was written before comes before
             shown = None
             with contextlib.suppress(Exception):  # a handler of the user's
+                for stream in (sys.stdout, sys.stderr):
+                    _notebook.into_cell(stream, cell)
                 shown = handle(text, pid, label)
             if shown is None:
                 return
             for each in shown.splitlines():
-                self._add(_labelled(pid, label, each, is_stderr=True), is_stderr=True)
+                self._add(_labelled(pid, label, each, is_stderr=True), cell, is_stderr=True)
             return
         if is_stderr and text.startswith("\r"):  # a bar: of all its states the last
             text = text.rstrip("\r").rpartition("\r")[2]
-        if self._repeats is None or self._repeats.admit((is_stderr, pid, label, text)):
-            self._add(_labelled(pid, label, text, is_stderr=is_stderr), is_stderr=is_stderr)
+        if self._repeats is None or self._repeats.admit((is_stderr, pid, label, text, cell)):
+            self._add(_labelled(pid, label, text, is_stderr=is_stderr), cell, is_stderr)
 
-    def _add(self, text: str, *, is_stderr: bool) -> None:
-        if is_stderr is not self._is_stderr or len(self._lines) >= _BATCH:
+    def _add(self, text: str, cell: int, is_stderr: bool = True) -> None:
+        place = cell, is_stderr
+        if place != (self._cell, self._is_stderr) or len(self._lines) >= _BATCH:
             self.flush()
-            self._is_stderr = is_stderr
+            self._cell, self._is_stderr = place
         self._lines.append(text)
 
     def _unhandled(
-        self, _task_id: str, task_name: str, returns: int | None, error: object, _time: float
+        self, task_id: str, task_name: str, returns: int | None, error: object, _time: float
     ) -> None:
         if _settings.value("ignore_unhandled_errors"):
             return
@@ -139,13 +156,13 @@ class Display:
                 f"Unhandled error: Task threw exception, but all {returns} return values already "
                 f"created. Task: {task_name}. {suppress}"
             )
-        self._add(f"{heading}\n{error}\n", is_stderr=True)
+        self._add(f"{heading}\n{error}\n", _cell_of(task_id))
 
     def _cannot_spill(self, why: str) -> None:
         self._add(
             f"Warning: the object store is full, and values that are not in use cannot be spilled: "
             f"{why}. Name a directory by init(object_spilling_directory=...) or SKATE_SPILL_DIR.\n",
-            is_stderr=True,
+            LAST,
         )
 
     def _infeasible(self, task_name: str, missing: list[tuple[str, float, float]]) -> None:
@@ -160,5 +177,5 @@ class Display:
             f"Warning: task {task_name} stays pending: it asks for more than this machine will "
             f"ever "
             f"have: {lacks}. Cancel it, ask for less, or give init() more.\n",
-            is_stderr=True,
+            LAST,
         )

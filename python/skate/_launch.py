@@ -10,6 +10,7 @@ import os
 import sys
 
 from skate import _settings
+from skate._notebook import is_notebook
 from skate._records import driver_level
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = Non
         f'{{"op":"hello","session":{text(session)},"driver_pid":{os.getpid()},"cwd":{text(cwd)},'
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
         f'"runtime_env":{_environment(runtime_env)},"log_level":{driver_level()},'
-        f'"inspect":{"true" if _settings.value("inspect") else "false"},'
+        f'"inspect":{_flag(on=_settings.value("inspect"))},"cells":{_flag(on=is_notebook())},'
         f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
 
@@ -110,10 +111,14 @@ def _packed(hook: object) -> list[str]:
     return [b85encode(dumps_function(hook, "worker_process_setup_hook")).decode("ascii")]
 
 
+def _flag(*, on: bool) -> str:
+    return "true" if on else "false"
+
+
 def _is_as_ray() -> str:
     """Whether `import ray` means skate here: JSON."""
     from_ray = sys.modules.get("skate._as_ray")  # it is imported by whoever installs the finder
-    return "true" if from_ray is not None and from_ray.finder() is not None else "false"
+    return _flag(on=from_ray is not None and from_ray.finder() is not None)
 
 
 def reserve_standard_descriptors() -> None:

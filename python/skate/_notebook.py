@@ -1,4 +1,4 @@
-"""What notebooks show of a session: lines in the running cell; refs, streams, the session as HTML.
+"""What notebooks show of a session: lines in their cell; refs, streams, the session as HTML.
 
 Invariant: outside of a notebook it costs an attribute or a look into `sys.modules`, and imports
 nothing. What is shown never waits and never fetches a value.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from skate import _native
+from skate._cells import LAST, Cells
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -15,31 +18,56 @@ if TYPE_CHECKING:
     from skate._engine import Client
 
 _known: set[int] = set()  # shells that know how to show refs
+cells: Cells | None = None  # of the current session, in a notebook
 
 
-def into_running_cell(stream: Any) -> None:
-    """Has a stream of ipykernel write to the cell that was started last.
-
-    Else what the helper thread writes would go to the cell in which that thread was started.
-    """
-    running = getattr(stream, "_parent_header_global", None)
-    if running is not None:
-        stream._parent_header.set(running)  # noqa: SLF001 - a variable of this thread's context
-
-
-def register() -> None:
-    """Teaches the running IPython to show refs and streams, once. Called by `init`."""
+def shell() -> Any:
+    """The running IPython, or None."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is None or id(shell) in _known:
-        return
-    _known.add(id(shell))
-    from skate._generator import ObjectRefGenerator
-    from skate._native import ObjectRef
+    return ipython.get_ipython() if ipython is not None else None
 
-    html = shell.display_formatter.formatters["text/html"]
-    html.for_type(ObjectRef, _ref)
-    html.for_type(ObjectRefGenerator, _stream)
+
+def is_notebook() -> bool:
+    """Whether what is written belongs to cells."""
+    return hasattr(shell(), "kernel")
+
+
+def into_cell(stream: Any, cell: int) -> None:
+    """Has a stream of ipykernel write to a cell; else it would go where this thread was started."""
+    if not hasattr(stream, "_parent_header_global"):
+        return
+    running = stream._parent_header_global  # noqa: SLF001 - nothing public says it
+    known = cells is not None and cell != LAST
+    header = cells.header(cell) if cells is not None and known else running
+    stream._parent_header.set(header)  # noqa: SLF001 - a variable of this thread's context
+
+
+def register(client: Client) -> None:
+    """Teaches the running IPython to show refs and streams, and of cells. Called by `init`."""
+    global cells  # noqa: PLW0603 - belongs to the one current session
+    cells = None
+    if (ipython := shell()) is None:
+        return
+    if id(ipython) not in _known:
+        _known.add(id(ipython))
+        from skate._generator import ObjectRefGenerator
+        from skate._native import ObjectRef
+
+        html = ipython.display_formatter.formatters["text/html"]
+        html.for_type(ObjectRef, _ref)
+        html.for_type(ObjectRefGenerator, _stream)
+        ipython.events.register("pre_run_cell", _begin_cell)
+    if is_notebook() and isinstance(client, _native.Client):
+        cells = Cells(client)
+        _begin_cell()
+
+
+def _begin_cell(_info: object = None) -> None:
+    from skate import _session
+
+    header = getattr(sys.stdout, "parent_header", None)
+    if cells is not None and cells.client is _session.client and header:
+        cells.begin(header)
 
 
 def session(client: Client) -> str:

@@ -20,8 +20,8 @@ _WINDOW_S = 5.0
 _MOST = 1000
 _TROUBLE = ("error", "exception", "traceback", "fatal", "critical", "fail", "warn", "kill", "abort")
 
-Line = tuple[bool, int, str, str]
-"""Whether it is of stderr, pid, label, text."""
+Line = tuple[bool, int, str, str, int]
+"""Whether it is of stderr, pid, label, text, cell of a notebook."""
 
 
 def _is_trouble(text: str) -> bool:
@@ -45,19 +45,19 @@ class Repeats:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: dict[tuple[bool, str], _Seen] = {}
+        self._seen: dict[tuple[bool, str, int], _Seen] = {}
         self._counted = 0
 
     def admit(self, line: Line) -> bool:
         """Whether a line is to be shown now."""
-        is_stderr, pid, _, text = line
+        is_stderr, pid, _, text, cell = line
         if not text or text[0].isspace() or _is_trouble(text.lower()):
             return True
         now = self._clock()
-        seen = self._seen.get((is_stderr, text))
+        seen = self._seen.get((is_stderr, text, cell))
         if seen is None or (seen.ends <= now and not seen.count):
             if len(self._seen) < _MOST:  # else it is shown, and not remembered
-                self._seen[is_stderr, text] = _Seen(pid, now + _WINDOW_S)
+                self._seen[is_stderr, text, cell] = _Seen(pid, now + _WINDOW_S)
             return True
         if seen.pid == pid:
             return True

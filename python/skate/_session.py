@@ -288,7 +288,7 @@ def _context(current: Client) -> Context:
     from skate._context import Context  # the zygote starts meanwhile
     from skate._notebook import register
 
-    register()
+    register(current)
     return Context(current)
 
 

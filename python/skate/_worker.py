@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 
-from skate import _actor_worker, _devices, _stacks
+from skate import _actor_worker, _cells, _devices, _stacks
 from skate._devices import use as use_devices
 from skate._errors import task_error
 from skate._output import before_result
@@ -57,7 +57,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`, `inspect`.
+            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`, `inspect`, `cells`.
         client_id: From 1.
         descriptors: Of the hub, the data segment, this worker's control segment, the
             driver's process, and the spill file, if there is one.
@@ -81,7 +81,8 @@ def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int
 
     client = _native.join(*descriptors, client_id, hello["session"], hello["inspect"])
     _session.enter_worker(client, hello.get("namespace", ""))
-    _output.install(lambda: _actor_worker.label() or _task_name(client))
+    label = _label_with_task if hello["cells"] else _label
+    _output.install(lambda: label(client))
     _records.install(hello["log_level"])
     _handle_signals(client)
     if hello["inspect"]:
@@ -91,6 +92,16 @@ def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int
         return 0 if serving is None else _actor_worker.serve(serving)
     except SystemExit as exit_:
         return _actor_worker.exit_code(exit_)
+
+
+def _label(client: Client) -> str:
+    return _actor_worker.label() or _task_name(client)
+
+
+def _label_with_task(client: Client) -> str:
+    """Says as well of which task it is: the driver is a notebook, and finds the cell."""
+    task = client.current_task()
+    return f"{_label(client)}{_cells.MARK}{task[0] if task else ''}"
 
 
 def _task_name(client: Client) -> str:
