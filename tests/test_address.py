@@ -22,7 +22,7 @@ def run(source, **environment):
 
 
 def test_an_address_without_the_extra_is_one_error_that_names_it():
-    for address in ("auto", "192.0.2.1:6379", "ray://192.0.2.1:10001"):
+    for address in ("auto", "192.0.2.1:6379"):
         out = run(f"""
 import skate
 try:

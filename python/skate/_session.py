@@ -120,8 +120,8 @@ def init(
     """Starts a session: a node in this process, and workers when there is work.
 
     Args:
-        address: None or `"local"`: this machine is all there is. `"auto"`, `"ip:port"` and
-            `"ray://..."` are Ray clusters, which need the extra `skate[ray]`; see docs/ray.md.
+        address: None or `"local"`: this machine is all there is. `"auto"` and `"ip:port"` are Ray
+            clusters, which need the extra `skate[ray]`; see docs/ray.md.
             None takes what `SKATE_ADDRESS` says, or `RAY_ADDRESS` if Ray is installed.
         num_cpus: How many CPUs tasks may use at once; by default those that this process may use.
         num_gpus: Likewise; by default those that the driver of the machine lists.

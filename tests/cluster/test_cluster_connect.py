@@ -1,7 +1,5 @@
 """How a program comes to a cluster, and what it is told when it does not."""
 
-import pytest
-
 QUICK_START = """
 import skate as ray
 
@@ -57,8 +55,16 @@ def test_arguments_about_this_machine_do_not_fit(cluster, run):
     assert "num_cpus=2 is about this machine" in done[1], done[2]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
-def test_a_cluster_that_is_not_there_is_one_error_with_the_fix(run, address):
+def test_rays_client_is_refused_by_name(run):
+    """It has no streams: started on a real one, such a program fails at its first generator."""
+    source = FAILING.format(arguments="'ray://127.0.0.1:10001'", error="ValueError")
+    done = run(source, {})
+    assert "Ray's client (ray://) has no streaming generators" in done[1], done
+    assert "address='auto'" in done[1], done
+
+
+def test_a_cluster_that_is_not_there_is_one_error_with_the_fix(run):
+    address = "127.0.0.1:1"
     done = run(FAILING.format(arguments=repr(address), error="ConnectionError"), {})
     assert f"init(address={address!r}): no Ray cluster answers there" in done[1], done
     assert "ray start --head" in done[1], done

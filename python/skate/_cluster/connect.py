@@ -50,7 +50,7 @@ def connect(
     """Connects to a cluster.
 
     Args:
-        address: `"auto"`, `ip:port` or `ray://...`.
+        address: `"auto"` or `ip:port`.
         namespace: For names of actors.
         local: Arguments of `init` that are about this machine; all must be None.
         options: For Ray's own `init`.
@@ -62,8 +62,16 @@ def connect(
         ImportError: Ray is not installed, or `import ray` means skate here.
         ConnectionError: no cluster answers there.
         RaySystemError: it answers, and refuses.
-        ValueError: an argument is about this machine.
+        ValueError: an argument is about this machine, or the address is of Ray's client.
     """
+    if address.startswith("ray://"):
+        msg = (
+            f"init(address={address!r}): Ray's client (ray://) has no streaming generators and "
+            "cannot pass refs on inside of values, so programs would not mean the same there. "
+            "Run the program on a machine of the cluster, with address='auto' or the ip:port of "
+            "`ray start --head`, or submit it by `ray job submit`"
+        )
+        raise ValueError(msg)
     for name, value in local.items():
         if value is not None:
             msg = (
@@ -106,7 +114,7 @@ def _knock(address: str) -> None:
     """Raises OSError if nobody listens there: Ray itself takes two minutes to say so."""
     import socket
 
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S):
             pass
