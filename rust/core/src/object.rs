@@ -147,13 +147,6 @@ impl Object {
         }
     }
 
-    /// That waiter is gone, and is taken off the list.
-    pub(crate) fn forget(&mut self, waiter: Waiter) {
-        if let State::Pending(waiters) = &mut self.state {
-            waiters.list.retain(|other| *other != waiter);
-        }
-    }
-
     /// Panics unless it is known of at least as many of the waiters that they are gone as really are.
     pub(crate) fn check(&self, is_gone: impl Fn(&Waiter) -> bool) {
         if let State::Pending(waiters) = &self.state {

@@ -266,11 +266,6 @@ impl Node {
         let mut task = self.tasks.remove(&id).expect("a task ends once");
         if let Phase::Waiting(_) = task.phase {
             self.waiting_tasks -= 1;
-            for argument in &task.submit.waits {
-                if let Some(object) = self.objects.get_mut(argument) {
-                    object.forget(Waiter::Task(id));
-                }
-            }
         }
         if let Some(parent) = task.submit.parent
             && let Some(parent) = self.tasks.get_mut(&parent)
