@@ -110,7 +110,10 @@ class RayTaskError(RayError):
 
 
 class TaskCancelledError(RayError):
-    """The task was stopped by `cancel`, or depends on one that was."""
+    """The task was stopped by `cancel`, or depends on one that was.
+
+    The error of one that was running is a `RayTaskError` as well.
+    """
 
     def __init__(self, task_id: object = None, error_message: str | None = None) -> None:
         super().__init__(task_id, error_message)
@@ -416,8 +419,8 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
         kind: Name of the variant of the node's `Failure`.
         fields: Its fields: `task_name`, `death` (how the process ended, as text), `need`, `free`,
             `capacity`, `spilled` (bytes), `why` and `trouble` (text), `object_id` (hex),
-            `yielded`, `published` (items); of an actor `actor_id`, `class_name`, `name`,
-            `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
+            `yielded`, `published` (items), `pid` (0 for none); of an actor `actor_id`,
+            `class_name`, `name`, `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
     """
     task = fields.get("task_name")
     match kind:
@@ -432,7 +435,8 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
                 f"No worker process could be started for this task: {task}: {fields['death']}"
             )
         case "Cancelled":
-            return TaskCancelledError(task, f"Task: {task} was cancelled.")
+            cancelled = TaskCancelledError(task, f"Task: {task} was cancelled.")
+            return _interrupted(str(task), cancelled, pid) if (pid := fields["pid"]) else cancelled
         case "StoreFull":
             return ObjectStoreFullError(
                 f"The object store is full: {fields['need']} bytes are needed, {fields['free']} of "
@@ -483,6 +487,14 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
             return RaySystemError("the object was freed, or is not known in this session")
     details = ", ".join(f"{name}={value!r}" for name, value in fields.items())
     return RaySystemError(f"{kind}: {details}")
+
+
+def _interrupted(task: str, cancelled: TaskCancelledError, pid: object) -> RayError:
+    """The error of a task that was running in that process when it was cancelled."""
+    assert isinstance(pid, int)  # noqa: S101 - for mypy
+    heading = f"ray::{task}() (pid={pid}, ip={_LOCAL_IP})"
+    text = f"{heading}\n{TaskCancelledError.__module__}.TaskCancelledError: {cancelled}"
+    return RayTaskError(task, text, cancelled, pid=pid).as_instanceof_cause()
 
 
 _WHY_DEAD = {

@@ -17,8 +17,9 @@ def test_pending_task_never_runs(ray, gate, attempts):
     blocker = wait.remote()
     ref = run.remote(blocker)
     ray.cancel(ref)
-    with pytest.raises(ray.exceptions.TaskCancelledError):
+    with pytest.raises(ray.exceptions.TaskCancelledError) as cancelled:
         ray.get(ref)
+    assert not isinstance(cancelled.value, ray.exceptions.RayTaskError)
     gate.write_bytes(b"")
     assert ray.get(blocker) == 1
     assert attempts.stat().st_size == 0
@@ -36,6 +37,8 @@ def test_running_task_is_interrupted(ray, gates):
     started.read_bytes()
     ray.cancel(ref)
     with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(ref)
+    with pytest.raises(ray.exceptions.RayTaskError, match="was cancelled"):
         ray.get(ref)
 
 
@@ -142,9 +145,10 @@ def test_cancelled_stream_ends_with_the_error(ray, gate):
     stream = items.remote()
     assert ray.get(next(stream)) == 1
     ray.cancel(stream)
-    with pytest.raises(ray.exceptions.TaskCancelledError):
+    with pytest.raises(ray.exceptions.TaskCancelledError) as cancelled:
         for ref in stream:
             ray.get(ref)
+    assert isinstance(cancelled.value, ray.exceptions.RayTaskError)
     with pytest.raises(StopIteration):
         next(stream)
 

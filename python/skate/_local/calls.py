@@ -232,7 +232,7 @@ class Producer:
             failure: Failure | Inherited = error.args[0]
             return sink.failed(failure)
         if isinstance(error, KeyboardInterrupt) and run.is_cancelled:
-            return sink.failed(sink.system_failure("Cancelled", task_name=run.name, is_known=True))
+            return sink.failed(sink.cancelled())
         if run.actor is not None and (gone := run.actor.left_by(error, run.name)):
             return sink.failed(gone)
         if isinstance(error, SystemExit):

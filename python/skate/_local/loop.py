@@ -235,7 +235,7 @@ class AsyncCall:
         if isinstance(error, FailedError):
             return sink.failed(error.args[0])
         if isinstance(error, asyncio.CancelledError) and run.is_cancelled:
-            return sink.failed(sink.system_failure("Cancelled", task_name=run.name, is_known=True))
+            return sink.failed(sink.cancelled())
         if gone := self._actor.left_by(error, run.name):
             return sink.failed(gone)
         if sink.channel is not None and sink.channel.is_closed:

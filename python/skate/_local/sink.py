@@ -9,6 +9,7 @@ An error takes the place of what was not given: the refs that are left, or one m
 
 from __future__ import annotations
 
+import os
 from weakref import ref as weak
 
 from skate._errors import task_error
@@ -223,6 +224,11 @@ class Sink:
             is_known=is_known,
             is_system=True,
         )
+
+    def cancelled(self) -> Failure:
+        """That of a call which was cancelled, before it began or while it ran."""
+        pid = 0 if self._run.function is None else os.getpid()
+        return self.system_failure("Cancelled", task_name=self._run.name, pid=pid, is_known=True)
 
     def _wrong_count(self, got: int, asked: int) -> ValueError:
         return ValueError(

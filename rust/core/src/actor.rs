@@ -285,7 +285,7 @@ impl Node {
                 self.constructor_failed(id, error, &holds, fate, actions);
             }
             End::Left(leave) => self.actor_left(id, leave, actions),
-            End::Cancelled => self.actor_left(id, Leave::ExitActor, actions),
+            End::Cancelled(_) => self.actor_left(id, Leave::ExitActor, actions),
         }
     }
 

@@ -378,8 +378,8 @@ pub enum End {
         /// Yields of this attempt, those skipped in a replay included.
         yielded: u64,
     },
-    /// It stopped because it was cancelled.
-    Cancelled,
+    /// It stopped because it was cancelled, in the process with this pid.
+    Cancelled(u32),
     /// The actor leaves because user code of this call said so. It is not started again.
     Left(Leave),
 }

@@ -563,7 +563,7 @@ impl Node {
             End::Raised { error, holds, .. } => {
                 error.is_error() && self.is_sound(client, id, error, holds)
             }
-            End::Cancelled => true,
+            End::Cancelled(_) => true,
             End::Left(_) => task.submit.actor.is_some(),
         }
     }

@@ -163,7 +163,7 @@ impl Node {
                     self.fail(id, error, &holds, actions);
                 }
             }
-            End::Cancelled => self.fail_cancelled(id, actions),
+            End::Cancelled(pid) => self.fail_interrupted(id, pid, actions),
             End::Left(leave) => {
                 let actor = task.submit.actor.expect("only a call ends so");
                 self.actor_left(actor, leave, actions);
@@ -225,9 +225,14 @@ impl Node {
         self.remove_task(id, actions);
     }
 
+    /// It was cancelled before it started, or by force.
     pub(crate) fn fail_cancelled(&mut self, id: TaskId, actions: &mut Vec<Action>) {
+        self.fail_interrupted(id, 0, actions);
+    }
+
+    fn fail_interrupted(&mut self, id: TaskId, pid: u32, actions: &mut Vec<Action>) {
         let task_name = self.tasks[&id].name();
-        self.fail(id, Value::from(Failure::Cancelled { task_name }), &[], actions);
+        self.fail(id, Value::from(Failure::Cancelled { task_name, pid }), &[], actions);
     }
 
     pub(crate) fn fail_crashed(

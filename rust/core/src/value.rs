@@ -262,6 +262,9 @@ pub enum Failure {
     Cancelled {
         /// Name of the task.
         task_name: Arc<str>,
+        /// Of the process in which it was interrupted; 0 if it had not started, or its process was
+        /// killed.
+        pid: u32,
     },
     /// The data segment has no room, and nothing in it can be spilled.
     #[error("store full: need {need} B; {free} of {capacity} B free; {why}")]

@@ -197,7 +197,7 @@ impl Liar<'_> {
                 retry: self.random.chance(50),
                 yielded: self.number(),
             },
-            4 => End::Cancelled,
+            4 => End::Cancelled(self.number() as u32),
             _ => End::Left(Leave::ExitActor),
         }
     }

@@ -106,8 +106,9 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
                 fields.set_item("death", death.to_string())?;
                 "WorkerStart"
             }
-            Failure::Cancelled { task_name } => {
+            Failure::Cancelled { task_name, pid } => {
                 fields.set_item("task_name", &**task_name)?;
+                fields.set_item("pid", pid)?;
                 "Cancelled"
             }
             Failure::StoreFull { need, free, capacity, why } => {

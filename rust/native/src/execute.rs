@@ -108,7 +108,7 @@ pub(crate) fn conclude<'a>(
             (End::Exhausted(task.yielded, value, holds), owed)
         }
         Err(Stop::Raised(error)) => task.end_of(error, retry)?,
-        Err(Stop::Cancelled) => (End::Cancelled, session.owed()),
+        Err(Stop::Cancelled) => (End::Cancelled(std::process::id()), session.owed()),
         Err(Stop::Unhandled(error)) => {
             let packed = task.packed_error(error, &mut session.owed())?;
             unhandled = Some(Bytes::from(&packed.to_vec()[..]));
@@ -422,7 +422,7 @@ impl<'a, 'py> Task<'a, 'py> {
         let py = self.py;
         let mut owed = self.session.owed();
         if error.is_instance_of::<PyKeyboardInterrupt>(py) && self.worker.is_cancelled() {
-            return Ok((End::Cancelled, owed));
+            return Ok((End::Cancelled(std::process::id()), owed));
         }
         if let Some(leave) = self.leaves(&error)? {
             return Ok((End::Left(leave), owed));

@@ -21,6 +21,9 @@ use super::content::{Content, Origin};
 use super::program::{Callable, Plan, PlannedEnd};
 use super::shared::{Birth, Claim, Leaving, Letter, Shared};
 
+/// Of every process here.
+const PID: u32 = 1;
+
 /// One claimed call.
 #[derive(Debug)]
 pub(crate) struct Execution {
@@ -278,7 +281,7 @@ impl Client {
         let slot = &self.slots[&ticket];
         let is_closed = slot.is_closed && execution.callable.is_generator;
         if slot.is_cancelled && !is_constructor && shared.random.chance(30) {
-            self.finish(place, End::Cancelled, None, shared);
+            self.finish(place, End::Cancelled(PID), None, shared);
         } else if has_item {
             self.publish(place, shared);
         } else if execution.acts_left > 0 && shared.random.chance(60) {

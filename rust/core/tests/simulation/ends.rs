@@ -169,7 +169,7 @@ impl Model {
                 self.die(id, ActorFate::Failed(vec![Fate::Raised { task: id.0, attempt }]));
             }
             End::Left(leave) => self.die(id, ActorFate::Ended(Cause::Left(*leave))),
-            End::Cancelled | End::Exhausted(..) => unreachable!("constructors do not"),
+            End::Cancelled(_) | End::Exhausted(..) => unreachable!("constructors do not"),
         }
         self.tasks.get_mut(&id.0).unwrap().fate = Some(Vec::new());
     }
@@ -213,7 +213,7 @@ impl Model {
         let task = self.tasks.get_mut(&id).unwrap();
         let (task_name, mut death) = (Arc::clone(&task.name), obituary.death.clone());
         if task.cancelled {
-            self.end(id, vec![self.cancellation(id)]);
+            self.end(id, vec![self.cancellation(id, 0)]);
         } else if task.is_closed && !has_started {
             self.end(id, Vec::new());
         } else if has_started && let Some(was_alone) = obituary.stopped {
@@ -268,7 +268,7 @@ impl Model {
             if self.actors[&id].stage == Stage::Dead {
                 self.fail_if_dead(*call);
             } else if is_cancelled {
-                self.end(*call, vec![self.cancellation(*call)]);
+                self.end(*call, vec![self.cancellation(*call, 0)]);
             } else if row.is_closed && !has_started {
                 self.end(*call, Vec::new());
             } else if *has_started && !self.tasks.get_mut(call).unwrap().take_retry() {
@@ -311,13 +311,14 @@ impl Model {
         let nowhere = marked.into_iter().filter(|id| self.tasks[id].place.is_none());
         let nowhere: Vec<TaskId> = nowhere.collect();
         for id in &nowhere {
-            self.tasks.get_mut(id).unwrap().fate = Some(vec![self.cancellation(*id)]);
+            self.tasks.get_mut(id).unwrap().fate = Some(vec![self.cancellation(*id, 0)]);
         }
         self.propagate(nowhere);
         placed
     }
 
-    pub(crate) fn cancellation(&self, id: TaskId) -> Fate {
-        Fate::Failed(Failure::Cancelled { task_name: Arc::clone(&self.tasks[&id].name) })
+    /// `pid` is that of the process in which it was interrupted, or 0.
+    pub(crate) fn cancellation(&self, id: TaskId, pid: u32) -> Fate {
+        Fate::Failed(Failure::Cancelled { task_name: Arc::clone(&self.tasks[&id].name), pid })
     }
 }

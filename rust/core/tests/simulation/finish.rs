@@ -129,6 +129,6 @@ fn has_parts(end: &End) -> bool {
         End::Returned(values) => values.iter().any(|(value, holds)| is_part(value, holds)),
         End::Exhausted(_, value, holds) => is_part(value, holds),
         End::Raised { error, holds, .. } => is_part(error, holds),
-        End::Cancelled | End::Left(_) => false,
+        End::Cancelled(_) | End::Left(_) => false,
     }
 }

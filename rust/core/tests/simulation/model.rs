@@ -277,7 +277,7 @@ impl Model {
                 vec![Fate::Failed(Failure::clone(failure))]
             }
             End::Raised { .. } => vec![Fate::Raised { task: id, attempt: task.attempt }],
-            End::Cancelled => vec![self.cancellation(id)],
+            End::Cancelled(pid) => vec![self.cancellation(id, *pid)],
             End::Left(leave) => {
                 self.die(actor.unwrap(), ActorFate::Ended(Cause::Left(*leave)));
                 return self.fail_if_dead(id);
@@ -292,7 +292,7 @@ impl Model {
         let task = self.tasks.get_mut(&id).unwrap();
         task.place = None;
         if task.cancelled {
-            self.end(id, vec![self.cancellation(id)]);
+            self.end(id, vec![self.cancellation(id, 0)]);
         } else if task.is_closed {
             self.end(id, Vec::new());
         } else if task.actor == Some(ActorId(id)) {
