@@ -75,10 +75,12 @@ loom: ## Model-check the shared-memory protocols
 sim: ## Simulate the node from SEEDS=10000 seeds, from FIRST=1 on; GOES_ON=1: whatever fails
 	SKATE_SIM_FIRST=$(FIRST) SKATE_SIM_SEEDS=$(SEEDS) SKATE_SIM_GOES_ON=$(GOES_ON) cargo test --release -p skate-core --test simulation -- --nocapture
 
-fuzz: ## Let SEEDS=10000 workers say anything at all to the node; garbage in rings and spill files
-	SKATE_FUZZ_SEEDS=$(SEEDS) cargo test -p skate-core --test hostile -- --nocapture
+fuzz: setup ## SEEDS=10000 of garbage for each decoder: messages, rings, values, spill files, zygote, looking
+	SKATE_FUZZ_SEEDS=$(SEEDS) cargo test -p skate-core --test hostile --test codec -- --nocapture
 	cargo test --release -p skate-shm --lib ring
 	cargo test --release -p skate-shm --test spill_file
+	SKATE_FUZZ_SEEDS=$(SEEDS) $(PY) -m pytest -q --timeout 3600 tests/test_hostile_values.py \
+		tests/inspection/test_hostile_words.py tests/processes/test_hostile_zygote.py
 
 chaos: setup ## Kill worker, zygote and driver at each of their first POINTS=100 system calls
 	SKATE_CHAOS_POINTS=$(POINTS) $(PY) -m pytest -q tests/processes/test_killed_at_each_call.py

@@ -216,3 +216,30 @@ def test_a_line_that_only_looks_like_a_record_is_shown_as_it_is():
         skate.get(odd.remote())
     """
     assert "not a record" in run(program)[1]
+
+
+def test_whatever_a_line_has_that_looks_like_a_record_it_is_shown_or_handled(caplog):
+    """Fields of other types made an exception of it, and the line was lost with it."""
+    import json
+    import random
+
+    from skate import _records
+
+    record = logging.LogRecord("some.module", 30, "file.py", 7, "text", None, None, "function")
+    sound = json.loads(_records._packed(record, frozenset(vars(record)) | {"message", "asctime"}))
+    strange = [None, True, 1, 2.5, "", "%s", "\ud800", [], {}, [[]] * 9, 10**400]
+    outcomes = {True: 0, False: 0}
+    for seed in range(2000):
+        rng = random.Random(seed)
+        fields = dict(sound)
+        for _ in range(rng.randrange(3)):
+            fields[rng.choice([*sound, "args", "exc_info", "__class__", "x"])] = rng.choice(strange)
+        text = json.dumps(fields if rng.random() < 0.9 else rng.choice(strange))
+        if rng.random() < 0.3:
+            at = rng.randrange(len(text))
+            text = rng.choice([text[:at], text[:at] + "[" * 9000, text[:at] + "\x1d" + text[at:]])
+        caplog.clear()
+        shown = _records.handle(_records.MARK + text, 1, "task")
+        assert shown == _records.MARK + text or (shown is None and len(caplog.records) <= 1)
+        outcomes[shown is None] += 1
+    assert all(outcomes.values()), outcomes

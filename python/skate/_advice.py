@@ -26,6 +26,8 @@ def note_inherited(error: BaseException, tasks: tuple[str, ...], skipped: int) -
     error.add_note(f"{text}.")
 
 
+_BY_SKATE = "ended by skate"
+"""How the node's own reason for a kill begins (rust/native/src/host/workers.rs)."""
 _ADVICE_AFTER_DEATH = {
     "signal 9": (
         "Something outside of it killed it; if that was the kernel, for want of memory, `dmesg` "
@@ -41,6 +43,8 @@ _ADVICE_AFTER_SIGNAL = (
 
 def after_death(death: str) -> str:
     """`. What to do next.`, or nothing."""
+    if _BY_SKATE in death:
+        return ""
     for how, advice in _ADVICE_AFTER_DEATH.items():
         if how in death:
             return f". {advice}."

@@ -22,6 +22,12 @@ MARK = "\x1d"
 _TEXT_MAX = 48 << 10  # a longer line would be cut in pieces
 _KEPT = ("name", "levelno", "levelname", "pathname", "lineno", "funcName", "created", "threadName")
 _PLAIN = (str, int, float, bool, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "name": (str,), "levelno": (int,), "levelname": (str,), "pathname": (str,), "lineno": (int,),
+    "funcName": (str, type(None)), "created": (float,), "threadName": (str, type(None)),
+    "msg": (str,), "exc_text": (str, type(None)), "stack_info": (str, type(None)),
+}  # fmt: skip
+"""What a record of `_packed` has; a task may write anything that begins as a record does."""
 
 
 def driver_level() -> int:
@@ -82,10 +88,14 @@ def handle(line: str, pid: int, label: str) -> str | None:
 
     try:
         fields = json.loads(line.removeprefix(MARK))
-        logger = logging.getLogger(fields["name"])
-        record = logging.makeLogRecord({**fields, "process": pid, "processName": label})
-    except (ValueError, KeyError, TypeError):
+        is_record = all(isinstance(fields[name], kinds) for name, kinds in _KINDS.items())
+    except (ValueError, KeyError, TypeError, RecursionError):
         return line
+    if not is_record:
+        return line
+    own = {"process": pid, "processName": label, "args": None, "exc_info": None}
+    record = logging.makeLogRecord({**fields, **own})
+    logger = logging.getLogger(record.name)
     if not logger.hasHandlers():
         return "\n".join(filter(None, (record.msg, record.exc_text, record.stack_info)))
     if logger.isEnabledFor(record.levelno):

@@ -3,7 +3,7 @@
     /proc/net/unix ─▶ @skate-<pid>-<session> ─▶ Driver: a question in JSON a line, an answer a line
 
 Invariant: whatever a driver does, or whoever pretends to be one, asking ends within `PATIENCE_S`
-and in an answer or in `Refused`, whose text is one line for people.
+and in a table, in counters, or in `Refused`, whose text is one line for people.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import os
 import re
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skate._version import __version__
 from skate.cli import Refused
 from skate.cli._show import one_line
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 PATIENCE_S = 10.0
+_LONGEST = 1 << 30
+"""Bytes of an answer: a row of a table takes a few hundred."""
+_PIECE = 1 << 20
 _NAME = re.compile(r" 00010000 0001 \d\d +\d+ @(skate-(\d+)-([0-9a-f]{16}))$")
 """A line of the kernel's list of Unix sockets: one that listens, with our kind of name."""
 
@@ -80,7 +85,6 @@ class Driver:
         except Refused:
             self._socket.close()
             raise
-        self._file = self._socket.makefile("rb")
 
     def _connect(self) -> None:
         try:
@@ -103,16 +107,27 @@ class Driver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
         self._socket.close()
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """The answer to a question of rust/native/src/inspect.rs."""
-        return self._ask(json.dumps(question))
+        answer = self._ask(json.dumps(question))
+        if not _is_table(answer):
+            raise self._strange()
+        return answer
 
     def statistics(self) -> dict[str, int]:
         """The counters of `skate.statistics`."""
-        return self._ask("statistics")
+        answer = self._ask("statistics")
+        if not all(type(count) is int for count in answer.values()):
+            raise self._strange()
+        return answer
+
+    def _strange(self) -> Refused:
+        return Refused(
+            f"what listens as driver {self.pid} gives no answer of skate {__version__}: is it of "
+            f"another version?"
+        )
 
     def stacks(self) -> dict[str, Any]:
         """What its Python code is doing, as skate/_stacks.py says."""
@@ -126,17 +141,48 @@ class Driver:
     def _ask(self, line: str) -> dict[str, Any]:
         try:
             self._socket.sendall(line.encode() + b"\n")
-            answer = self._file.readline()
+            answer = self._line()
         except TimeoutError:
             raise self._silent() from None
         except OSError:
             answer = b""
         if not answer.endswith(b"\n"):
             raise Refused(f"driver {self.pid} has closed the connection: it has ended")
-        known: dict[str, Any] = json.loads(answer)
+        try:
+            known = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise self._strange() from None
+        if not isinstance(known, dict):
+            raise self._strange()
         if "error" in known:
-            raise ValueError(known["error"])
+            raise ValueError(str(known["error"]))
         return known
+
+    def _line(self) -> bytes:
+        """What is said until the end of a line; less if the other side says no more."""
+        deadline = time.monotonic() + PATIENCE_S
+        said = bytearray()
+        while not said.endswith(b"\n"):
+            self._socket.settimeout(max(deadline - time.monotonic(), 1e-3))
+            piece = self._socket.recv(_PIECE)
+            said += piece
+            if not piece:
+                break
+            if len(said) > _LONGEST or time.monotonic() > deadline:
+                raise self._strange()
+        return bytes(said)
+
+
+def _is_table(answer: dict[str, Any]) -> bool:
+    """Whether it has columns, rows as long as those (a count may follow), and their number."""
+    columns, rows, total = (answer.get(name) for name in ("columns", "rows", "total"))
+    return (
+        isinstance(columns, list)
+        and all(isinstance(column, str) for column in columns)
+        and isinstance(rows, list)
+        and all(isinstance(row, list) and 0 <= len(row) - len(columns) <= 1 for row in rows)
+        and type(total) is int
+    )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

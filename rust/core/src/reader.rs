@@ -36,7 +36,7 @@ impl Node {
         let held = next.at.map_or(Held::Stream(task), |at| Held::Cursor(task, at));
         if !self.holds(next.client, held) {
             let why = "it reads a stream that it does not hold";
-            return self.violates(next.client, why, actions);
+            return self.refuse(next.client, next.request, why, actions);
         }
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
         if stream.is_ready(next.at) {

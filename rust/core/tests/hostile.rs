@@ -446,3 +446,15 @@ fn error_within_an_error_within_an_error_is_no_message() {
     let nested = vec![bytes[0]; 1 << 20];
     assert!(postcard::from_bytes::<Value>(&nested).is_err());
 }
+
+/// Its handle came from a value that somebody had written over. The question was never answered, nor was
+/// its `Forget`, so a `next` with a time limit waited for ever, too.
+#[test]
+fn driver_that_reads_a_stream_that_is_not_there_is_told_so() {
+    let mut stage = Stage::new(1, 1);
+    for at in [None, Some(0)] {
+        let id = RequestId(stage.count());
+        stage.say(DRIVER, Request::Next(id, TaskId::new(DRIVER, 77), at));
+        assert_eq!(stage.reply_to(id), Some(&Reply::Failed(Failure::Unknown)));
+    }
+}

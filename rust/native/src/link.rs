@@ -18,13 +18,13 @@ use skate_shm::watch::Process;
 
 use crate::wire::{self, ToNode, ToWorker};
 
-/// What to do with a worker's process that is not there yet.
+/// What the node has decided about a worker's process, which may not be there yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doom {
     /// Nothing: let it come.
     None,
-    /// Kill it as soon as it is there.
-    Kill,
+    /// Kill it, as soon as it is there; and why.
+    Kill(&'static str),
 }
 
 /// One worker, seen from the node.

@@ -304,14 +304,18 @@ fn is_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(value.get_type_ptr().cast() == ndarray.as_ptr())
 }
 
+/// Whether items of that format are native numbers: bytes without pointers.
+pub(crate) fn is_number(format: &[u8]) -> bool {
+    matches!(format, [b] if b"?bBhHiIlLqQefdg".contains(b))
+        || matches!(format, [b'Z', b] if b"fdg".contains(b))
+}
+
 /// Packs a C-contiguous array of native numbers; false for any other.
 fn array(packed: &mut Packed, value: &Bound<'_, PyAny>) -> bool {
     // dtypes without a buffer format (datetime64, for one) raise here.
     let Ok(buffer) = Buffer::of(value) else { return false };
     let format = buffer.format();
-    let is_number = matches!(format, [b] if b"?bBhHiIlLqQefdg".contains(b))
-        || matches!(format, [b'Z', b] if b"fdg".contains(b));
-    if !is_number || !buffer.is_c_contiguous() {
+    if !is_number(format) || !buffer.is_c_contiguous() {
         return false;
     }
     let shape: SmallVec<[u64; 4]> = buffer.shape().iter().map(|extent| *extent as u64).collect();

@@ -17,7 +17,7 @@ use skate_core::value::{Payload, Value};
 use crate::error;
 use crate::modules;
 use crate::object_ref::ObjectRef;
-use crate::pack::{ALIGN, ARGS, ARRAY, BYTES, PICKLE, PLAIN, VIEW, aligned, entry, tag};
+use crate::pack::{ALIGN, ARGS, ARRAY, BYTES, PICKLE, PLAIN, VIEW, aligned, entry, is_number, tag};
 use crate::session::Session;
 use crate::stream;
 use crate::view::{Pinned, View};
@@ -203,7 +203,9 @@ impl<'a, 'py> Reader<'a, 'py> {
 
     fn numpy(&mut self) -> PyResult<Bound<'py, PyAny>> {
         let len = usize::from(self.byte()?);
-        let format = std::str::from_utf8(self.raw(len)?).map_err(|_| garbled())?;
+        // Not what NumPy would take: objects would be pointers that somebody else has written.
+        let format = Some(self.raw(len)?).filter(|format| is_number(format)).ok_or_else(garbled)?;
+        let format = std::str::from_utf8(format).map_err(|_| garbled())?;
         let dimensions = self.byte()?;
         let shape = (0..dimensions).map(|_| self.len()).collect::<PyResult<Vec<_>>>()?;
         let size = self.len()?;

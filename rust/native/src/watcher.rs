@@ -316,11 +316,13 @@ impl Watch {
                 Word::Report(FromZygote::Spawned { client, pid }, pidfd) => {
                     self.spawned(ClientId(client), pid, pidfd);
                 }
+                // Of one that was given up before, or that there never was, it is no news.
                 Word::Report(FromZygote::Failed { client, error }, _) => {
-                    self.died(ClientId(client), None, None, &error);
+                    if self.workers.contains_key(&ClientId(client)) {
+                        self.died(ClientId(client), None, None, &error);
+                    }
                 }
                 Word::Report(FromZygote::Exited { client, exit_code, signal }, _) => {
-                    // One that was given up before is no news.
                     if self.workers.contains_key(&ClientId(client)) {
                         self.died(ClientId(client), exit_code, signal, "");
                     }
@@ -330,7 +332,11 @@ impl Watch {
     }
 
     fn spawned(&mut self, worker: ClientId, pid: u32, pidfd: Option<OwnedFd>) {
-        let Some(watched) = self.workers.get_mut(&worker) else { return };
+        // A second report would put its end off for ever: the first descriptor stays in the poller.
+        let Some(watched) = self.workers.get_mut(&worker).filter(|row| row.process.is_none())
+        else {
+            return;
+        };
         match Self::hold(&self.poller, worker, pid, pidfd) {
             Ok((process, copy)) => {
                 watched.process = Some(process);
@@ -370,7 +376,7 @@ impl Watch {
             let _ = self.poller.remove(process);
         }
         if self.zygote.is_some() {
-            watched.status_until = Some(Instant::now() + STATUS_PATIENCE);
+            watched.status_until.get_or_insert_with(|| Instant::now() + STATUS_PATIENCE);
         } else {
             watched.kill_group();
             self.died(worker, None, None, UNKNOWN);

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::fstat;
 use rustix::io::{self, Errno};
 use rustix::process::{self, Pid, PidfdFlags, Signal};
 
@@ -36,10 +37,19 @@ impl Process {
         Ok(Self { pid, pidfd })
     }
 
-    /// A process whose parent has opened the pidfd and sent it here.
+    /// A process whose parent has opened the pidfd and sent it here; an error if it is none. No parent has
+    /// init as a child, and the group of that number stands for every process there is.
     pub fn from_parts(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        Ok(Self { pid, pidfd })
+        if pid.is_init() {
+            return Err(Errno::SRCH);
+        }
+        // Since Linux 6.9 each process has an inode of its own; before, all pidfds share one.
+        let inode = |pidfd: &OwnedFd| fstat(pidfd).map(|stat| (stat.st_dev, stat.st_ino));
+        let process = Self { pid, pidfd };
+        let is_it = process.has_ended()
+            || inode(&process.pidfd)? == inode(&process::pidfd_open(pid, PidfdFlags::empty())?)?;
+        if is_it { Ok(process) } else { Err(Errno::BADF) }
     }
 
     /// Its pid, for messages to people.

@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,36 @@ fn a_death_is_seen_by_poller_and_process() {
     poller.remove(&process).unwrap();
     poller.wait(Some(Duration::ZERO), &mut ready).unwrap();
     assert!(ready.is_empty());
+}
+
+/// A garbled report of the zygote made a worker out of any descriptor: its end was never seen.
+#[test]
+fn what_is_no_process_is_refused() {
+    let _alone = alone();
+    let mut child = fork(|| std::thread::sleep(Duration::from_secs(60)));
+    let pidfd = || {
+        let pid = rustix::process::Pid::from_raw(child.pid().cast_signed()).unwrap();
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+    };
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    assert_eq!(Process::from_parts(child.pid(), read).unwrap_err(), Errno::BADF);
+    let other =
+        Process::open(rustix::process::getppid().unwrap().as_raw_nonzero().get().unsigned_abs());
+    let other = rustix::io::fcntl_dupfd_cloexec(other.unwrap(), 0).unwrap();
+    // Before Linux 6.9 nothing tells pidfds apart.
+    let inode = |pidfd: &OwnedFd| rustix::fs::fstat(pidfd).unwrap().st_ino;
+    if inode(&other) != inode(&pidfd()) {
+        assert_eq!(Process::from_parts(child.pid(), other).unwrap_err(), Errno::BADF);
+    }
+    for pid in [0, 1, u32::MAX] {
+        assert_eq!(Process::from_parts(pid, pidfd()).unwrap_err(), Errno::SRCH, "{pid}");
+    }
+    let process = Process::from_parts(child.pid(), pidfd()).unwrap();
+    process.signal(Signal::KILL).unwrap();
+    assert_eq!(child.wait(), Ended::Signal(libc::SIGKILL));
+    // A worker that has been reaped already is one all the same.
+    let pidfd = rustix::io::fcntl_dupfd_cloexec(&process, 0).unwrap();
+    assert!(Process::from_parts(process.pid(), pidfd).unwrap().has_ended());
 }
 
 #[test]

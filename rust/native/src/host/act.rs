@@ -86,9 +86,9 @@ impl Host {
                     link.send(&ToWorker::Cancelled(ticket), scratch);
                 });
             }
-            Action::Kill(worker, _reason) => {
+            Action::Kill(worker, why) => {
                 if let Some(link) = state.links.get_mut(&worker) {
-                    link.doom = Doom::Kill;
+                    link.doom = Doom::Kill(why);
                     let _ = link.process.as_ref().map(|process| process.signal(Signal::KILL));
                 }
             }

@@ -92,7 +92,7 @@ impl Host {
     pub(crate) fn worker_started(&self, worker: ClientId, process: Process) {
         self.turn(|host, state| {
             let Some(link) = state.links.get_mut(&worker) else { return };
-            if link.doom == Doom::Kill {
+            if matches!(link.doom, Doom::Kill(_)) {
                 let _ = process.signal(Signal::KILL);
             }
             state.tell(worker, |link, _| link.admit(process));
@@ -101,10 +101,15 @@ impl Host {
     }
 
     /// A worker has ended, or could not be made: its ring is read to the end, then its holdings go.
-    pub(crate) fn worker_died(&self, worker: ClientId, death: Death) {
+    pub(crate) fn worker_died(&self, worker: ClientId, mut death: Death) {
         self.turn(|host, state| {
             host.tick(state);
             host.read_ring(state, worker, usize::MAX);
+            if let Some(Doom::Kill(why)) = state.links.get(&worker).map(|link| link.doom)
+                && death.note.is_empty()
+            {
+                death.note = format!("ended by skate: {why}").into();
+            }
             let started = state.links.get(&worker).map_or_else(Vec::new, Link::started);
             host.step(state, Event::WorkerDied(worker, death, started));
             if let Some(link) = state.links.remove(&worker) {
