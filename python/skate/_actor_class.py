@@ -10,7 +10,7 @@ is free. Class and options travel when it is pickled, templates never.
 
 from __future__ import annotations
 
-from skate import _actor_options, _session
+from skate import _actor_options, _options, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
 from skate._frames import HIDDEN, REFUSALS
@@ -81,7 +81,8 @@ class ActorDefinition:
             self._client, self._templates = client, {}
         env = repr(resolved.env) if resolved.env else ""
         lanes = tuple(resolved.lanes)
-        key = (resolved.resources, resolved.serves, lanes, resolved.window, env)
+        strategy = _options.strategy_key(resolved.strategy)
+        key = (resolved.resources, resolved.serves, lanes, resolved.window, strategy, env)
         template = self._templates.get(key)
         if template is None:
             from skate._serialization import dumps_function
@@ -101,6 +102,7 @@ class ActorDefinition:
                 resolved.lanes,
                 resolved.window,
             )
+            _options.place(template, resolved.strategy)
             self._templates[key] = template
         return template
 

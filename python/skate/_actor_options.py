@@ -117,6 +117,7 @@ class ActorOptions:
         groups: Names of the concurrency groups, the default one ("") first.
         lanes: Calls at once in each.
         serves: `"turns"`, `"threads"` or `"loop"`.
+        strategy: Where to run, if that is about nodes; None on any.
         in_order: Whether one caller's calls start in the order of their submission.
         max_restarts: -1 for ever.
         max_task_retries: Default of its methods; -1 for ever.
@@ -144,13 +145,15 @@ class ActorOptions:
         "resources",
         "retry_exceptions",
         "serves",
+        "strategy",
         "window",
     )
 
     def __init__(self, options: Mapping[str, Any], *, is_async: bool) -> None:
         self.resources = _options.resources_of(options, 0)
-        strategy = options.get("scheduling_strategy")
-        is_given = options.get("num_cpus") is not None or hasattr(strategy, "placement_group")
+        self.strategy = _options.strategy_of(options)
+        asked = options.get("scheduling_strategy")
+        is_given = options.get("num_cpus") is not None or hasattr(asked, "placement_group")
         self.placing: tuple[tuple[str, int], ...] = () if is_given else (("CPU", UNITS),)
         concurrency = options.get("max_concurrency") or (_ASYNC_CONCURRENCY if is_async else 1)
         groups = options.get("concurrency_groups") or {}

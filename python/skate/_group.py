@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     Amounts = tuple[tuple[str, int], ...]
 
-_ENTRY = "bundle_group_"
-_CAPTURE_UNITS = 2
-_ENTRY_UNITS = 1
+ENTRY = "bundle_group_"
+CAPTURE_UNITS = 2
+ENTRY_UNITS = 1
 
 
 def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
@@ -63,7 +63,7 @@ def in_group(amounts: Amounts, strategy: Any) -> Amounts:
         raise ValueError(msg)
     key = group.id.hex()
     captures = strategy.placement_group_capture_child_tasks
-    rows = [(f"{_ENTRY}{key}", _CAPTURE_UNITS if captures else _ENTRY_UNITS)]
+    rows = [(f"{ENTRY}{key}", CAPTURE_UNITS if captures else ENTRY_UNITS)]
     for name, amount in amounts:
         rows.append((f"{name}_group_{key}", amount))
         if index >= 0:
@@ -74,19 +74,19 @@ def in_group(amounts: Amounts, strategy: Any) -> Amounts:
 def plain_amounts(amounts: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
     """The same by the names that the machine has for them, without passes."""
     rows = dict(amounts)
-    key = next((name.removeprefix(_ENTRY) for name in rows if name.startswith(_ENTRY)), None)
+    key = next((name.removeprefix(ENTRY) for name in rows if name.startswith(ENTRY)), None)
     for name, amount in rows.items():
         if key is None:
             yield name, amount
-        elif name.endswith(f"_group_{key}") and not name.startswith(_ENTRY):
+        elif name.endswith(f"_group_{key}") and not name.startswith(ENTRY):
             yield name.removesuffix(f"_group_{key}"), amount
 
 
 def current_key(client: Client, *, captured: bool = False) -> str | None:
     """Key of the group in which the calling code runs; with `captured`, if that captures."""
     for name, amount in client.current_resources():
-        if name.startswith(_ENTRY) and (not captured or amount >= _CAPTURE_UNITS):
-            return name.removeprefix(_ENTRY)
+        if name.startswith(ENTRY) and (not captured or amount >= CAPTURE_UNITS):
+            return name.removeprefix(ENTRY)
     return None
 
 

@@ -48,6 +48,7 @@ class Resolved:
         max_calls: After so many calls the worker leaves; 0: never.
         is_strict: Whether a wrong number of yields is the error of the last return.
         name: Of the task, for people; None for the function's own.
+        strategy: Where to run, if that is about nodes; None on any.
         env: Its `runtime_env`, as `_runtime_env.plain` gives it.
     """
 
@@ -61,6 +62,7 @@ class Resolved:
         "resources",
         "retry_exceptions",
         "returns",
+        "strategy",
         "window",
         "window_bytes",
     )
@@ -77,6 +79,7 @@ class Resolved:
         self.is_strict = is_strict_of(options.get(STRICT), self.returns)
         self.name: str | None = options.get("name")
         self.max_calls: int = options.get("max_calls") or 0
+        self.strategy = strategy_of(options)
         self.env = env_of(options)
 
     def key(self) -> tuple[object, ...]:
@@ -91,6 +94,7 @@ class Resolved:
             self.closes_on_drop,
             self.is_strict,
             self.max_calls,
+            strategy_key(self.strategy),
             repr(self.env) if self.env else "",
         )
 
@@ -363,6 +367,23 @@ def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, in
     from skate._group import in_group
 
     return in_group(asked, strategy)
+
+
+def strategy_of(options: Mapping[str, Any]) -> Any:
+    """A strategy that chooses among nodes; None for one that does not."""
+    strategy = options.get("scheduling_strategy")
+    return None if strategy == "DEFAULT" or hasattr(strategy, "placement_group") else strategy
+
+
+def strategy_key(strategy: Any) -> object:
+    """Equal for strategies that mean the same."""
+    return strategy if strategy is None or isinstance(strategy, str) else repr(vars(strategy))
+
+
+def place(template: object, strategy: Any) -> None:
+    """Tells an engine of several nodes where to run; one machine has nothing to choose."""
+    if strategy is not None and hasattr(template, "place"):
+        template.place(strategy)
 
 
 def env_of(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Definition:
                 resolved.closes_on_drop,
                 resolved.is_strict,
             )
+            _options.place(template, resolved.strategy)
             self._templates[key] = template
         return template
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from skate._cluster.templates import FunctionTemplate
-    from skate._engine import Amounts
+    from skate._engine import Amounts, GroupRow
     from skate._native import Mailbox
 
 _UNITS = 10_000
@@ -204,14 +204,22 @@ class Client:
     def describe_workers(self) -> NoReturn:
         raise refused("a list of workers", "use Ray's state API")
 
-    def reserve(self, *_args: Any) -> NoReturn:
-        raise refused("placement_group()", "use ray.util.placement_group and Ray's own tasks")
+    def reserve(
+        self, _key: str, name: str, strategy: str, bundles: Sequence[Amounts], /
+    ) -> tuple[str, ObjectRef[None]]:
+        from skate._cluster import groups
 
-    def remove_group(self, *_args: Any) -> None:
-        """There is none."""
+        return groups.reserve(name, strategy, bundles)
 
-    def groups(self) -> list[Any]:
-        return []
+    def remove_group(self, key: str, /) -> None:
+        from skate._cluster import groups
+
+        groups.remove(key)
+
+    def groups(self) -> list[GroupRow]:
+        from skate._cluster import groups
+
+        return groups.rows()
 
     def own_actor_id(self) -> str | None:
         import ray
@@ -241,8 +249,11 @@ class Client:
 
         if self.is_driver:
             return []
+        from skate._cluster import groups
+
         held = ray.get_runtime_context().get_assigned_resources()
-        return [(name, round(amount * _UNITS)) for name, amount in held.items()]
+        rows = [(name, round(amount * _UNITS)) for name, amount in held.items()]
+        return [*rows, *groups.current()]
 
     def is_canceled(self) -> bool:
         import ray

@@ -10,6 +10,7 @@ import warnings
 from contextlib import contextmanager
 
 from skate._cluster.errors import translated
+from skate._cluster.groups import split, strategy_of
 from skate._cluster.notes import without
 from skate._cluster.refs import ref_of, sent, sent_by_name
 from skate._cluster.streams import Streaming
@@ -27,8 +28,9 @@ _OPTION_OF = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
 def resources_of(amounts: Amounts) -> dict[str, Any]:
-    """Ray's options for resources."""
-    options: dict[str, Any] = {}
+    """Ray's options for resources, and for the placement group that they are of."""
+    amounts, strategy = split(amounts)
+    options: dict[str, Any] = {} if strategy is None else {"scheduling_strategy": strategy}
     others: dict[str, float] = {}
     for name, units in amounts:
         amount = units // UNITS if units % UNITS == 0 else units / UNITS
@@ -107,6 +109,11 @@ class FunctionTemplate(Template):
             self._remote = ray.remote(**options, **self.options)(task)
         self._named: dict[str, Any] = {}
 
+    def place(self, strategy: Any) -> None:
+        """Runs it where a strategy says that is about nodes."""
+        with not_deprecated():
+            self._remote = self._remote.options(scheduling_strategy=strategy_of(strategy))
+
     def submit(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None = None, /
     ) -> Any:
@@ -152,3 +159,7 @@ class ConstructorTemplate:
         self.resources = resources_of(resources)
         self.serves = serves
         self.window = window
+
+    def place(self, strategy: Any) -> None:
+        """Runs it where a strategy says that is about nodes."""
+        self.resources["scheduling_strategy"] = strategy_of(strategy)

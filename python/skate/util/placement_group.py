@@ -4,7 +4,8 @@
     f.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1)) ─▶ runs in bundle 1
 
 Invariant: a group lives until `remove_placement_group`, or the end of the session. On one machine
-all strategies are the same: everything is close together, and nothing can be spread.
+all strategies are the same: everything is close together, and nothing can be spread. On a cluster
+groups and strategies are Ray's.
 """
 
 from __future__ import annotations
@@ -129,7 +130,10 @@ def placement_group(
     rows = [bundle_rows(bundle) for bundle in bundles]
     client = _session.connect()
     key = os.urandom(14).hex()
-    return PlacementGroup(key, bundles, client.reserve(key, name, strategy, rows))
+    placed = client.reserve(key, name, strategy, rows)
+    if isinstance(placed, tuple):  # a cluster names its groups itself
+        key, placed = placed
+    return PlacementGroup(key, bundles, placed)
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
