@@ -115,6 +115,7 @@ def rows(events: list[dict[str, Any]], end_s: float) -> str:
     slices = [event for event in events if event["ph"] == "X" and event["cat"] != "span"]
     drawn = sorted(slices, key=lambda each: each["dur"], reverse=True)[:MOST_SLICES]
     names = {each["pid"]: each["args"]["name"] for each in events if each["name"] == "process_name"}
+    labels = {each["tid"]: each["args"]["name"] for each in events if each["name"] == "thread_name"}
     places = sorted({(each["pid"], each["tid"]) for each in slices})
     tops = {place: TOP + number * _ROW for number, place in enumerate(places)}
     height = TOP + _ROW * len(places) + BOTTOM
@@ -123,7 +124,7 @@ def rows(events: list[dict[str, Any]], end_s: float) -> str:
         functions.setdefault(each["name"].split("[")[0], len(functions))
     lines = _time_axis(end_s, height)
     for (pid, tid), top in tops.items():
-        name = names[pid] + (f" ({tid})" if tid else "")
+        name = names[pid] + ("" if tid == pid else labels[tid].removeprefix("tasks"))
         lines.append(f'<text x="6" y="{top + 15}">{escape(name[:20])}</text>')
     for each in sorted(drawn, key=lambda each: each["cat"] == "yield"):
         top, is_item = tops[each["pid"], each["tid"]], each["cat"] == "yield"

@@ -4,9 +4,13 @@
                                           └─ arrow from what made an argument to who got it
 
 Invariant: slices of one row are nested or apart: calls that run at once (of an actor) lie in rows
-of their own. Times are in µs since the first of these began, as the workers saw them: counted from
-1970 they would have more digits than a float. What the node has had to forget is counted, and said
-in the trace.
+of their own. Times are µs with whole ns, since the first of these began, as the workers saw them:
+counted from 1970 they would have more digits than a float, and viewers that round to ns would see
+neighbours overlap. What the node has had to forget is counted, and said in the trace.
+
+Viewers know a row by its `tid` alone, whatever its process, so each has one of its own; and they
+tie an arrow to the slice that has begun last, in the order of the file where times are equal. So a
+slice is followed by the arrows that end at it, then by what lies within.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from skate.util.state._asking import Here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from skate.util.state._asking import Source
@@ -68,28 +73,25 @@ def trace_of(source: Source) -> tuple[list[Event], dict[str, int]]:
     origin_ms: float = tasks[0]["start_time_ms"] if tasks else now_ms
     for row in tasks:
         end_ms = max(row["end_time_ms"] or now_ms, row["start_time_ms"])
-        row["from_us"] = (row["start_time_ms"] - origin_ms) * 1000
-        row["to_us"] = (end_ms - origin_ms) * 1000
-    places = _places(tasks)
+        row["from_us"] = _us(row["start_time_ms"] - origin_ms)
+        row["to_us"] = _us(end_ms - origin_ms)
+    rows = _Rows()
+    places = _places(tasks, rows)
     items = _items_by_attempt(tasks, _table(source, "yields"), origin_ms)
     driver = _one(source, "workers", ["pid"])["pid"]
 
-    events = [_name("process_name", driver, 0, f"driver {driver}"), *_rows(tasks, places)]
-    made: dict[str, tuple[int, int, float]] = {}  # where and when each object was made
-    for row in tasks:
-        attempt = row["task_id"], row["attempt_number"]
-        place = places[attempt]
-        events.append(_slice(row, place))
-        for index in range(_FEW):
-            made[_object(row["task_id"], index)] = (*place, row["to_us"])
-        before_us: float = row["from_us"]
-        for item in items.get(attempt, ()):
-            at_us = min(max(item["at_us"], before_us), row["to_us"])
-            events.append(_item(row, item, place, before_us, at_us))
-            made[item["object_id"]] = (*place, at_us)
-            before_us = at_us
-    events += _arrows(tasks, places, made)
-    events += _spans(_table(source, "spans"), tasks, places, origin_ms)
+    slices, made = _slices(tasks, places, items)
+    spans = _spans(_table(source, "spans"), tasks, places, rows, origin_ms)
+    events = [_name("process_name", driver, driver, f"driver {driver}"), *_names(tasks, rows)]
+    number = 0
+    for row, own, inner in slices:
+        events.append(own)
+        for argument in row["arguments"]:
+            if argument in made:
+                number += 1
+                events += _arrow(number, made[argument], own)
+        events += inner
+    events += spans
     dropped = {
         "attempts": history["num_attempts_forgotten"],
         "yields": history["num_yields_forgotten"],
@@ -104,6 +106,34 @@ _FEW = 8
 """Returns of a plain function that arrows may begin at; most have one."""
 
 
+def _us(ms: float) -> float:
+    """A time in µs, with whole ns."""
+    return round(ms * 1e6) / 1000
+
+
+def _slices(
+    tasks: list[dict[str, Any]],
+    places: dict[tuple[str, int], tuple[int, int]],
+    items: dict[tuple[str, int], list[dict[str, Any]]],
+) -> tuple[list[tuple[dict[str, Any], Event, list[Event]]], dict[str, Event]]:
+    """Each attempt with its slice and those of its items; and the slice that made each object."""
+    slices = []
+    made: dict[str, Event] = {}
+    for row in tasks:
+        attempt = row["task_id"], row["attempt_number"]
+        own, inner = _slice(row, places[attempt]), []
+        for index in range(_FEW):
+            made[_object(row["task_id"], index)] = own
+        before_us: float = row["from_us"]
+        for item in items.get(attempt, ()):
+            at_us = min(max(item["at_us"], before_us), row["to_us"])
+            inner.append(_item(row, item, places[attempt], before_us, at_us))
+            made[item["object_id"]] = inner[-1]
+            before_us = at_us
+        slices.append((row, own, inner))
+    return slices, made
+
+
 def _items_by_attempt(
     tasks: list[dict[str, Any]], yields: list[dict[str, Any]], origin_ms: float
 ) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -116,7 +146,7 @@ def _items_by_attempt(
         attempts.setdefault(row["task_id"], []).append(row)
     items: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for item in yields:
-        at_us = (item["time_ms"] - origin_ms) * 1000
+        at_us = _us(item["time_ms"] - origin_ms)
         known = attempts.get(item["task_id"], [])
         begun = [row for row in known if row["from_us"] <= at_us] or known[:1]
         if begun:
@@ -139,7 +169,27 @@ def _object(task_id: str, index: int) -> str:
     return task_id + (index + 1).to_bytes(4, "little").hex()
 
 
-def _places(tasks: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int]]:
+class _Rows:
+    """The rows of all processes: the first has the process's own number, as its main thread has."""
+
+    def __init__(self) -> None:
+        self._tids: dict[tuple[int, str], int] = {}
+
+    def tid(self, pid: int, name: str) -> int:
+        """Of the row with that name."""
+        known = _ABOVE_PIDS + len(self._tids)
+        return self._tids.setdefault((pid, name), pid if name == _FIRST else known)
+
+    def __iter__(self) -> Iterator[tuple[int, int, str]]:
+        return iter((pid, tid, name) for (pid, name), tid in self._tids.items())
+
+
+_FIRST = "tasks"
+_ABOVE_PIDS = 1 << 22
+"""Linux gives no process or thread such a number."""
+
+
+def _places(tasks: list[dict[str, Any]], rows: _Rows) -> dict[tuple[str, int], tuple[int, int]]:
     """Process and row of each attempt: the first row of its worker that is free then."""
     places = {}
     free: dict[int, list[float]] = {}
@@ -148,7 +198,8 @@ def _places(tasks: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, int
         ends = free.setdefault(pid, [])
         lane = next((lane for lane, end in enumerate(ends) if end <= row["from_us"]), len(ends))
         ends[lane : lane + 1] = [row["to_us"]]
-        places[row["task_id"], row["attempt_number"]] = (pid, lane)
+        tid = rows.tid(pid, f"{_FIRST}, row {lane}" if lane else _FIRST)
+        places[row["task_id"], row["attempt_number"]] = (pid, tid)
     return places
 
 
@@ -164,7 +215,7 @@ def _slice(row: dict[str, Any], place: tuple[int, int]) -> Event:
         "pid": place[0],
         "tid": place[1],
         "ts": row["from_us"],
-        "dur": row["to_us"] - row["from_us"],
+        "dur": _us((row["to_us"] - row["from_us"]) / 1000),
         **({"cname": "terrible"} if row["state"] == "FAILED" else {}),
         "args": {
             **{name: row[name] for name in shown if row[name] is not None},
@@ -184,27 +235,21 @@ def _item(
         "pid": place[0],
         "tid": place[1],
         "ts": from_us,
-        "dur": to_us - from_us,
+        "dur": _us((to_us - from_us) / 1000),
         "args": {
             name: item[name] for name in ("object_id", "object_size", "used_bytes", "num_unread")
         },
     }
 
 
-def _rows(
-    tasks: list[dict[str, Any]], places: dict[tuple[str, int], tuple[int, int]]
-) -> list[Event]:
+def _names(tasks: list[dict[str, Any]], rows: _Rows) -> list[Event]:
     """Names of processes and rows."""
     actors = {row["worker_pid"]: row for row in tasks if row["type"] == "ACTOR_CREATION_TASK"}
     events = []
-    for pid in sorted({pid for pid, _ in places.values()}):
+    for pid in sorted({row["worker_pid"] or 0 for row in tasks}):
         of = f"actor {actors[pid]['name']}" if pid in actors else "worker"
-        events.append(_name("process_name", pid, 0, f"{of} {pid}"))
-    for pid, lane in sorted(set(places.values())):
-        events.append(
-            _name("thread_name", pid, lane, "tasks" if not lane else f"tasks, row {lane}")
-        )
-    return events
+        events.append(_name("process_name", pid, pid, f"{of} {pid}"))
+    return [*events, *(_name("thread_name", pid, tid, name) for pid, tid, name in rows)]
 
 
 def _name(kind: str, pid: int, tid: int, name: str) -> Event:
@@ -215,25 +260,25 @@ def _spans(
     spans: list[dict[str, Any]],
     tasks: list[dict[str, Any]],
     places: dict[tuple[str, int], tuple[int, int]],
+    rows: _Rows,
     origin_ms: float,
 ) -> list[Event]:
     """Slices that code has named, in a row of their own below that of their task."""
     where = {row["task_id"]: places[row["task_id"], row["attempt_number"]] for row in tasks}
     events: list[Event] = []
-    rows: dict[tuple[int, int], list[list[float]]] = {}  # ends of the open spans of each row
+    open_until: dict[tuple[int, int], list[list[float]]] = {}  # of the spans of each row
     for span in sorted(spans, key=lambda span: (span["start_time_ms"], -span["end_time_ms"])):
-        pid, lane = where.get(span["task_id"], (span["pid"], 0))
-        from_us = max((span["start_time_ms"] - origin_ms) * 1000, 0.0)
-        to_us = max((span["end_time_ms"] - origin_ms) * 1000, from_us)
-        place = _fit(rows.setdefault((pid, lane), []), from_us, to_us)
-        tid = _SPANS + lane * _SPANS_PER_ROW + place
+        pid, tid = where.get(span["task_id"], (span["pid"], span["pid"]))
+        from_us = max(_us(span["start_time_ms"] - origin_ms), 0.0)
+        to_us = max(_us(span["end_time_ms"] - origin_ms), from_us)
+        depth = _fit(open_until.setdefault((pid, tid), []), from_us, to_us)
+        name = "spans" if tid == pid else f"spans of row {tid}"
+        row = rows.tid(pid, f"{name}, row {depth}" if depth else name)
         events.append({
-            "ph": "X", "name": span["name"], "cat": "span", "pid": pid, "tid": tid,
-            "ts": from_us, "dur": to_us - from_us,
+            "ph": "X", "name": span["name"], "cat": "span", "pid": pid, "tid": row,
+            "ts": from_us, "dur": _us((to_us - from_us) / 1000),
             "args": {"task_id": span["task_id"], "extra": json.loads(span["extra"])},
         })  # fmt: skip
-    for pid, tid in sorted({(event["pid"], event["tid"]) for event in events}):
-        events.append(_name("thread_name", pid, tid, "spans"))
     return events
 
 
@@ -249,36 +294,17 @@ def _fit(rows: list[list[float]], from_us: float, to_us: float) -> int:
     return len(rows) - 1
 
 
-_SPANS, _SPANS_PER_ROW = 1_000_000, 1000
-"""Rows from here on are for spans, so many for each row of tasks."""
-
-
-def _arrows(
-    tasks: list[dict[str, Any]],
-    places: dict[tuple[str, int], tuple[int, int]],
-    made: dict[str, tuple[int, int, float]],
-) -> list[Event]:
-    """From the end of the slice that made an argument to the beginning of the one that got it."""
-    events: list[Event] = []
-    number = 0
-    for row in tasks:
-        for argument in row["arguments"]:
-            if argument not in made:
-                continue
-            number += 1
-            pid, tid, at_us = made[argument]
-            base = {"name": "argument", "cat": "argument", "id": number}
-            to_pid, to_tid = places[row["task_id"], row["attempt_number"]]
-            begins_us: float = row["from_us"]
-            # Just within the slice, so that viewers tie the arrow to it; never backwards.
-            from_us = max(min(at_us, begins_us) - 0.001, 0.0)
-            events += [
-                {**base, "ph": "s", "pid": pid, "tid": tid, "ts": from_us},
-                {**base, "ph": "f", "bp": "e", "pid": to_pid, "tid": to_tid, "ts": begins_us},
-            ]
-    return events
+def _arrow(number: int, made: Event, got: Event) -> list[Event]:
+    """From the slice that made an argument to the beginning of the one that got it."""
+    base = {"name": "argument", "cat": "argument", "id": number}
+    # Well within the slice, whose end belongs to the next one; never backwards.
+    within_us = min(made["ts"] + made["dur"] - min(made["dur"] / 2, 1.0), got["ts"])
+    return [
+        {**base, "ph": "s", "pid": made["pid"], "tid": made["tid"], "ts": _us(within_us / 1000)},
+        {**base, "ph": "f", "bp": "e", "pid": got["pid"], "tid": got["tid"], "ts": got["ts"]},
+    ]
 
 
 def _note(dropped: dict[str, int], pid: int) -> Event:
     name = f"not shown: {', '.join(f'{count:,} earlier {what}' for what, count in dropped.items())}"
-    return {"ph": "i", "s": "g", "name": name, "pid": pid, "tid": 0, "ts": 0.0}
+    return {"ph": "i", "s": "g", "name": name, "pid": pid, "tid": pid, "ts": 0.0}
