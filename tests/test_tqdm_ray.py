@@ -1,5 +1,7 @@
 """Progress bars of workers appear on the driver."""
 
+import os
+import re
 import sys
 
 import pytest
@@ -42,3 +44,68 @@ def test_bars_of_tasks_are_shown_by_the_driver(fresh, capfd):
     fresh.shutdown()
     sys.stderr.flush()
     assert "inside: 100 % 3/3 it" in capfd.readouterr().err
+
+
+def test_a_bar_of_a_task_is_few_lines_where_there_is_no_terminal(fresh, capfd):
+    def work():
+        for _ in tqdm_ray.tqdm(range(1000), desc="inside", flush_interval_s=0):
+            pass
+
+    fresh.init(num_cpus=1)
+    fresh.get(fresh.remote(work).remote())
+    fresh.shutdown()
+    sys.stderr.flush()
+    lines = [line.partition(") ")[2] for line in capfd.readouterr().err.splitlines()]
+    assert [lines[0], lines[-1]] == ["inside:   0 % 1/1000 it", "inside: 100 % 1000/1000 it"]
+    assert len(lines) < 10
+
+
+TERMINAL = """
+import skate
+from skate.experimental import tqdm_ray
+
+@skate.remote
+def work(name, gate):
+    with tqdm_ray.tqdm(total=4, desc=name, flush_interval_s=0) as bar:
+        bar.update(2)
+        print(f"{name} has begun")
+        if gate:
+            open(gate).read()
+        bar.update(2)
+
+@skate.remote
+def dies():
+    tqdm_ray.tqdm(total=9, desc="dead", flush_interval_s=0).update(3)
+    import os
+    os.kill(os.getpid(), 9)
+
+skate.init(num_cpus=2)
+refs = [work.remote("one", GATE), work.remote("two", None)]
+skate.get(refs[1])
+print("two is done", flush=True)
+open(GATE, "w").close()
+skate.get(refs[0])
+skate.wait([dies.options(max_retries=0).remote()])
+skate.shutdown()
+print("all is done", flush=True)
+"""
+
+
+@pytest.mark.processes("a program in a terminal")
+def test_bars_of_tasks_are_bars_on_a_terminal(tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    pytest.importorskip("tqdm")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    path = tmp_path / "prog.py"
+    path.write_text(TERMINAL.replace("GATE", repr(str(gate))))
+    program = pexpect.spawn(sys.executable, [str(path)], timeout=30, dimensions=(40, 100))
+    text = program.read().decode()
+    program.close()
+    assert program.exitstatus == 0, text
+    for name in ("one", "two"):
+        assert re.search(rf"\(work pid=\d+\)\S* {name}:  50%\|█+ +\| 2/4", text), text
+        assert re.search(rf"\(work pid=\d+\)\S* {name}: 100%\|█+\| 4/4", text), text
+        assert re.search(rf"\(work pid=\d+\)\S* {name} has begun\r\n", text), text
+    assert re.search(r"dead:  33%\|███", text), text
+    assert text.rstrip().endswith("all is done")

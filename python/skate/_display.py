@@ -1,6 +1,6 @@
 """What people see of a session: lines of workers, lost errors, tasks that cannot start.
 
-    line of a worker ─ record? ─▶ the driver's loggers
+    line of a worker ─ record? ─▶ the driver's loggers      bar? ─▶ _bars.py
                      └─ repeated? ─ counted ─▶ told later     else ─▶ "(name pid=…) " line
 
 Invariant: it writes to whatever `sys.stdout` and `sys.stderr` are now, and never raises: a closed
@@ -15,6 +15,8 @@ import os
 import sys
 
 from skate import _notebook, _settings
+from skate._bars import MARK as BAR
+from skate._bars import Bars
 from skate._cells import LAST
 from skate._cells import MARK as TASK
 from skate._records import MARK, handle
@@ -31,13 +33,17 @@ _BATCH = 256  # lines written at once
 _COLOURS = (36, 35, 34, 33, 32, 96, 95, 94)  # of ANSI terminals; red is for errors
 
 
-def _labelled(pid: int, label: str, text: str, *, is_stderr: bool) -> str:
-    """`(name pid=…) text`; the label in the worker's colour if a terminal shows it."""
+def _prefix(pid: int, label: str, stream: Any) -> str:
+    """`(name pid=…) `, in the worker's colour if a terminal shows it."""
     prefix = f"({label or 'worker'} pid={pid})"
-    stream = sys.stderr if is_stderr else sys.stdout
     if _has_colours(stream):
         prefix = f"\x1b[{_COLOURS[pid % len(_COLOURS)]}m{prefix}\x1b[0m"
-    return f"{prefix} {text}\n"
+    return f"{prefix} "
+
+
+def _labelled(pid: int, label: str, text: str, *, is_stderr: bool) -> str:
+    stream = sys.stderr if is_stderr else sys.stdout
+    return f"{_prefix(pid, label, stream)}{text}\n"
 
 
 def _has_colours(stream: Any) -> bool:
@@ -75,6 +81,7 @@ class Display:
         self._lines: list[str] = []
         self._is_stderr = False
         self._cell = LAST
+        self._bars = Bars()
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
         self._repeats = Repeats() if _settings.value("dedup_logs") else None
 
@@ -116,6 +123,11 @@ class Display:
                     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
                 stream.flush()
 
+    def close(self) -> None:
+        """Nothing comes any more."""
+        with contextlib.suppress(Exception):
+            self._bars.close()
+
     def _line(self, is_stderr: bool, pid: int, label: str, text: str) -> None:
         label, _, task_id = label.partition(TASK)
         cell = _cell_of(task_id)
@@ -130,6 +142,14 @@ class Display:
                 return
             for each in shown.splitlines():
                 self._add(_labelled(pid, label, each, is_stderr=True), cell, is_stderr=True)
+            return
+        if text.startswith(BAR):
+            self.flush()
+            shown = text
+            with contextlib.suppress(Exception):  # a terminal that has gone
+                shown = self._bars.show(text, pid, _prefix(pid, label, sys.stderr))
+            if shown is not None:
+                self._add(_labelled(pid, label, shown, is_stderr=True), cell)
             return
         if is_stderr and text.startswith("\r"):  # a bar: of all its states the last
             text = text.rstrip("\r").rpartition("\r")[2]

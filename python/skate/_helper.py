@@ -70,6 +70,7 @@ class Helper:
     def _run(self) -> None:
         while self._deliver(patience_s := self._display.patience_s()) or patience_s is not None:
             pass  # nothing of what was delivered is kept while waiting, such as the last ref
+        self._display.close()
 
     def _deliver(self, patience_s: float | None) -> bool:
         """Whether something came; without a timeout, nothing means that the mailbox is closed."""

@@ -1,15 +1,19 @@
 """Progress bars of tasks and actors, drawn by the driver.
 
-    tqdm_ray.tqdm ─ update ─▶ at most ten lines a second ─ stderr of the worker ─▶ the driver prints
+    tqdm_ray.tqdm ─ update ─▶ at most ten times a second ─ stderr ─▶ the driver: _bars.py
 
 Invariant: a bar costs its task a clock read for each update and a line now and then; the lines go
-the way of all output, so no bar can block anybody.
+the way of all output, so no bar can block anybody. Outside of workers a bar is such lines.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
+
+from skate import _native, _session
+from skate._bars import MARK, line_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 _PERIOD_S = 0.1
+_numbers = itertools.count()
 
 
 class tqdm:  # noqa: N801 - its name everywhere
@@ -27,7 +32,7 @@ class tqdm:  # noqa: N801 - its name everywhere
         total: Where it ends; None if nobody knows.
         desc: What stands before it.
         unit: Of `n`.
-        position: Accepted; lines have none.
+        position: Accepted; the driver finds a place for each.
     """
 
     def __init__(  # noqa: PLR0917 - Ray's signature
@@ -52,6 +57,7 @@ class tqdm:  # noqa: N801 - its name everywhere
         self._period_s = _PERIOD_S if flush_interval_s is None else flush_interval_s
         self._shown_at = float("-inf")
         self._is_closed = False
+        self._number = next(_numbers)
         self._shown: str | None = None
 
     def update(self, n: int = 1) -> None:
@@ -74,10 +80,15 @@ class tqdm:  # noqa: N801 - its name everywhere
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
 
     def _line(self) -> str:
-        head = f"{self.desc}: " if self.desc else ""
-        if self.total:
-            return f"{head}{100 * self.n // self.total:3d} % {self.n}/{self.total} {self.unit}"
-        return f"{head}{self.n} {self.unit}"
+        if not _is_drawn_by_driver():
+            return line_of(self.desc, self.n, self.total, self.unit)
+        import json
+
+        state = {
+            "bar": self._number, "desc": self.desc, "n": self.n, "total": self.total,
+            "unit": self.unit, "closed": self._is_closed,
+        }  # fmt: skip
+        return f"{MARK}{json.dumps(state)}"
 
     def close(self) -> None:
         """Shows the last state, once."""
@@ -101,8 +112,15 @@ class tqdm:  # noqa: N801 - its name everywhere
         self.close()
 
 
+def _is_drawn_by_driver() -> bool:
+    """Whether what this process writes to stderr is read by skate's driver."""
+    client = _session.client
+    is_worker = isinstance(client, _native.Client) and not client.is_driver
+    return is_worker and sys.stderr is sys.__stderr__
+
+
 def safe_print(*args: Any, **kwargs: Any) -> None:
-    """Prints. Bars are lines, so nothing can get between them."""
+    """Prints. The driver writes lines above the bars."""
     print(*args, **kwargs)  # noqa: T201 - its name says so
 
 
