@@ -126,7 +126,7 @@ impl Link {
         self.functions.insert(template.function)
     }
 
-    /// A worker knows the functions that it sent.
+    /// A worker keeps the functions that it sent.
     pub(crate) fn knows_function(&mut self, id: FunctionId) {
         self.functions.insert(id);
     }

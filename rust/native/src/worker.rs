@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Template, Waitable};
 use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
@@ -92,9 +92,9 @@ pub(crate) struct Worker {
     /// Which of these sleep, if the actor has CPU to lend.
     naps: OnceLock<Naps>,
     definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
+    /// Those that the node knows as well: it has sent them here, or they were sent from here.
     functions: Mutex<FxHashMap<FunctionId, Bytes>>,
     prepared: Mutex<FxHashMap<TemplateId, Arc<Prepared>>>,
-    exported: Mutex<FxHashSet<FunctionId>>,
     handles: Arc<Handles>,
     answers: Arc<Answers>,
     /// The sentinel's: it flushes handles.
@@ -142,7 +142,6 @@ impl Worker {
             definitions: Mutex::default(),
             functions: Mutex::default(),
             prepared: Mutex::default(),
-            exported: Mutex::default(),
             handles,
             answers,
             ticker,
@@ -439,10 +438,13 @@ impl Transport for Worker {
     }
 
     fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
-        if self.exported.lock().insert(function) {
-            // It matters with the task that comes after it.
-            self.write_all(&ToNode::Function(function, bytes), Urgency::Relaxed);
+        if self.functions.lock().contains_key(&function) {
+            return;
         }
+        // It matters with the task that comes after it. Another thread may send it, too, but none
+        // finds it here before it was sent.
+        self.write_all(&ToNode::Function(function, bytes.clone()), Urgency::Relaxed);
+        self.functions.lock().insert(function, bytes);
     }
 
     fn try_flush(&self, _session: &Session) {
