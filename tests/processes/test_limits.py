@@ -127,3 +127,43 @@ def test_address_space_that_is_too_small_says_so(run):
     assert "memory" in first
     assert str(4 << 30) in first
     assert last == "2"
+
+
+def test_session_goes_on_after_workers_for_which_there_was_no_descriptor(run):
+    out, _ = run(
+        """
+        import resource
+        skate.init(num_cpus=2)
+        plain = skate.remote(lambda: "plain")
+
+        @skate.remote(num_cpus=0, max_retries=0)
+        def more():
+            return "more"
+
+        skate.get(plain.remote())
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 1 + max(int(fd) for fd in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+        held = []
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            pass
+        refs = [more.remote() for _ in range(8)]
+        skate.wait(refs, num_returns=8, timeout=30)
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+        def outcome(ref):
+            try:
+                return skate.get(ref, timeout=30)
+            except skate.exceptions.WorkerCrashedError as error:
+                return "descriptors" if "open files" in str(error) else str(error)
+
+        print(sorted({outcome(ref) for ref in refs} - {"more"}))
+        print(skate.get([plain.remote(), more.remote()], timeout=30))
+        """
+    )
+    assert out.splitlines() == ["['descriptors']", "['plain', 'more']"]

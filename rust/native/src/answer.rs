@@ -2,10 +2,11 @@
 //!
 //! Invariant: an answer is delivered at most once, to the thread or mailbox that asked; one that
 //! nobody waits for any more is handed back to whoever delivered it, so that what it carries
-//! (handles, pins, leases) can be given back.
+//! (handles, pins, leases) can be given back. Once they are lost, nobody waits for one any more: threads
+//! look every 100 ms, mailboxes are told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -95,6 +96,8 @@ pub(crate) struct Answers {
     open: Mutex<FxHashMap<RequestId, Asker>>,
     /// Of these, so many were asked by mail: their answers wake somebody who does not lead.
     by_mail: AtomicUsize,
+    /// Why none will come any more.
+    lost: OnceLock<String>,
 }
 
 impl Answers {
@@ -102,6 +105,30 @@ impl Answers {
     pub(crate) fn expect(&self, request: RequestId, asker: Asker) {
         self.by_mail.fetch_add(asker.is_mail().into(), Ordering::Relaxed);
         self.open.lock().insert(request, asker);
+        if self.lost().is_some() {
+            self.tell(request);
+        }
+    }
+
+    /// None will come any more, for that reason: the first one given counts.
+    pub(crate) fn lose(&self, why: String) {
+        let _ = self.lost.set(why);
+        let open: Vec<RequestId> = self.open.lock().keys().copied().collect();
+        for request in open {
+            self.tell(request);
+        }
+    }
+
+    /// Has a mailbox look: there is nothing to wait for.
+    fn tell(&self, request: RequestId) {
+        if let Some(Asker::Mail(mail, token)) = self.take(request) {
+            mail.post(token, Letter::Ready);
+        }
+    }
+
+    /// Why none will come any more.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
     }
 
     /// The asker goes away. True if the answer had not come.

@@ -9,6 +9,7 @@ use skate_shm::doorbell::Sleeper;
 use skate_shm::thread::block_all_signals;
 
 use crate::error::{Error, Result};
+use crate::guard;
 use crate::session::Session;
 
 /// Starts it; it ends when the session is closed and its bell is rung.
@@ -19,10 +20,16 @@ pub(crate) fn start(session: Arc<Session>) -> Result<std::thread::JoinHandle<()>
         .spawn(move || {
             block_all_signals();
             let engine = session.transport.engine();
-            // Polling first also arms the bell: until somebody has led, nobody else does.
-            while session.check().is_ok() {
-                session.pump.poll_in_background(engine);
-                let _ = engine.bell().park(Sleeper::Background, || false, None);
+            let ended = guard::run("skate-pump", || {
+                // Polling first also arms the bell: until somebody has led, nobody else does.
+                while session.check().is_ok() {
+                    session.pump.poll_in_background(engine);
+                    let _ = engine.bell().park(Sleeper::Background, || false, None);
+                }
+                Ok(())
+            });
+            if let Err(why) = ended {
+                session.transport.lose(why);
             }
         })
         .map_err(|error| Error::Thread(error.to_string()))

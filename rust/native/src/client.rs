@@ -573,7 +573,7 @@ impl Drop for Client {
     /// here. In a forked child, and after `close`, there is nothing to do.
     fn drop(&mut self) {
         if let Role::Driver(host) = &self.role
-            && self.session.check().is_ok()
+            && !self.session.is_closed()
         {
             self.session.close();
             host.shut_down();

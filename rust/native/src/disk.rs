@@ -24,6 +24,8 @@ use skate_shm::segment::Segment;
 use skate_shm::spill_file::{ReadError, SpillFile};
 use skate_shm::thread::block_all_signals;
 
+use crate::error::Error;
+use crate::guard;
 use crate::host::Host;
 
 /// What the node asks of the disk.
@@ -67,12 +69,17 @@ impl Disk {
     }
 
     /// Has something done. The thread is started by the first job.
-    pub(crate) fn order(&self, job: Job, host: &Weak<Host>, segment: &Weak<Segment>) {
-        let Some(place) = &self.place else { return };
+    pub(crate) fn order(
+        &self,
+        job: Job,
+        host: &Weak<Host>,
+        segment: &Weak<Segment>,
+    ) -> Result<(), Error> {
+        let Some(place) = &self.place else { return Ok(()) };
         let (queue, wake) = &*self.queue;
         let mut jobs = queue.lock();
         if jobs.is_closed {
-            return;
+            return Ok(());
         }
         match job {
             Job::Read(..) => jobs.reads.push_back(job),
@@ -88,16 +95,22 @@ impl Disk {
                 host: Weak::clone(host),
                 segment: Weak::clone(segment),
             };
-            // Without the thread what is asked for waits until there can be one.
-            *thread = std::thread::Builder::new()
+            let started = std::thread::Builder::new()
                 .name("skate-disk".into())
                 .stack_size(256 << 10)
                 .spawn(move || {
                     block_all_signals();
-                    worker.run();
-                })
-                .ok();
+                    let ended = guard::run("skate-disk", || {
+                        worker.run();
+                        Ok(())
+                    });
+                    if let (Err(why), Some(host)) = (ended, worker.host.upgrade()) {
+                        host.lose(why);
+                    }
+                });
+            *thread = Some(started.map_err(|error| Error::Thread(error.to_string()))?);
         }
+        Ok(())
     }
 
     /// Ends the thread; what it was asked and has not begun is not done.
@@ -108,7 +121,7 @@ impl Disk {
         // Not under the lock: the thread may be about to order something of itself, which takes it.
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // It panics only by a bug, whose message has been printed then.
+            // Whatever ended it has been told.
             let _ = thread.join();
         }
     }

@@ -28,6 +28,9 @@ pub(crate) enum Error {
          in the parent"
     )]
     Forked,
+    /// The session cannot go on.
+    #[error("the session is lost: {0}. Start another one with ray.shutdown() and ray.init()")]
+    Lost(String),
     /// A ref that another session made.
     #[error("{0} belongs to an earlier session: it was made before the last shutdown")]
     Stale(String),
@@ -72,6 +75,7 @@ impl From<Error> for PyErr {
                 Error::Nowhere(_) => "ObjectLostError",
                 Error::NotStarted
                 | Error::Forked
+                | Error::Lost(_)
                 | Error::Stale(_)
                 | Error::System(..)
                 | Error::Segment(_)

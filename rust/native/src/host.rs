@@ -373,6 +373,13 @@ impl Host {
         self.problems.lock().list()
     }
 
+    /// The session cannot go on: every call says so, and its processes end. Nothing is waited for.
+    pub(crate) fn lose(&self, why: String) {
+        self.answers.lose(why);
+        self.watcher.order(Order::ShutDown);
+        self.hub.bell().ring_always();
+    }
+
     /// Ends every process of the session; returns when none is left.
     pub(crate) fn shut_down(&self) {
         self.watcher.shut_down();

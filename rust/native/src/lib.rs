@@ -28,6 +28,7 @@ mod disk;
 mod error;
 mod execute;
 mod fresh;
+mod guard;
 mod handles;
 mod host;
 mod inspect;

@@ -24,7 +24,7 @@ pub(crate) enum Letter {
     Reply(Reply),
     /// Something that people should see.
     Notice(Notice),
-    /// What was waited for in another engine is there.
+    /// What was waited for is there (in another engine), or will never be: whoever looks will see.
     Ready,
 }
 

@@ -19,6 +19,7 @@ use skate_shm::thread::{block_all_signals, kill_own_group};
 use skate_shm::watch::Poller;
 
 use crate::error::{Error, Result};
+use crate::guard;
 use crate::inspect::listener::Listener;
 use crate::session::Session;
 use crate::ticker::{Quiet, Ticker};
@@ -45,7 +46,14 @@ pub(crate) fn start(
         .spawn(move || {
             block_all_signals();
             let _driver = driver;
-            watch(&poller, &ticker, &session, listener.as_ref());
+            let ended = guard::run("skate-sentinel", || {
+                watch(&poller, &ticker, &session, listener.as_ref());
+                Ok(())
+            });
+            if ended.is_err() {
+                // Nothing would end this process with its driver any more.
+                end_group();
+            }
         })
         .map(drop)
         .map_err(|error| Error::Thread(error.to_string()))
@@ -75,6 +83,12 @@ pub(crate) fn outlive_zygote() {
     let _ = set_parent_process_death_signal(None);
 }
 
+/// Kills this process and what its tasks started.
+fn end_group() -> ! {
+    let _ = kill_own_group();
+    std::process::abort()
+}
+
 fn watch(poller: &Poller, ticker: &Ticker, session: &Session, listener: Option<&Listener>) {
     let mut quiet = Quiet::default();
     let mut ready = Vec::new();
@@ -82,8 +96,7 @@ fn watch(poller: &Poller, ticker: &Ticker, session: &Session, listener: Option<&
         let timeout = ticker.timeout(&mut quiet, || session.is_dirty());
         let waited = poller.wait(timeout, &mut ready);
         if waited.is_err() || ready.iter().any(|ready| ready.token == DRIVER) {
-            let _ = kill_own_group();
-            std::process::abort();
+            end_group();
         }
         if let Some(listener) = listener
             && ready.iter().any(|ready| ready.token == LISTENER)

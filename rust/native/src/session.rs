@@ -71,6 +71,8 @@ pub(crate) trait Transport: Send + Sync {
     fn holds_resources(&self) -> bool;
     /// Such a thread is about to sleep, or has woken up.
     fn blocked(&self, session: &Session, is_blocked: bool);
+    /// A thread without which answers may not come has ended.
+    fn lose(&self, why: String);
 }
 
 /// Items that a `next` is about to return.
@@ -208,9 +210,16 @@ impl Session {
             Err(Error::Forked)
         } else if self.closed.load(Ordering::Acquire) {
             Err(Error::NotStarted)
+        } else if let Some(why) = self.answers.lost() {
+            Err(Error::Lost(why.to_owned()))
         } else {
             Ok(())
         }
+    }
+
+    /// Whether it was ended: what a lost session started is still there.
+    pub(crate) fn is_closed(&self) -> bool {
+        FORKED.load(Ordering::Relaxed) || self.closed.load(Ordering::Acquire)
     }
 
     /// Whether this is a child that user code forked.
@@ -219,7 +228,7 @@ impl Session {
     }
 
     fn is_silent(&self) -> bool {
-        FORKED.load(Ordering::Relaxed) || self.closed.load(Ordering::Acquire)
+        self.is_closed() || self.answers.lost().is_some()
     }
 
     pub(crate) fn segment(&self) -> Result<Arc<Segment>> {

@@ -23,6 +23,7 @@ use skate_shm::thread::block_all_signals;
 use skate_shm::watch::{Poller, Process, Ready};
 
 use crate::error::{Error, Result};
+use crate::guard;
 use crate::host::Host;
 use crate::inspect::listener::Listener;
 use crate::memory::Monitor;
@@ -149,7 +150,10 @@ impl Watcher {
             .stack_size(512 << 10)
             .spawn(move || {
                 block_all_signals();
-                watch.run();
+                if let Err(why) = guard::run("skate-watch", || watch.run()) {
+                    watch.host.lose(why);
+                }
+                watch.end_all();
             })
             .map_err(|error| Error::Thread(error.to_string()))?;
         *watcher.thread.lock() = Some(thread);
@@ -161,7 +165,7 @@ impl Watcher {
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             self.order(Order::ShutDown);
-            // It panics only by a bug, whose message has been printed then.
+            // Whatever ended it has been told.
             let _ = thread.join();
         }
     }
@@ -202,14 +206,15 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(&mut self) {
+    /// Until the session is to end, or why it cannot go on.
+    fn run(&mut self) -> std::result::Result<(), String> {
         let mut ready = Vec::new();
         let mut quiet = Quiet::default();
         loop {
             self.settle_overdue();
             let timeout = self.timeout(&mut quiet);
-            if self.poller.wait(timeout, &mut ready).is_err() {
-                return;
+            if let Err(errno) = self.poller.wait(timeout, &mut ready) {
+                return Err(Error::System("epoll_wait", errno).to_string());
             }
             for event in &ready {
                 self.handle(event);
@@ -224,7 +229,7 @@ impl Watch {
                         }
                     }
                     Order::Failed { worker, note } => self.died(worker, None, None, &note),
-                    Order::ShutDown => return self.end_all(),
+                    Order::ShutDown => return Ok(()),
                 }
             }
             if self.host.handles().is_dirty() {

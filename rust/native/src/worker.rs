@@ -548,6 +548,10 @@ impl Transport for Worker {
             });
         }
     }
+
+    fn lose(&self, why: String) {
+        crate::abandon(&why);
+    }
 }
 
 /// A process that a task forked has come back from the task. It has no part in the session, not even

@@ -146,7 +146,9 @@ impl Host {
     }
 
     fn order_disk(&self, job: Job) {
-        self.disk.order(job, &self.this, &self.segment);
+        if let Err(error) = self.disk.order(job, &self.this, &self.segment) {
+            self.lose(error.to_string());
+        }
     }
 
     fn notify(&self, notice: Notice) {

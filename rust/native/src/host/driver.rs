@@ -20,15 +20,17 @@ const SUBMITS_PER_POLL: u32 = 64;
 
 impl Engine for Host {
     fn poll(&self) -> bool {
-        self.turn(|host, state| {
-            host.tick(state);
-            host.flush(state, None);
-            host.read_rings(state)
-        })
+        // What a lost session's tables say is not to be relied on.
+        self.answers.lost().is_some()
+            || self.turn(|host, state| {
+                host.tick(state);
+                host.flush(state, None);
+                host.read_rings(state)
+            })
     }
 
     fn has_work(&self) -> bool {
-        self.hub.flags().is_any()
+        self.hub.flags().is_any() && self.answers.lost().is_none()
     }
 
     fn bell(&self) -> &Doorbell {
@@ -153,4 +155,8 @@ impl Transport for Host {
     }
 
     fn blocked(&self, _session: &Session, _is_blocked: bool) {}
+
+    fn lose(&self, why: String) {
+        Self::lose(self, why);
+    }
 }

@@ -115,7 +115,10 @@ impl Host {
             if let Some(link) = state.links.remove(&worker) {
                 state.late.push(worker, link.pid());
             }
-            state.seats[Flags::seat(worker.0)].retain(|other| *other != worker);
+            // One that could not even be prepared has no seat.
+            if let Some(seat) = state.seats.get_mut(Flags::seat(worker.0)) {
+                seat.retain(|other| *other != worker);
+            }
         });
         // It may have died between marking somebody awake and waking them, and whatever it has done to the
         // words that all share is mended.
