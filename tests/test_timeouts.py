@@ -118,3 +118,8 @@ def test_wake_ups_of_others_do_not_make_it_late(skate, pending):
     finally:
         is_over.set()
         busy.join()
+
+
+def test_wait_names_a_count_that_is_no_whole_number(skate):
+    with pytest.raises(TypeError, match="expected num_returns to be an int, got <class 'float'"):
+        skate.wait([skate.put(1)], num_returns=1.0)

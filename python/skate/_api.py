@@ -7,6 +7,8 @@ had no effect. Wording is Ray's where users' tests match it.
 from __future__ import annotations
 
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
+from operator import index
+
 from skate import _session
 from skate._frames import HIDDEN, REFUSALS, hide
 from skate._generator import ObjectRefGenerator
@@ -151,7 +153,7 @@ def wait(
         `len(ready) <= num_returns`.
 
     Raises:
-        TypeError: it is no list, or contains something else.
+        TypeError: it is no list, or contains something else; or `num_returns` is no int.
         ValueError: a ref occurs twice, or `num_returns` or `timeout` is out of range.
 
     Rule: semantics.md 3.3, 1.4.8.
@@ -161,6 +163,11 @@ def wait(
             raise _no_waitables(ray_waitables)
         if timeout is not None:
             _check_timeout(timeout)
+        try:
+            num_returns = index(num_returns)
+        except TypeError:
+            msg = f"wait() expected num_returns to be an int, got {type(num_returns)}"
+            raise TypeError(msg) from None
         client = _session.client or _session.connect()
         count = len(ray_waitables)
         if count == 0:

@@ -79,6 +79,12 @@ def test_list_with_something_else_is_a_type_error(ray):
         ray.wait([1])
 
 
+@pytest.mark.parametrize("count", ["1", None])
+def test_count_of_another_kind_is_a_type_error(ray, count):
+    with pytest.raises(TypeError):
+        ray.wait([ray.put(1)], num_returns=count)
+
+
 @pytest.mark.parametrize("count", [0, -1, 2])
 def test_count_out_of_range_is_a_value_error(ray, count):
     with pytest.raises(ValueError):
