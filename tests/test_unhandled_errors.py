@@ -37,7 +37,7 @@ def make_fail(skate):
 def test_row_has_attributes_and_items(fresh, errors):
     before = time.time()
     ref = make_fail(fresh).options(num_returns=1).remote()
-    task_id = ref.task_id()
+    task_id = ref.task_id().hex()
     fresh.wait([ref])
     del ref
     (row,) = errors(1)

@@ -32,7 +32,7 @@ programs use is imported when it is first named.
 
 from __future__ import annotations
 
-from skate import actor, exceptions, util
+from skate import _ids, actor, exceptions, util
 from skate._api import (
     available_resources,
     cancel,
@@ -61,11 +61,24 @@ if TYPE_CHECKING:
     from skate import dag as dag
     from skate import dask as dask
     from skate import experimental as experimental
+    from skate import internal as internal
     from skate import profiling as profiling
     from skate import remote_function as remote_function
     from skate import types as types
-    from skate._actor_handle import ActorID as ActorID
     from skate._as_ray import install_as_ray as install_as_ray
+    from skate._client_builder import ClientBuilder as ClientBuilder
+    from skate._client_builder import client as client
+    from skate._ids import ActorClassID as ActorClassID
+    from skate._ids import ActorID as ActorID
+    from skate._ids import ClusterID as ClusterID
+    from skate._ids import FunctionID as FunctionID
+    from skate._ids import JobID as JobID
+    from skate._ids import NodeID as NodeID
+    from skate._ids import PlacementGroupID as PlacementGroupID
+    from skate._ids import TaskID as TaskID
+    from skate._ids import UniqueID as UniqueID
+    from skate._ids import WorkerID as WorkerID
+    from skate._raylet import Language as Language
     from skate._timeline import timeline as timeline
     from skate.executor import Executor as Executor
 
@@ -75,30 +88,55 @@ SCRIPT_MODE, WORKER_MODE, LOCAL_MODE = 0, 1, 2
 ObjectID = ObjectRef
 
 _WHERE = {
-    "ActorID": "skate._actor_handle",
+    **dict.fromkeys(_ids.NAMES, "skate._ids"),
+    "ClientBuilder": "skate._client_builder",
     "Executor": "skate.executor",
+    "Language": "skate._raylet",
+    "client": "skate._client_builder",
     "install_as_ray": "skate._as_ray",
     "timeline": "skate._timeline",
 }
 _MODULES = frozenset(
-    {"_raylet", "aio", "dag", "dask", "experimental", "profiling", "remote_function", "types"}
+    {
+        "_raylet",
+        "aio",
+        "dag",
+        "dask",
+        "experimental",
+        "internal",
+        "profiling",
+        "remote_function",
+        "types",
+    }
 )
 
 __all__ = [
     "LOCAL_MODE",
     "SCRIPT_MODE",
     "WORKER_MODE",
+    "ActorClassID",
     "ActorID",
+    "ClientBuilder",
+    "ClusterID",
     "DynamicObjectRefGenerator",
     "Executor",
+    "FunctionID",
+    "JobID",
+    "Language",
+    "NodeID",
     "ObjectID",
     "ObjectRef",
     "ObjectRefGenerator",
+    "PlacementGroupID",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
     "__version__",
     "actor",
     "aio",
     "available_resources",
     "cancel",
+    "client",
     "cluster_resources",
     "dag",
     "dask",
@@ -112,6 +150,7 @@ __all__ = [
     "get_runtime_context",
     "init",
     "install_as_ray",
+    "internal",
     "is_initialized",
     "kill",
     "method",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from skate import _options, _session
 from skate._frames import HIDDEN, REFUSALS
+from skate._ids import ActorID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -285,33 +286,3 @@ def restore(ref: Actor, packed: bytes) -> ActorHandle[Any]:
 
 def _describe(ref: Actor, spec: ActorSpec) -> str:
     return f"Actor({spec.class_name}, {ref.hex()})"
-
-
-class ActorID:
-    """The id of an actor."""
-
-    __slots__ = ("_bytes",)
-
-    def __init__(self, binary: bytes) -> None:
-        self._bytes = bytes(binary)
-
-    def hex(self) -> str:
-        """32 hex digits."""
-        return self._bytes.hex()
-
-    def binary(self) -> bytes:
-        """16 bytes."""
-        return self._bytes
-
-    def is_nil(self) -> bool:
-        """False: every handle is of an actor."""
-        return False
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ActorID) and self._bytes == other._bytes
-
-    def __hash__(self) -> int:
-        return hash(self._bytes)
-
-    def __repr__(self) -> str:
-        return f"ActorID({self.hex()})"

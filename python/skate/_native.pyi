@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Self, TypeVar, final
 
+from skate._ids import JobID, TaskID
 from skate._memory import Watching
 from skate._spilling import Spilling
 
@@ -36,6 +37,19 @@ class ObjectRef(Generic[_T]):
 
     @classmethod
     def __class_getitem__(cls, item: Any) -> Any: ...
+    def __new__(cls, *_args: object) -> Self:
+        """Refused, as by the next two: an id is no handle."""
+    @staticmethod
+    def from_binary(_binary: object, /) -> ObjectRef[Any]: ...
+    @staticmethod
+    def from_hex(_hex_id: object, /) -> ObjectRef[Any]: ...
+    @staticmethod
+    def size() -> int:
+        """Bytes of `binary`."""
+    def call_site(self) -> str:
+        """Where it was made: empty, nobody records that."""
+    def owner_address(self) -> bytes:
+        """Empty: the node of the session owns all values."""
     @staticmethod
     def nil() -> ObjectRef[Any]: ...
     @staticmethod
@@ -43,8 +57,8 @@ class ObjectRef(Generic[_T]):
     def hex(self) -> str: ...
     def binary(self) -> bytes: ...
     def is_nil(self) -> bool: ...
-    def task_id(self) -> str: ...
-    def job_id(self) -> str: ...
+    def task_id(self) -> TaskID: ...
+    def job_id(self) -> JobID: ...
     @property
     def kept(self) -> Any:
         """What `ref_of` was given; None in refs of the node."""

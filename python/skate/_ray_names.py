@@ -20,12 +20,15 @@ SAME, DIFFERS, IGNORED, MISSING = "same", "differs", "ignored", "missing"
 
 MODULES: dict[str, str] = {
     "ray": "skate",
+    "ray._private": "skate._private",
+    "ray._private.internal_api": "skate._private.internal_api",
     "ray._raylet": "skate._raylet",
     "ray.actor": "skate.actor",
     "ray.cloudpickle": "cloudpickle",
     "ray.dag": "skate.dag",
     "ray.exceptions": "skate.exceptions",
     "ray.experimental": "skate.experimental",
+    "ray.internal": "skate.internal",
     "ray.profiling": "skate.profiling",
     "ray.remote_function": "skate.remote_function",
     "ray.runtime_context": "skate.runtime_context",
@@ -52,6 +55,7 @@ MODULES: dict[str, str] = {
 
 _LIBRARY = "skate is tasks, actors, objects and generators only"
 _ONE_MACHINE = "skate runs in one process tree on one machine"
+_FREED = "a value is freed at once with the last ref to it: `del ref`"
 
 TABLE: dict[str, tuple[str, str]] = {
     # ── the session ───────────────────────────────────────────────────────────────────────────────
@@ -67,8 +71,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.timeline": (DIFFERS, "slices for items of generators and arrows for arguments, too"),
     "ray.profiling": (DIFFERS, "only `profile`"),
     "ray.LoggingConfig": (MISSING, "workers' lines come as they are; use `logging` in the tasks"),
-    "ray.client": (MISSING, f"{_ONE_MACHINE}; leave `ray.client()` out"),
-    "ray.ClientBuilder": (MISSING, f"{_ONE_MACHINE}; leave `ray.client()` out"),
+    "ray.client": (DIFFERS, "without an address, the node lives in this process, as by `init`"),
+    "ray.ClientBuilder": (SAME, ""),
     "ray.SCRIPT_MODE": (SAME, ""),
     "ray.WORKER_MODE": (SAME, ""),
     "ray.LOCAL_MODE": (SAME, ""),
@@ -81,7 +85,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.get_actor": (SAME, ""),
     "ray.actor": (SAME, ""),
     "ray.remote_function": (SAME, ""),
-    "ray.Language": (MISSING, "skate runs Python only"),
+    "ray.Language": (SAME, ""),
     "ray.cross_language": (MISSING, "skate runs Python only; use `subprocess` in a task"),
     "ray.cpp_function": (MISSING, "skate runs Python only; use `subprocess` or `ctypes` in a task"),
     "ray.java_function": (MISSING, "skate runs Python only; use `subprocess` in a task"),
@@ -94,16 +98,16 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.ObjectID": (SAME, ""),
     "ray.ObjectRefGenerator": (DIFFERS, "may be passed on, closed, read by several threads"),
     "ray.DynamicObjectRefGenerator": (DIFFERS, "live while the task runs; `len` waits for its end"),
-    "ray._raylet": (DIFFERS, "only the classes of refs and generators; the rest of it is internal"),
+    "ray._raylet": (DIFFERS, "only the classes of refs, generators and ids"),
     "ray.types": (SAME, ""),
     "ray.exceptions": (SAME, ""),
-    "ray.internal": (MISSING, "a value is freed at once with the last ref to it: use `del ref`"),
+    "ray.internal": (DIFFERS, "only `free`"),
+    "ray.internal.free": (IGNORED, _FREED),
     # ── ids ───────────────────────────────────────────────────────────────────────────────────────
-    "ray.ActorID": (SAME, ""),
     **dict.fromkeys(
-        ("ray.ActorClassID", "ray.ClusterID", "ray.FunctionID", "ray.JobID", "ray.NodeID",
-         "ray.PlacementGroupID", "ray.TaskID", "ray.UniqueID", "ray.WorkerID"),
-        (MISSING, "ids are hex strings, as `ray.get_runtime_context()` gives them"),
+        ("ray.ActorClassID", "ray.ActorID", "ray.ClusterID", "ray.FunctionID", "ray.JobID",
+         "ray.NodeID", "ray.PlacementGroupID", "ray.TaskID", "ray.UniqueID", "ray.WorkerID"),
+        (SAME, ""),
     ),
     # ── util ──────────────────────────────────────────────────────────────────────────────────────
     "ray.util": (SAME, ""),
@@ -185,7 +189,13 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.serve": (MISSING, f"{_LIBRARY}; call actors from your web framework with `await`"),
     "ray.rllib": (MISSING, _LIBRARY),
     "ray.llm": (MISSING, _LIBRARY),
-    "ray._private": (MISSING, "it is internal to Ray; use the public names"),
+    "ray._private": (DIFFERS, "only `internal_api.free`; the rest is internal to Ray"),
+    "ray._private.internal_api.free": (IGNORED, _FREED),
+    **dict.fromkeys(
+        ("ray._private.services", "ray._private.state", "ray._private.test_utils",
+         "ray._private.utils", "ray._private.worker"),
+        (MISSING, "it is internal to Ray; use the public names"),
+    ),
 }  # fmt: skip
 """Ray's name to its treatment and a note. A name without a row has that of its module."""
 

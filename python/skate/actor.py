@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from skate import _session
 from skate._actor_class import ActorClass, ActorClassInheritanceException
-from skate._actor_handle import ActorHandle, ActorID, ActorMethod
+from skate._actor_handle import ActorHandle, ActorMethod
 from skate._frames import HIDDEN
+from skate._ids import ActorID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,14 +47,14 @@ def test_each_treatment_is_said():
     source = """
 import ray
 ray.init(num_cpus=2, dashboard_host="x", job_config=1)
-ray.wait([]); ray.cancel(1); ray.client(); ray.util.state.list_nodes_of_mars()
+ray.wait([]); ray.cancel(1); ray.cross_language(); ray.util.state.list_nodes_of_mars()
 @ray.remote(num_returns=2, memory_of_elephants=1)
 def f(): ...
 """
     assert treatments(source) == (
         {
             "ray.cancel": "differs",
-            "ray.client": "missing",
+            "ray.cross_language": "missing",
             "ray.init": "differs",
             "ray.init(dashboard_host=)": "ignored",
             "ray.init(job_config=)": "missing",

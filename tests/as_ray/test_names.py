@@ -57,9 +57,9 @@ def test_a_missing_name_says_the_nearest_way_in_skate_itself():
     import skate
 
     with pytest.raises(
-        AttributeError, match=r"skate has no ray\.client: .*leave `ray\.client\(\)` out"
+        AttributeError, match=r"skate has no ray\.java_function: .*use `subprocess` in a task"
     ):
-        _ = skate.client
+        _ = skate.java_function
     with pytest.raises(AttributeError, match="module 'skate' has no attribute 'nosuch'"):
         _ = skate.nosuch
     with pytest.raises(AttributeError, match=r"skate has no ray\.util\.collective"):

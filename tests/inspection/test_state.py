@@ -95,7 +95,7 @@ def test_filters_choose(skate, f):
     refs = [f.options(name="odd" if k % 2 else "even").remote(k) for k in range(6)]
     skate.get(refs)
     odd = state.list_tasks(filters=[("name", "=", "odd"), ("state", "=", "finished")])
-    assert {row.task_id for row in odd} == {ref.task_id() for ref in refs[1::2]}
+    assert {row.task_id for row in odd} == {ref.task_id().hex() for ref in refs[1::2]}
     assert state.list_tasks(filters=[("name", "!=", "odd"), ("name", "=", "odd")]) == []
     pid = odd[0].worker_pid
     assert {row.worker_pid for row in state.list_tasks(filters=[("worker_pid", "=", pid)])} == {pid}
@@ -207,7 +207,7 @@ def test_object_says_where_it_is_and_who_holds_and_pins_it(skate, f, held):
     assert row.pinned_by == [os.getpid()]
     kinds = {holder["kind"]: holder for holder in row.held_by}
     assert {"REF", "VIEW", "ARGUMENT", "CONTAINED"} <= set(kinds)
-    assert kinds["ARGUMENT"]["by"] == dependent.task_id()
+    assert kinds["ARGUMENT"]["by"] == dependent.task_id().hex()
     assert kinds["CONTAINED"]["by"] in {outer.hex(), waiting.hex()}
     assert view.sum() == 0
     del view

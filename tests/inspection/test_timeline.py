@@ -109,14 +109,14 @@ def test_slice_lies_where_and_when_the_task_ran(skate, trace):
     found = {each["args"]["task_id"]: each for each in slices(trace(), "placed")}
     first = state.get_task(refs[0].task_id())
     for ref, (pid, began) in zip(refs, told, strict=True):
-        row, each = state.get_task(ref.task_id()), found[ref.task_id()]
+        row, each = state.get_task(ref.task_id()), found[ref.task_id().hex()]
         assert each["pid"] == pid
         assert each["dur"] >= 20_000
         assert each["args"]["state"] == "FINISHED"
         # Python saw the time after the slice began, and rested for 20 ms before it ended.
         assert row.start_time_ms - CLOCKS_MS <= began * 1000
         assert began * 1000 + 20 <= row.end_time_ms + CLOCKS_MS
-        apart_ms = (each["ts"] - found[refs[0].task_id()]["ts"]) / 1000
+        apart_ms = (each["ts"] - found[refs[0].task_id().hex()]["ts"]) / 1000
         assert apart_ms == pytest.approx(row.start_time_ms - first.start_time_ms, abs=0.01)
 
 

@@ -17,6 +17,7 @@ from types import ModuleType
 import skate
 from skate import _session
 from skate._group import bundle_rows, current_key
+from skate._ids import JOB_ID, PlacementGroupID
 from skate._options import UNITS
 
 TYPE_CHECKING = False
@@ -26,39 +27,13 @@ if TYPE_CHECKING:
 _STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
-class PlacementGroupID:
-    """The id of a placement group."""
-
-    __slots__ = ("_hex",)
-
-    def __init__(self, hex_: str) -> None:
-        self._hex = hex_
-
-    def hex(self) -> str:
-        """Hex digits."""
-        return self._hex
-
-    def binary(self) -> bytes:
-        """The same as bytes."""
-        return bytes.fromhex(self._hex)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PlacementGroupID) and self._hex == other._hex
-
-    def __hash__(self) -> int:
-        return hash(self._hex)
-
-    def __repr__(self) -> str:
-        return f"PlacementGroupID({self._hex})"
-
-
 class PlacementGroup:
     """A handle on a placement group. It can be passed on; dropping it does not remove the group."""
 
     def __init__(
         self, key: str, bundles: list[dict[str, float]], placed: skate.ObjectRef[None] | None
     ) -> None:
-        self.id = PlacementGroupID(key)
+        self.id = PlacementGroupID.from_hex(key)
         self.bundle_specs = bundles
         self._placed = placed
 
@@ -129,7 +104,7 @@ def placement_group(
         raise ValueError(msg)
     rows = [bundle_rows(bundle) for bundle in bundles]
     client = _session.connect()
-    key = os.urandom(14).hex()
+    key = os.urandom(14).hex() + JOB_ID
     placed = client.reserve(key, name, strategy, rows)
     if isinstance(placed, tuple):  # a cluster names its groups itself
         key, placed = placed

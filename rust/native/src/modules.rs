@@ -10,6 +10,7 @@ static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static WORKER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static ACTOR: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static STACKS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+static IDS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static ASYNC: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static GENERATORS: PyOnceLock<(Py<PyType>, Py<PyType>)> = PyOnceLock::new();
@@ -41,6 +42,11 @@ pub(crate) fn actor_worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
 
 pub(crate) fn stacks(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     import(py, &STACKS, "skate._stacks")
+}
+
+/// The classes of ids.
+pub(crate) fn ids(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    import(py, &IDS, "skate._ids")
 }
 
 pub(crate) fn asynchronous(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
@@ -105,7 +105,7 @@ pub(crate) fn task_bytes(nonce: u64, task: TaskId) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&nonce.to_be_bytes());
     bytes[12..20].copy_from_slice(&task.0.to_be_bytes());
-    bytes[20..].copy_from_slice(&JOB.to_be_bytes());
+    bytes[20..].copy_from_slice(&JOB.to_le_bytes());
     bytes
 }
 
@@ -116,6 +116,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+/// Why an id does not make a ref.
+const NO_HANDLE: &str = "ObjectRef: an id is no handle, and keeps no value alive: pass the ref itself, which \
+     can be pickled into tasks and values. nil() and from_random() are refs of nothing";
 
 const NIL: ObjectId = ObjectId { task: TaskId(u64::MAX), index: u32::MAX };
 
@@ -136,6 +140,39 @@ impl ObjectRef {
     ) -> PyResult<Bound<'py, PyAny>> {
         let alias = class.py().import("types")?.getattr("GenericAlias")?;
         alias.call1((class, item))
+    }
+
+    #[new]
+    #[pyo3(signature = (*_args))]
+    fn new(_args: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        Err(PyTypeError::new_err(NO_HANDLE))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (_binary, /))]
+    fn from_binary(_binary: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Err(PyTypeError::new_err(NO_HANDLE))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (_hex_id, /))]
+    fn from_hex(_hex_id: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Err(PyTypeError::new_err(NO_HANDLE))
+    }
+
+    #[staticmethod]
+    const fn size() -> usize {
+        LEN
+    }
+
+    /// Where it was made, which nobody records.
+    const fn call_site(&self) -> &'static str {
+        ""
+    }
+
+    /// The node of the session owns all values, and has no address.
+    fn owner_address<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &[])
     }
 
     #[staticmethod]
@@ -163,12 +200,16 @@ impl ObjectRef {
         self.id == NIL
     }
 
-    fn task_id(&self) -> String {
-        hex(&self.bytes()[..24])
+    fn task_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        modules::ids(py)?
+            .getattr(intern!(py, "TaskID"))?
+            .call1((PyBytes::new(py, &self.bytes()[..24]),))
     }
 
-    fn job_id(&self) -> String {
-        hex(&JOB.to_be_bytes())
+    fn job_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        modules::ids(py)?
+            .getattr(intern!(py, "JobID"))?
+            .call1((PyBytes::new(py, &JOB.to_le_bytes()),))
     }
 
     /// What another engine keeps in it; None in refs of the node.

@@ -130,7 +130,8 @@ def checked(function: str, kind: type[Row], filters: Any) -> list[tuple[str, str
             wrong = f"the operator of the filter on {key!r} is {operator!r}"
             msg = f'{function}: {wrong}, but must be "=" or "!="'
             raise ValueError(msg)
-        checked_filters.append((key, operator, _value(function, kind, key, value)))
+        value = _value(function, kind, key, _ids.text(value))
+        checked_filters.append((key, operator, value))
     return checked_filters
 
 

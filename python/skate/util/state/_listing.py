@@ -9,6 +9,7 @@ Invariant: each function has Ray's name and arguments; `address`, `timeout` and
 
 from __future__ import annotations
 
+from skate import _ids
 from skate.util.state import common
 from skate.util.state._asking import MOST, Here, Rows, constants, counted, listed
 
@@ -98,10 +99,11 @@ def _job(source: Source) -> common.JobState:
 def row_of(table: str, id: Any, source: Source | None = None, function: str | None = None) -> Any:
     """The row with that id, with details; None if there is none, a list if there are several."""
     function = function or f"get_{table.removesuffix('s')}"
-    if not isinstance(id, str):
+    key = _ids.text(id)
+    if not isinstance(key, str):
         msg = f"{function}: id is {id!r}, but must be a str of hex digits, as list_{table} has them"
         raise ValueError(msg)  # noqa: TRY004 - like every wrong argument here
-    rows = rows_of(table, [(KEYS[table], "=", id)], MOST, detail=True, source=source)
+    rows = rows_of(table, [(KEYS[table], "=", key)], MOST, detail=True, source=source)
     if len(rows) > 1:
         return sorted(rows, key=lambda row: row["attempt_number"]) if table == "tasks" else rows
     return rows[0] if rows else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skate import _native
+from skate import _ids, _native
 from skate.util.state._asking import Here
 from skate.util.state.common import Row
 
@@ -106,7 +106,7 @@ def _subject_of(waiting: Any) -> tuple[str, int | None]:
 
     if waiting is None:
         return "driver", None
-    if isinstance(waiting, str):
+    if isinstance(waiting := _ids.text(waiting), str):
         return waiting, None
     if isinstance(waiting, _native.ObjectRef):
         return waiting.hex(), None

@@ -1,0 +1,5 @@
+"""Ray's module of that name: `free`."""
+
+from skate._private.internal_api import free
+
+__all__ = ["free"]
