@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::event::{ActorName, Template};
 use crate::group::{GroupSpec, GroupState};
@@ -112,6 +113,18 @@ pub struct Run {
     pub devices: Box<[u32]>,
 }
 
+/// Items of a generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Items {
+    /// In order, each with one `Held::Object` for this client. Those of a shared cursor are lent until
+    /// the client tells that they are `Taken`.
+    pub ids: SmallVec<[ObjectId; 1]>,
+    /// Of as many of them, from the first on, as were small: for workers, which need not ask then.
+    pub values: Vec<Value>,
+    /// Their producer waits to hear that they are taken.
+    pub has_window: bool,
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
@@ -135,10 +148,8 @@ pub enum Reply {
     },
     /// To `Wait`: places of the first n that are ready, ascending.
     Ready(Vec<u32>),
-    /// To `Next`: an item, with one `Held::Object` for this client.
-    Item(ObjectId),
-    /// To `NextBatch`: at least one item, each with one `Held::Object` for this client.
-    Items(Vec<ObjectId>),
+    /// To `Next` and `NextBatch`: at least one item.
+    Items(Items),
     /// To `Next` and `NextBatch`: there are no more items, and no return value but None.
     End,
     /// The same after a return value, which is that of `whole()`.

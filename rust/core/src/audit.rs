@@ -284,6 +284,13 @@ impl Node {
                 Open::Next(_) | Open::Length(_) | Open::Allocate => {}
             }
         }
+        let mut lent: BTreeMap<TaskId, (u64, u64)> = BTreeMap::new();
+        for row in self.clients().flat_map(|(_, ledger)| ledger.lent.values()) {
+            let (count, bytes) = lent.entry(row.stream).or_default();
+            *count += row.items.len() as u64;
+            *bytes += row.items.iter().map(|(_, size)| size).sum::<u64>();
+            assert!(!row.items.is_empty(), "a request is lent nothing of {:?}", row.stream);
+        }
         for (task, stream) in &self.streams {
             let returned = stream.returned.iter().copied();
             for index in returned.chain(stream.kept_from..stream.published) {
@@ -311,6 +318,8 @@ impl Node {
             );
             let kept_from = stream.least_position().unwrap_or(u64::MAX).min(stream.published);
             assert_eq!(stream.kept_from, kept_from, "items kept of {task:?}");
+            let lent = lent.remove(task).unwrap_or_default();
+            assert_eq!((stream.lent, stream.lent_bytes), lent, "items lent of {task:?}");
             let is_behind = stream.returned.iter().all(|index| *index < stream.taken);
             assert!(is_behind, "items handed back of {task:?} were taken before");
             assert!(
@@ -526,7 +535,11 @@ impl Node {
                     let next = nexts.find(|next| (next.client, next.request) == (client, request));
                     next.is_some_and(|next| !stream.is_ready(next.at))
                 }),
-                Open::Length(task) => self.streams.get(task).is_some_and(|row| !row.is_over()),
+                Open::Length(task) => self.streams.get(task).is_some_and(|stream| {
+                    let mut lengths = stream.lengths.iter();
+                    let length = lengths.find(|row| (row.client, row.request) == (client, request));
+                    length.is_some_and(|length| !stream.is_at_end(length.at))
+                }),
                 Open::Allocate => {
                     let mut preparing = self.disk.preparing.values();
                     self.room.contains(client, request)

@@ -75,18 +75,20 @@ pub enum Request {
     /// Answered by [`crate::action::Reply::Ready`] with the first n in order that are ready: at once
     /// whatever there is, or when there are n.
     Wait(RequestId, Box<[Waitable]>, u32, Patience),
-    /// Takes one item, answered by `Reply::Item` (with a handle on it) or `Reply::End`. `None` is the
-    /// shared cursor of a stream; `Some(i)` moves this client's own cursor from i to i+1.
+    /// Takes one item, answered by `Reply::Items` or `Reply::End`. `None` is the shared cursor of a
+    /// stream, whose only reader may be given more than one; `Some(i)` moves this client's own cursor
+    /// from i to i+1.
     Next(RequestId, TaskId, Option<u64>),
     /// Takes the items that are there, at least one and at most so many: waits only for the first.
     /// Answered by `Reply::Items`, or as `Next` at the end.
     NextBatch(RequestId, TaskId, Option<u64>, u32),
-    /// Undoes a `Next` or `NextBatch` from that position, whose caller never returned these items:
-    /// they go back to the front.
+    /// Undoes a `Next` or `NextBatch` from that position, whose caller never returned these items, the
+    /// last of those that it was given: they go back to the front.
     Untake(RequestId, TaskId, Option<u64>, Box<[ObjectId]>),
-    /// A worker's `next` has returned what that request took from a shared cursor: it is consumed,
-    /// by this dispatch if the stream was passed on to it. Until then it is only lent.
-    Taken(RequestId, Option<Ticket>),
+    /// So many more of the items that this request took from a shared cursor have reached their
+    /// caller: they are consumed, by this dispatch if the stream was passed on to it. Until then they
+    /// are only lent.
+    Taken(RequestId, u32, Option<Ticket>),
     /// Ends a stream for all who hold it: nothing more can be read, unread items go, and the
     /// generator gets `GeneratorExit` at its next yield.
     Close(TaskId),

@@ -3,12 +3,14 @@
 //! Invariant: all that goes with a client's process stands here, so its death is settled by going
 //! through this once.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Held;
 use crate::id::{ClientId, ObjectId, RequestId};
+use crate::lend::Lent;
 use crate::node::Node;
 use crate::request::Open;
 use crate::shrink::Shrink as _;
@@ -20,6 +22,9 @@ pub(crate) struct Ledger {
     pub(crate) handles: Handles,
     /// What it has asked and was not answered.
     pub(crate) requests: FxHashMap<RequestId, Open>,
+    /// What its requests took from shared cursors and has not reached their callers, in the order of
+    /// the requests.
+    pub(crate) lent: BTreeMap<RequestId, Lent>,
 }
 
 /// How often a client holds what.

@@ -23,7 +23,7 @@
 //!   memory               when the machine has none left
 //!   table                rows of neighbours side by side
 //!   shrink, crowd        the node's own memory goes back
-//!   stream, reader       items, one at a time
+//!   stream, reader, lend items, one at a time, and on their way to who asked (ahead: its side)
 //!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
@@ -35,6 +35,7 @@
 
 pub mod action;
 mod actor;
+pub mod ahead;
 mod audit;
 mod blocked;
 mod call;
@@ -51,6 +52,7 @@ mod history;
 pub mod id;
 pub mod inspect;
 mod ledger;
+mod lend;
 pub mod memory;
 pub mod node;
 mod object;

@@ -316,12 +316,11 @@ impl Node {
                 self.finish(client, id, outcome, actions);
             }
             Request::Untake(request, task, at, items) => {
-                if client != ClientId::DRIVER {
-                    self.worker(client).lent.remove(&request);
-                }
-                self.untake(client, task, at, &items, actions);
+                self.untake(client, request, (task, at), &items, actions);
             }
-            Request::Taken(request, by) => self.lent_to_consumed(client, request, by, actions),
+            Request::Taken(request, count, by) => {
+                self.lent_to_consumed(client, request, count, by, actions);
+            }
             Request::Close(task) => self.close_stream(client, task, actions),
             Request::Span(span) => self.history.note_span(client, *span),
             Request::Blocked(ticket) => {

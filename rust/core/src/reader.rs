@@ -1,34 +1,21 @@
 //! Readers of streams: who gets which item, what may go, and what its producer is told.
 //!
-//! ```text
-//!   published ──next──▶ lent to a worker ──Taken──▶ consumed
-//!       ▲                    │ its process died, or its `next` ended without an item
-//!       └────── returned ◀───┘ (in front of the rest, in order)
-//! ```
-//!
 //! Invariants: through one cursor each item is given once, in order, to those who asked, first come
-//! first served; only one that its taker never saw is given again. A producer with a window is told
-//! of each item that is taken, and every producer once that nobody reads.
+//! first served; only one that its taker never saw is given again (`lend.rs`). A producer with a window
+//! is told of each item that is consumed, and every producer once that nobody reads.
 
 use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use crate::action::{Action, Reply};
+use crate::action::{Action, Items, Reply};
 use crate::event::{Held, OnDrop, Returns};
-use crate::id::{ClientId, ObjectId, RequestId, TaskId, Ticket};
+use crate::id::{ClientId, ObjectId, RequestId, TaskId};
 use crate::node::Node;
 use crate::request::Open;
 use crate::stream::Next;
 use crate::task::Phase;
 use crate::value::{NONE, Payload, Value};
-
-/// Items that a worker was given and has not returned from its `next` yet.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    pub(crate) stream: TaskId,
-    pub(crate) items: SmallVec<[ObjectId; 1]>,
-}
 
 impl Node {
     /// Takes items, now or when one is there.
@@ -69,7 +56,16 @@ impl Node {
         }
         self.room.note_event();
         let next = Next { client: ClientId::DRIVER, request: RequestId(0), at, most };
-        let reply = self.give(task, next, actions);
+        let there = self.streams[&task].left(at);
+        let reply = if at.is_none() && there > 0 {
+            // Not lent: they have reached their caller with this.
+            let ids = (0..next.count_of(there)).map(|_| self.give_shared(next.client, task));
+            let ids = ids.collect();
+            self.tell_credit(task, actions);
+            Reply::Items(Items { ids, values: Vec::new(), has_window: false })
+        } else {
+            self.give(task, next, actions)
+        };
         self.tell_watchers(task, actions);
         self.tidy(actions);
         Some(reply)
@@ -77,7 +73,7 @@ impl Node {
 
     pub(crate) fn progress(&self, task: TaskId, at: Option<u64>) -> Reply {
         match self.streams.get(&task) {
-            Some(stream) => Reply::Progress { left: stream.left(at), ended: stream.is_over() },
+            Some(stream) => Reply::Progress { left: stream.left(at), ended: stream.is_at_end(at) },
             None => Reply::Progress { left: 0, ended: true },
         }
     }
@@ -102,9 +98,14 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&task) else { return };
         if stream.is_over() {
             for length in std::mem::take(&mut stream.lengths) {
-                self.close(length.client, length.request);
-                let reply = self.progress(task, length.at);
-                self.answer(length.client, length.request, reply, actions);
+                let stream = self.streams.get_mut(&task).expect("nothing has let go of it");
+                if stream.is_at_end(length.at) {
+                    self.close(length.client, length.request);
+                    let reply = self.progress(task, length.at);
+                    self.answer(length.client, length.request, reply, actions);
+                } else {
+                    stream.lengths.push(length);
+                }
             }
         }
         self.tell_watchers(task, actions);
@@ -118,31 +119,17 @@ impl Node {
 
     /// The items at a reader's position, or the end; the reader moves on.
     fn give(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) -> Reply {
-        let stream = &self.streams[&task];
-        let there = if stream.is_closed { 0 } else { stream.left(next.at) };
+        let there = self.streams[&task].left(next.at);
         if there == 0 {
             return self.end_of(task);
         }
-        let count = there.min(u64::from(next.most.unwrap_or(1)).max(1));
-        let items: SmallVec<[ObjectId; 1]> = match next.at {
-            None => (0..count).map(|_| self.give_shared(next.client, task)).collect(),
-            Some(at) => self.give_own(next.client, task, at, count, actions),
-        };
-        if next.at.is_none() {
-            self.tell_credit(task, actions);
-            if next.client != ClientId::DRIVER {
-                let lent = Lent { stream: task, items: items.clone() };
-                self.worker(next.client).lent.insert(next.request, lent);
-            }
-        }
-        match next.most {
-            None => Reply::Item(items[0]),
-            Some(_) => Reply::Items(items.into_vec()),
-        }
+        let Some(at) = next.at else { return Reply::Items(self.lend(task, next, there)) };
+        let ids = self.give_own(next.client, task, at, next.count_of(there), actions);
+        Reply::Items(Items { ids, values: Vec::new(), has_window: false })
     }
 
     /// The stream's own count of the item becomes the taker's.
-    fn give_shared(&mut self, client: ClientId, task: TaskId) -> ObjectId {
+    pub(crate) fn give_shared(&mut self, client: ClientId, task: TaskId) -> ObjectId {
         let now_ns = self.now_ns;
         let stream = self.streams.get_mut(&task).expect("the caller has it");
         let index = stream.returned.pop_first().unwrap_or_else(|| {
@@ -190,48 +177,15 @@ impl Node {
     pub(crate) fn untake(
         &mut self,
         client: ClientId,
-        task: TaskId,
-        at: Option<u64>,
+        request: RequestId,
+        (task, at): (TaskId, Option<u64>),
         items: &[ObjectId],
         actions: &mut Vec<Action>,
     ) {
-        for item in items {
-            if item.task != task || item.index == 0 || !self.holds(client, Held::Object(*item)) {
-                let why = "it hands back what it has not taken";
-                return self.violates(client, why, actions);
-            }
-        }
         match at {
-            None => self.hand_back(client, task, items, actions),
+            None => self.hand_back(client, request, items, actions),
             Some(at) => self.move_back(client, task, at, items, actions),
         }
-    }
-
-    /// To the shared cursor. The taker's count becomes the stream's, if that still keeps items.
-    fn hand_back(
-        &mut self,
-        client: ClientId,
-        task: TaskId,
-        items: &[ObjectId],
-        actions: &mut Vec<Action>,
-    ) {
-        for item in items {
-            self.strike(client, Held::Object(*item));
-            let index = u64::from(item.index) - 1;
-            let stream = self.streams.get_mut(&task).filter(|stream| {
-                let can_read = !stream.is_dynamic && stream.least_position().is_some();
-                can_read && index < stream.taken && !stream.returned.contains(&index)
-            });
-            let Some(stream) = stream else {
-                self.let_go_object(*item);
-                continue;
-            };
-            stream.returned.insert(index);
-            let size = self.objects[item].value().map_or(0, Value::size);
-            stream.taken_bytes = stream.taken_bytes.saturating_sub(size);
-        }
-        self.tell_credit(task, actions);
-        self.serve_readers(task, actions);
     }
 
     /// A cursor of its own goes back from behind the items to where it was.
@@ -245,7 +199,10 @@ impl Node {
     ) {
         let behind = Held::Cursor(task, at.saturating_add(items.len() as u64));
         let is_there = self.holds(client, behind);
-        if !is_there || !(at..).zip(items).all(|(index, item)| *item == task.item(index)) {
+        let is_its = |(index, item): (u64, &ObjectId)| {
+            *item == task.item(index) && self.ledger(client).handles.contains(Held::Object(*item))
+        };
+        if !is_there || !(at..).zip(items).all(is_its) {
             return self.violates(client, "it moves a cursor that it does not have", actions);
         }
         let stream = self.streams.get_mut(&task).expect("a cursor's stream is in the table");
@@ -261,34 +218,6 @@ impl Node {
         }
         self.strike(client, behind);
         self.let_go(behind, actions);
-    }
-
-    /// A worker's `next` has returned what it was lent.
-    pub(crate) fn lent_to_consumed(
-        &mut self,
-        worker: ClientId,
-        request: RequestId,
-        by: Option<Ticket>,
-        actions: &mut Vec<Action>,
-    ) {
-        let row = self.workers.get_mut(&worker);
-        let Some(lent) = row.and_then(|row| row.lent.remove(&request)) else {
-            return self.violates(worker, "it consumes what it was not lent", actions);
-        };
-        // The task may have ended, and a thread of it reads on.
-        let task = by.and_then(|ticket| self.workers[&worker].find(ticket));
-        if let Some(task) = task.and_then(|id| self.tasks.get_mut(&id)) {
-            let count = lent.items.len() as u64;
-            task.consume(lent.stream, count);
-        }
-    }
-
-    /// A worker is gone: what it was lent goes back, oldest first.
-    pub(crate) fn hand_back_lent(&mut self, worker: ClientId, actions: &mut Vec<Action>) {
-        let lent = std::mem::take(&mut self.worker(worker).lent);
-        for Lent { stream, items } in lent.into_values() {
-            self.hand_back(worker, stream, &items, actions);
-        }
     }
 
     /// Ends a stream for all who hold it.
@@ -392,19 +321,27 @@ impl Node {
         }
     }
 
-    fn tell_credit(&mut self, task: TaskId, actions: &mut Vec<Action>) {
+    /// Whether a producer hears of what is consumed.
+    pub(crate) fn has_window(&self, task: TaskId) -> bool {
+        let template = self.tasks.get(&task).map(|row| &row.template);
+        let has_own =
+            template.is_some_and(|row| row.window.is_some() || row.window_bytes.is_some());
+        has_own || self.streams.get(&task).is_some_and(|stream| stream.reach.is_some())
+    }
+
+    pub(crate) fn tell_credit(&mut self, task: TaskId, actions: &mut Vec<Action>) {
         self.note_share(task);
         let (Some(stream), Some(row)) = (self.streams.get(&task), self.tasks.get(&task)) else {
             return;
         };
         let Phase::Dispatched(worker, ticket) = row.phase else { return };
         if row.template.window_bytes.is_some() {
-            actions.push(Action::CreditBytes(worker, ticket, stream.taken_bytes));
+            actions.push(Action::CreditBytes(worker, ticket, stream.consumed_bytes()));
         }
         // Who shares a window is told of its reach instead.
         let has_window = row.template.window.is_some() || row.template.window_bytes.is_some();
         if has_window && stream.reach.is_none() {
-            actions.push(Action::Credit(worker, ticket, stream.passed()));
+            actions.push(Action::Credit(worker, ticket, stream.consumed()));
         }
     }
 }

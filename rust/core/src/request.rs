@@ -48,7 +48,7 @@ impl Node {
                 self.answer(client, id, reply, actions);
             }
             Request::Length(id, task, at) => match self.streams.get_mut(&task) {
-                Some(stream) if !stream.is_over() => {
+                Some(stream) if !stream.is_at_end(at) => {
                     stream.lengths.push(Next { client, request: id, at, most: None });
                     self.open(client, id, Open::Length(task));
                 }

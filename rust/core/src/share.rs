@@ -34,7 +34,7 @@ impl Stream {
     /// Somebody waits for an item, and there is none.
     fn is_waited_for(&self) -> bool {
         let waits = !self.nexts.is_empty() || !self.watchers.is_empty();
-        waits && self.unread() == 0
+        waits && self.in_window() == 0
     }
 }
 
@@ -91,13 +91,13 @@ impl Node {
             let stream = self.streams.get_mut(id).expect("kept just now");
             let reads = stream.least_position().is_some();
             let is_waited_for = stream.is_waited_for();
-            let passed = stream.passed();
+            let consumed = stream.consumed();
             let (published, has_ended) = (stream.published, stream.has_ended);
             let reach = stream.reach.as_mut().expect("it shares a window");
             let (true, Some(task)) = (reads && !has_ended, self.tasks.get(id)) else { continue };
             if published >= reach.items {
                 let own = task.template.window.map_or(u64::MAX, u64::from);
-                let own_free = own.saturating_sub(reach.items - passed);
+                let own_free = own.saturating_sub(reach.items - consumed);
                 let least = u64::from(is_waited_for);
                 let share = u64::try_from(free).unwrap_or(0).div_ceil(2).min(own_free).max(least);
                 reach.items += share;
@@ -122,5 +122,5 @@ fn may_be_unread(stream: &Stream) -> u64 {
         Some(reach) if !stream.has_ended => reach.items.max(stream.published),
         _ => stream.published,
     };
-    if stream.least_position().is_none() { 0 } else { until - stream.passed() }
+    if stream.least_position().is_none() { 0 } else { until - stream.consumed() }
 }

@@ -12,11 +12,13 @@
 //! Invariants: the stream keeps exactly the items from the least position up to `published`, and
 //! those in `returned`; what is yielded when nobody can read (no holder, or closed) is not kept. The
 //! record lives while it has a holder or its task runs. An error is the last item, at the index where
-//! it happened.
+//! it happened. An item that is only lent counts as unread for its producer's window, and nobody is
+//! told of the end while it could come back.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{ClientId, RequestId};
+use crate::lend::FIRST_AHEAD;
 use crate::share::Reach;
 
 /// A `Next` that waits for items; `at` is None for the shared cursor.
@@ -25,8 +27,15 @@ pub(crate) struct Next {
     pub(crate) client: ClientId,
     pub(crate) request: RequestId,
     pub(crate) at: Option<u64>,
-    /// At most so many; None asks for one, and is answered by `Reply::Item`.
+    /// At most so many. None asks for one, and may be given some ahead.
     pub(crate) most: Option<u32>,
+}
+
+impl Next {
+    /// How many it takes of so many that are there.
+    pub(crate) fn count_of(&self, there: u64) -> u64 {
+        there.min(u64::from(self.most.unwrap_or(1)).max(1))
+    }
 }
 
 /// A `Wait` that waits for an item.
@@ -56,6 +65,12 @@ pub(crate) struct Stream {
     pub(crate) taken: u64,
     /// Bytes of the items taken, those in `returned` not counted.
     pub(crate) taken_bytes: u64,
+    /// Items taken that have not reached their callers yet, as far as the node knows.
+    pub(crate) lent: u64,
+    /// Their bytes when they were taken.
+    pub(crate) lent_bytes: u64,
+    /// How many a sole reader is given next: twice as many each time, as long as it reads them all.
+    pub(crate) ahead: u32,
     /// When an item was last taken.
     pub(crate) taken_ns: u64,
     /// Items before `taken` that their takers handed back.
@@ -90,6 +105,9 @@ impl Stream {
             is_closed: false,
             taken: 0,
             taken_bytes: 0,
+            lent: 0,
+            lent_bytes: 0,
+            ahead: FIRST_AHEAD,
             taken_ns: 0,
             returned: BTreeSet::new(),
             handles: 0,
@@ -127,7 +145,12 @@ impl Stream {
 
     /// Whether `next` from there would be answered at once.
     pub(crate) fn is_ready(&self, at: Option<u64>) -> bool {
-        self.has_ended || self.is_closed || self.position(at) < self.published
+        self.is_closed || self.position(at) < self.published || self.is_at_end(at)
+    }
+
+    /// Whether no item will come, nor come back, for a reader that has read what is there.
+    pub(crate) fn is_at_end(&self, at: Option<u64>) -> bool {
+        self.is_closed || self.has_ended && (at.is_some() || self.lent == 0)
     }
 
     /// Items from there on.
@@ -139,7 +162,7 @@ impl Stream {
         }
     }
 
-    /// Whether a reader there has seen all.
+    /// Whether no item will be published.
     pub(crate) fn is_over(&self) -> bool {
         self.has_ended || self.is_closed
     }
@@ -149,9 +172,19 @@ impl Stream {
         self.published - self.taken + self.returned.len() as u64
     }
 
-    /// Items that the shared cursor has passed for good.
-    pub(crate) fn passed(&self) -> u64 {
-        self.taken - self.returned.len() as u64
+    /// Items that have reached their callers: what its producer has credit for.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.taken - self.returned.len() as u64 - self.lent
+    }
+
+    /// Items that count as unread for its producer.
+    pub(crate) fn in_window(&self) -> u64 {
+        self.published - self.consumed()
+    }
+
+    /// Bytes of those consumed.
+    pub(crate) fn consumed_bytes(&self) -> u64 {
+        self.taken_bytes.saturating_sub(self.lent_bytes)
     }
 }
 
@@ -185,9 +218,20 @@ mod tests {
         (stream.published, stream.taken) = (5, 4);
         stream.returned.insert(2);
         assert_eq!(stream.position(None), 2);
-        assert_eq!((stream.unread(), stream.passed()), (2, 3));
+        assert_eq!((stream.unread(), stream.consumed()), (2, 3));
         stream.returned.clear();
         assert_eq!(stream.position(None), 4);
+    }
+
+    #[test]
+    fn end_waits_for_what_is_lent() {
+        let mut stream = Stream::new(false);
+        (stream.published, stream.taken, stream.lent, stream.has_ended) = (5, 5, 1, true);
+        assert!(!stream.is_ready(None));
+        assert_eq!(stream.consumed(), 4);
+        stream.lent = 0;
+        assert!(stream.is_ready(None));
+        assert_eq!(stream.consumed(), 5);
     }
 
     #[test]

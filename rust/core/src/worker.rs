@@ -12,14 +12,13 @@
 //! (actor.rs). Every live ticket's slot (`ticket % SLOTS`) is its own.
 //! The ledger has all that its process holds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::blocked::Blocked;
 use crate::devices::Allotment;
-use crate::id::{ActorId, RequestId, TaskId, Ticket};
+use crate::id::{ActorId, TaskId, Ticket};
 use crate::ledger::Ledger;
 use crate::memory::Stopped;
-use crate::reader::Lent;
 use crate::scheduler::ClassId;
 
 /// Claim slots of a worker.
@@ -77,9 +76,6 @@ pub(crate) struct Worker {
     pub(crate) free_since_ns: u64,
     /// On its class's list of workers with room.
     pub(crate) is_roomy: bool,
-    /// What its requests took from shared cursors and it has not returned to its callers, in the
-    /// order of the requests.
-    pub(crate) lent: BTreeMap<RequestId, Lent>,
     /// A question of it was answered, and it has said nothing since: it is about to go on.
     pub(crate) is_answered: bool,
     /// It is being killed for want of memory.
@@ -104,7 +100,6 @@ impl Worker {
             idle_since_ns: 0,
             free_since_ns: 0,
             is_roomy: false,
-            lent: BTreeMap::new(),
             is_answered: false,
             stopped: None,
         }

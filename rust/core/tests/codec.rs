@@ -16,7 +16,7 @@ use peak_alloc::PeakAlloc;
 use random::Random;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use skate_core::action::{Reply, Run};
+use skate_core::action::{Items, Reply, Run};
 use skate_core::event::{
     ActorName, AfterKill, Args, Cancel, End, Held, OnDrop, Outcome, Patience, Request, Returns,
     Submit, Template, Waitable, Within,
@@ -104,7 +104,7 @@ fn requests() -> Vec<Request> {
         Request::Wait(id, waits.into(), 2, Patience::Until),
         Request::NextBatch(id, task(), Some(4), 7),
         Request::Untake(id, task(), None, [object].into()),
-        Request::Taken(id, Some(Ticket(7))),
+        Request::Taken(id, 2, Some(Ticket(7))),
         Request::Cancel(task(), Cancel { force: true, recursive: false }),
         Request::Allocate(id, 1 << 40, Within::MemoryOrDisk),
         Request::Yielded(Ticket(1), 2, value(), held(), 3),
@@ -154,7 +154,11 @@ fn said_by_the_node() -> (Vec<Run>, Vec<Reply>) {
     let named = ActorName { namespace: "n".into(), name: "a".into() };
     replies.extend([
         Reply::Error { place: 1, value: value(), pin: Some(task().item(0)) },
-        Reply::Items(vec![task().item(0); 3]),
+        Reply::Items(Items {
+            ids: [task().item(0); 3][..].into(),
+            values: vec![value(), value()],
+            has_window: true,
+        }),
         Reply::Lease(Span { offset: 0, len: 1 << 20 }),
         Reply::Actor { actor: ActorId(task()), body: bytes(), name: Some(named), is_new: true },
         Reply::Failed(Failure::Unknown),

@@ -291,7 +291,14 @@ impl Liar<'_> {
             18 | 19 => Request::Next(self.request_id(), self.task(), at),
             20 => Request::NextBatch(self.request_id(), self.task(), at, self.number() as u32),
             21 => Request::Untake(self.request_id(), self.task(), at, self.several(Self::object)),
-            22 => Request::Taken(self.request_id(), self.random.chance(50).then(|| self.ticket())),
+            22 => {
+                let count = self.random.below(3) as u32;
+                Request::Taken(
+                    self.request_id(),
+                    count,
+                    self.random.chance(50).then(|| self.ticket()),
+                )
+            }
             23 => Request::Close(self.task()),
             24 => Request::Progress(self.request_id(), self.task(), at),
             25 => Request::Length(self.request_id(), self.task(), at),

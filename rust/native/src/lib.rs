@@ -55,6 +55,7 @@ mod statistics;
 mod stream;
 mod template;
 mod ticker;
+mod turn;
 mod unpack;
 mod view;
 mod waiting;

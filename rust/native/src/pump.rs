@@ -79,8 +79,13 @@ impl Pump {
         seat: &Arc<Seat>,
         deadline: Option<Instant>,
     ) -> Waited {
+        let mut has_slept = false;
         loop {
             if seat.is_done() {
+                if has_slept {
+                    // It may have been promoted.
+                    self.pass_on(engine);
+                }
                 return Waited::Done;
             }
             let mut lead = self.lead.lock();
@@ -96,6 +101,7 @@ impl Pump {
             let left = time_left(deadline).unwrap_or_default();
             let slept = Instant::now();
             seat.sleep(left.min(SIGNAL_CHECK));
+            has_slept = true;
             self.lead.lock().sleepers.retain(|other| !Arc::ptr_eq(other, seat));
             let waited = if seat.is_done() {
                 Waited::Done

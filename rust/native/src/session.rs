@@ -53,7 +53,9 @@ pub(crate) trait Transport: Send + Sync {
     fn peek_ready(&self, on: &[Waitable], count: usize) -> Option<Vec<u32>>;
     /// What `next` would answer at once, if it can be had without asking.
     fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply>;
-    /// Items of a shared stream have reached their caller. No message that anybody waits for.
+    /// Values that came with their items: who asks for one of the latest need not ask the node.
+    fn learn(&self, values: Vec<(ObjectId, Value)>);
+    /// Items of a shared stream have reached their caller.
     fn consume(&self, session: &Session, taken: &Consumed);
     /// Values of so many bytes and more get a lease of their own.
     fn large(&self) -> u64;
@@ -79,9 +81,11 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct Consumed {
     pub(crate) request: RequestId,
     pub(crate) stream: TaskId,
-    pub(crate) count: u64,
+    pub(crate) count: u32,
     /// The stream came from elsewhere: a retry would not see these items again.
     pub(crate) is_passed_on: bool,
+    /// The producer waits to hear of it.
+    pub(crate) has_window: bool,
 }
 
 /// What to give back when the message under construction has been sent, or when it never will: leases
@@ -307,21 +311,23 @@ impl Session {
         make: impl FnOnce(RequestId) -> Request,
     ) -> PyResult<Reply> {
         let request = self.next_request();
-        self.ask_as(py, request, timeout, make(request), |reply| self.give_back(reply))
+        let send = || self.send(make(request));
+        self.ask_as(py, request, timeout, send, |reply| self.give_back(reply))
     }
 
-    /// The same with a request of the caller's, and its own way to give back what came too late.
+    /// The same with a request of the caller's, and its own ways to send it and to give back what came too
+    /// late.
     pub(crate) fn ask_as(
         &self,
         py: Python<'_>,
         request: RequestId,
         timeout: Option<Duration>,
-        message: Request,
+        send: impl FnOnce(),
         give_back: impl FnOnce(Reply),
     ) -> PyResult<Reply> {
         let seat = Arc::new(Seat::default());
         self.answers.expect(request, Asker::Thread(Arc::clone(&seat)));
-        self.send(message);
+        send();
         if let Some(reply) = seat.take() {
             return Ok(reply);
         }
@@ -405,9 +411,8 @@ impl Session {
     /// Gives back what came with an answer that nobody wants any more.
     pub(crate) fn give_back(&self, reply: Reply) {
         match reply {
-            Reply::Item(id) => self.release(Held::Object(id)),
-            Reply::Items(ids) => {
-                for id in ids {
+            Reply::Items(items) => {
+                for id in items.ids {
                     self.release(Held::Object(id));
                 }
             }

@@ -4,25 +4,25 @@
 //! has a cursor of its own in each handle, which holds the items from there on.
 //!
 //! ```text
-//!   next ─▶ there? (driver: one look under the node's lock) ─▶ refs
-//!     └─no─▶ ask ─▶ items ─▶ Consumed, refs
+//!   next ─▶ there? (driver: one look under the node's lock; worker: sent ahead) ─▶ refs
+//!     └─no─▶ ask ─▶ items ─▶ Taken, refs
 //!                     └ an exception came first ─▶ Untake: back to the front
 //! ```
 //!
 //! Invariant: `next` that ends by timeout or an exception has taken nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt as _;
 use pyo3::types::PyTuple;
-use skate_core::action::Reply;
+use skate_core::action::{Items as Granted, Reply};
+use skate_core::ahead::{Ahead, Taken};
 use skate_core::event::{Held, Request, Waitable};
-use skate_core::id::{ObjectId, TaskId};
+use skate_core::id::{ObjectId, RequestId, TaskId};
 use smallvec::SmallVec;
 
 use crate::error::{self, Error, Result};
@@ -30,6 +30,7 @@ use crate::modules;
 use crate::object_ref::{ObjectRef, hex, task_bytes};
 use crate::pack;
 use crate::session::{Consumed, Session};
+use crate::turn::Turns;
 
 /// What a new handle is made of; used up by `Stream.__new__`.
 #[pyclass(frozen, module = "skate._native")]
@@ -45,8 +46,8 @@ struct Parts {
 enum Cursor {
     /// The node's; here only how many came through this handle, and whether it came from elsewhere.
     Shared { taken: u64, is_passed_on: bool },
-    /// Ours.
-    Own { at: u64 },
+    /// Ours, and what the thread asks whose turn it is.
+    Own { at: u64, open: Option<RequestId> },
     /// Was ours until this handle was closed.
     Closed { at: u64 },
 }
@@ -59,9 +60,11 @@ type Items = SmallVec<[ObjectId; 1]>;
 pub(crate) struct Stream {
     session: Arc<Session>,
     task: TaskId,
-    /// Never held while waiting. Threads that share an own cursor take turns by `moving`.
+    /// Never held while waiting. Threads that share an own cursor take turns.
     cursor: Mutex<Cursor>,
-    moving: std::sync::Mutex<()>,
+    turns: Turns,
+    /// Of a shared cursor.
+    ahead: Mutex<Ahead>,
 }
 
 fn make<'py>(
@@ -90,7 +93,8 @@ pub(crate) fn dynamic<'py>(
     task: TaskId,
     at: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let parts = Parts { session: Arc::clone(session), task, cursor: Cursor::Own { at } };
+    let parts =
+        Parts { session: Arc::clone(session), task, cursor: Cursor::Own { at, open: None } };
     make(py, &modules::generators(py)?.1, parts)
 }
 
@@ -142,7 +146,7 @@ impl Stream {
     fn position_if_own(&self) -> Option<u64> {
         match *self.cursor.lock() {
             Cursor::Shared { .. } | Cursor::Closed { .. } => None,
-            Cursor::Own { at } => Some(at),
+            Cursor::Own { at, .. } => Some(at),
         }
     }
 
@@ -155,11 +159,20 @@ impl Stream {
         matches!(*self.cursor.lock(), Cursor::Closed { .. })
     }
 
+    /// What was sent ahead goes back, before anything but a `next` is done with this handle.
+    fn return_ahead(&self) {
+        let returned = self.ahead.lock().disturb();
+        if let Some((request, items)) = returned {
+            self.session.send(Request::Untake(request, self.task, None, items));
+        }
+    }
+
     /// What `wait` waits for.
     pub(crate) fn waitable(&self) -> Waitable {
+        self.return_ahead();
         match *self.cursor.lock() {
             Cursor::Shared { .. } => Waitable::Stream(self.task),
-            Cursor::Own { at } => Waitable::Cursor(self.task, at),
+            Cursor::Own { at, .. } => Waitable::Cursor(self.task, at),
             // A stream that is not there has ended.
             Cursor::Closed { .. } => Waitable::Stream(TaskId(0)),
         }
@@ -173,13 +186,6 @@ impl Stream {
         self.session.check()
     }
 
-    fn advance(&self, count: u64) {
-        match &mut *self.cursor.lock() {
-            Cursor::Shared { taken: place, .. } | Cursor::Own { at: place } => *place += count,
-            Cursor::Closed { .. } => {}
-        }
-    }
-
     /// One item (`most` is None) or up to `most`. `Err` within is the end, with whether a return
     /// value is to be had.
     fn take(
@@ -190,61 +196,125 @@ impl Stream {
     ) -> PyResult<std::result::Result<Items, Ending>> {
         self.check()?;
         // An own cursor moves by itself, one reader at a time; a shared one is moved by the node.
-        let _turn = self.position_if_own().map(|_| self.moving.lock_py_attached(py));
-        if self.is_shut() {
-            return Ok(Err(Ending::Empty));
+        if self.shared_task().is_none() {
+            return self.take_in_turn(py, timeout, most);
         }
-        let at = self.position_if_own();
-        let reply = match self.session.transport.take(self.task, at, most) {
-            Some(reply) => reply,
-            None => self.ask(py, timeout, at, most)?,
+        let found = self.take_shared(py, timeout, most)?;
+        if let (Ok(items), Cursor::Shared { taken, .. }) = (&found, &mut *self.cursor.lock()) {
+            *taken += items.len() as u64;
+        }
+        Ok(found)
+    }
+
+    fn take_shared(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        most: Option<u32>,
+    ) -> PyResult<std::result::Result<Items, Ending>> {
+        if let Some(reply) = self.session.transport.take(self.task, None, most) {
+            return Ok(found(reply)?.map(|granted| granted.ids));
+        }
+        let wanted = most.map_or(1, |most| most as usize);
+        let here = self.ahead.lock().take_or_ask(wanted);
+        if let Some(Taken { request, items, has_window }) = here {
+            let (ids, values): (Items, Vec<_>) = items.into_iter().unzip();
+            self.session.transport.learn(ids.iter().copied().zip(values).collect());
+            self.consume(request, ids.len(), has_window);
+            return Ok(Ok(ids));
+        }
+        let request = self.session.next_request();
+        let reply = self.ask(py, request, timeout, None, most).and_then(found);
+        let granted = reply.as_ref().ok().and_then(|found| found.as_ref().ok());
+        let back = self.ahead.lock().answered(request, granted, wanted);
+        let granted = match reply? {
+            Ok(granted) => granted,
+            Err(ending) => return Ok(Err(ending)),
         };
-        let items = match reply {
-            Reply::Item(item) => SmallVec::from_buf([item]),
-            Reply::Items(items) => SmallVec::from_vec(items),
-            Reply::End => return Ok(Err(Ending::Empty)),
-            Reply::Returned => return Ok(Err(Ending::Returned)),
-            Reply::Failed(failure) => return Err(Error::Failed(failure).into()),
-            other => unreachable!("the node answers a next with {other:?}"),
+        let Granted { mut ids, values, has_window } = granted;
+        ids.truncate(wanted);
+        self.session.transport.learn(ids.iter().copied().zip(values).collect());
+        self.consume(request, ids.len(), has_window);
+        if let Some((request, items)) = back {
+            self.session.send(Request::Untake(request, self.task, None, items));
+        }
+        Ok(Ok(ids))
+    }
+
+    /// Tells the node that items have reached their caller.
+    fn consume(&self, request: RequestId, count: usize, has_window: bool) {
+        let Cursor::Shared { is_passed_on, .. } = *self.cursor.lock() else { return };
+        let count = u32::try_from(count).expect("a batch is at most a u32");
+        let consumed = Consumed { request, stream: self.task, count, is_passed_on, has_window };
+        self.session.transport.consume(&self.session, &consumed);
+    }
+
+    fn take_in_turn(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Duration>,
+        most: Option<u32>,
+    ) -> PyResult<std::result::Result<Items, Ending>> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let Some(_turn) = self.turns.wait(py, &self.session, deadline)? else {
+            return Err(Error::TimedOut.into());
         };
-        self.advance(items.len() as u64);
-        Ok(Ok(items))
+        let request = self.session.next_request();
+        let at = {
+            let mut cursor = self.cursor.lock();
+            let Cursor::Own { at, open } = &mut *cursor else { return Ok(Err(Ending::Empty)) };
+            if let Some(reply) = self.session.transport.take(self.task, Some(*at), most) {
+                let found = found(reply)?.map(|granted| granted.ids);
+                *at += found.as_ref().map_or(0, |ids| ids.len() as u64);
+                return Ok(found);
+            }
+            *open = Some(request);
+            *at
+        };
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        let answer = self.ask(py, request, left, Some(at), most).and_then(found);
+        let found = answer.map(|found| found.map(|granted| granted.ids));
+        let moved = found.as_ref().ok().and_then(|found| found.as_ref().ok());
+        let moved = at + moved.map_or(0, |ids| ids.len() as u64);
+        if let Cursor::Own { at, open } = &mut *self.cursor.lock() {
+            (*at, *open) = (moved, None);
+            return found;
+        }
+        // It was closed by another thread, which has left the cursor to this one.
+        self.session.release(Held::Cursor(self.task, moved));
+        match found {
+            Err(error) if error::is_timeout(py, &error) => Ok(Err(Ending::Empty)),
+            found => found,
+        }
     }
 
     fn ask(
         &self,
         py: Python<'_>,
+        request: RequestId,
         timeout: Option<Duration>,
         at: Option<u64>,
         most: Option<u32>,
     ) -> PyResult<Reply> {
-        let request = self.session.next_request();
         let message = match most {
             None => Request::Next(request, self.task, at),
             Some(most) => Request::NextBatch(request, self.task, at, most),
         };
-        let reply = self.session.ask_as(py, request, timeout, message, |reply| {
-            let items: Box<[ObjectId]> = match reply {
-                Reply::Item(item) => [item].into(),
-                Reply::Items(items) => items.into(),
-                _ => return,
-            };
-            self.session.send(Request::Untake(request, self.task, at, items));
-        })?;
-        let count = match &reply {
-            Reply::Item(_) => 1,
-            Reply::Items(items) => items.len() as u64,
-            _ => 0,
+        let send = || {
+            // Whoever closes it takes this request back, and must find it sent.
+            let cursor = self.cursor.lock();
+            if matches!(*cursor, Cursor::Closed { .. }) {
+                _ = self.session.answers.deliver(request, Reply::End);
+            } else {
+                self.session.send(message);
+            }
         };
-        let is_passed_on = match *self.cursor.lock() {
-            Cursor::Shared { is_passed_on, .. } => Some(is_passed_on),
-            Cursor::Own { .. } | Cursor::Closed { .. } => None,
-        };
-        if let Some(is_passed_on) = is_passed_on.filter(|_| count > 0) {
-            let consumed = Consumed { request, stream: self.task, count, is_passed_on };
-            self.session.transport.consume(&self.session, &consumed);
-        }
-        Ok(reply)
+        self.session.ask_as(py, request, timeout, send, |reply| {
+            if let Reply::Items(items) = reply {
+                let items = items.ids.into_vec().into();
+                self.session.send(Request::Untake(request, self.task, at, items));
+            }
+        })
     }
 
     fn next_ref(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Py<ObjectRef>> {
@@ -275,6 +345,17 @@ impl Stream {
     }
 }
 
+/// What an answer to `next` says.
+fn found(reply: Reply) -> PyResult<std::result::Result<Granted, Ending>> {
+    match reply {
+        Reply::Items(granted) => Ok(Ok(granted)),
+        Reply::End => Ok(Err(Ending::Empty)),
+        Reply::Returned => Ok(Err(Ending::Returned)),
+        Reply::Failed(failure) => Err(Error::Failed(failure).into()),
+        other => unreachable!("the node answers a next with {other:?}"),
+    }
+}
+
 /// How a generator has ended.
 enum Ending {
     /// With None, an error, or by being closed.
@@ -285,10 +366,15 @@ enum Ending {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Without the lock: another thread of the parent may have held it when this child was forked.
+        // Without the locks: another thread of the parent may have held them when this child was forked.
+        if self.session.check().is_ok()
+            && let Some((request, items)) = self.ahead.get_mut().disturb()
+        {
+            self.session.send(Request::Untake(request, self.task, None, items));
+        }
         self.session.release(match *self.cursor.get_mut() {
             Cursor::Shared { .. } => Held::Stream(self.task),
-            Cursor::Own { at } => Held::Cursor(self.task, at),
+            Cursor::Own { at, .. } => Held::Cursor(self.task, at),
             Cursor::Closed { .. } => return,
         });
     }
@@ -304,7 +390,8 @@ impl Stream {
                 "ObjectRefGenerator: generators are made by calling a remote function, not directly",
             ));
         };
-        Ok(Self { session, task, cursor: Mutex::new(cursor), moving: std::sync::Mutex::default() })
+        let cursor = Mutex::new(cursor);
+        Ok(Self { session, task, cursor, turns: Turns::default(), ahead: Mutex::default() })
     }
 
     const fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -336,19 +423,22 @@ impl Stream {
     }
 
     /// Ends the stream for all who hold it; of a dynamic generator, this handle.
-    fn shut(&self, py: Python<'_>) -> PyResult<()> {
+    fn shut(&self) -> PyResult<()> {
         self.check()?;
-        let _turn = self.position_if_own().map(|_| self.moving.lock_py_attached(py));
+        self.return_ahead();
         let mut cursor = self.cursor.lock();
         match *cursor {
             Cursor::Shared { .. } => {
                 drop(cursor);
                 self.session.send(Request::Close(self.task));
             }
-            Cursor::Own { at } => {
+            Cursor::Own { at, open } => {
                 *cursor = Cursor::Closed { at };
-                drop(cursor);
-                self.session.release(Held::Cursor(self.task, at));
+                match open {
+                    // Who waits lets go of the cursor, wherever it is then.
+                    Some(request) => self.session.send(Request::Forget(request)),
+                    None => self.session.release(Held::Cursor(self.task, at)),
+                }
             }
             Cursor::Closed { .. } => {}
         }
@@ -366,6 +456,7 @@ impl Stream {
         if self.is_shut() {
             return Ok(true);
         }
+        self.return_ahead();
         match self.session.ask(py, None, |request| {
             Request::Progress(request, self.task, self.position_if_own())
         })? {
@@ -398,7 +489,7 @@ impl Stream {
     fn position(&self) -> u64 {
         match *self.cursor.lock() {
             Cursor::Shared { taken: place, .. }
-            | Cursor::Own { at: place }
+            | Cursor::Own { at: place, .. }
             | Cursor::Closed { at: place } => place,
         }
     }
@@ -422,6 +513,8 @@ impl Stream {
                      ObjectRefGenerator is not allowed.",
                 ));
             }
+            // Whoever gets it may read what is here.
+            this.return_ahead();
             let rebuild = native.getattr(intern!(py, "rebuild_streaming"))?;
             return Ok((rebuild, (this.session.nonce, this.task.0).into_pyobject(py)?));
         };

@@ -5,9 +5,11 @@
 //! system call per drop, and an idle one no wake-ups.
 //!
 //! Invariant: after `note_dirty` a look follows within a tick: either the flag was set, and the
-//! thread is looking, or it was not, and the thread is woken.
+//! thread is looking, or it was not, and the thread is woken. Who drops makes it known, then looks at the
+//! flag; who looks takes the flag down, then looks for drops: with a fence between the two on both sides one
+//! of them sees the other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use skate_shm::watch::Waker;
@@ -32,8 +34,9 @@ impl Ticker {
         Self { ticking: AtomicBool::new(false), waker }
     }
 
-    /// Something was dropped.
+    /// Something was dropped, and can be seen to have been.
     pub(crate) fn note_dirty(&self) {
+        fence(Ordering::SeqCst);
         if !self.ticking.load(Ordering::Acquire) && !self.ticking.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
@@ -62,7 +65,8 @@ impl Ticker {
             return Some(TICK);
         }
         quiet.0 = 0;
-        self.ticking.store(false, Ordering::SeqCst);
+        self.ticking.store(false, Ordering::Release);
+        fence(Ordering::SeqCst);
         // A drop just before the store saw the flag set and woke nobody.
         is_dirty().then_some(Duration::ZERO)
     }

@@ -55,6 +55,9 @@ use crate::wire::{self, Serves, ToNode, ToWorker};
 /// Waits on the core of the node before this worker moves: moving costs as much as some of them.
 const SHARED_WAITS: u32 = 16;
 
+/// Values that came with items, kept for whoever gets them: as many as the node sends at once.
+const MOST_LEARNED: usize = 64;
+
 struct Outbox {
     writer: RingWriter,
     scratch: Vec<u8>,
@@ -103,6 +106,8 @@ pub(crate) struct Worker {
     listening: AtomicBool,
     /// Something was published for which only a leader was rung.
     untold: AtomicBool,
+    /// The latest of the values that came with items; the newest last.
+    learned: Mutex<VecDeque<(ObjectId, Value)>>,
     /// Waits in a row on the core that the node waits on.
     shared_waits: AtomicU32,
     cpus: u32,
@@ -147,6 +152,7 @@ impl Worker {
             ticker,
             listening: AtomicBool::new(false),
             untold: AtomicBool::new(false),
+            learned: Mutex::default(),
             shared_waits: AtomicU32::new(0),
             cpus: crate::usable_cpus(),
         }))
@@ -461,8 +467,10 @@ impl Transport for Worker {
         self.ticker.note_dirty();
     }
 
-    fn peek(&self, _session: &Session, _object: ObjectId) -> Option<Value> {
-        None
+    fn peek(&self, _session: &Session, object: ObjectId) -> Option<Value> {
+        let learned = self.learned.lock();
+        let mut latest = learned.iter().rev();
+        latest.find(|(id, _)| *id == object).map(|(_, value)| value.clone())
     }
 
     fn peek_ready(&self, _on: &[Waitable], _count: usize) -> Option<Vec<u32>> {
@@ -473,6 +481,14 @@ impl Transport for Worker {
         None
     }
 
+    fn learn(&self, values: Vec<(ObjectId, Value)>) {
+        let mut learned = self.learned.lock();
+        let excess = (learned.len() + values.len()).saturating_sub(MOST_LEARNED);
+        let known = learned.len().min(excess);
+        learned.drain(..known);
+        learned.extend(values);
+    }
+
     fn consume(&self, _session: &Session, taken: &Consumed) {
         let mut by = None;
         if taken.is_passed_on
@@ -481,13 +497,17 @@ impl Transport for Worker {
             by = Some(running.ticket);
             let mut consumed = running.consumed.lock();
             match consumed.iter_mut().find(|(stream, _)| *stream == taken.stream) {
-                Some((_, count)) => *count += taken.count,
-                None => consumed.push((taken.stream, taken.count)),
+                Some((_, count)) => *count += u64::from(taken.count),
+                None => consumed.push((taken.stream, taken.count.into())),
             }
         }
-        // Read with the next message, or when this process is gone: nobody is woken for it.
-        let message = ToNode::Request(Request::Taken(taken.request, by));
+        let message = ToNode::Request(Request::Taken(taken.request, taken.count, by));
+        if taken.has_window {
+            return self.write_all(&message, Urgency::Urgent);
+        }
+        // Read with the next message, by the sentinel's next look, or when this process is gone.
         self.flush(&mut self.outbox.lock(), Some(&message));
+        self.tell_later();
     }
 
     fn large(&self) -> u64 {

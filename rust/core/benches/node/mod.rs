@@ -177,8 +177,8 @@ impl Bench {
     pub(crate) fn take_item(&mut self) {
         let (task, ..) = self.stream.expect("begun");
         let reply = self.ask(|request| Request::Next(request, task, None));
-        let Reply::Item(item) = reply else { panic!("not an item: {reply:?}") };
-        self.take(item);
+        let Reply::Items(items) = reply else { panic!("no items: {reply:?}") };
+        self.take(items.ids[0]);
     }
 
     pub(crate) fn end_stream(&mut self, items: u64) {

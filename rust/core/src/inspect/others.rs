@@ -135,12 +135,12 @@ const STREAMS: &[(&str, fn(&View<'_>, &Items<'_>) -> Cell)] = &[
     ("num_yielded", |_, row| Cell::int(row.stream.published)),
     ("num_unread", |_, row| match row.stream.least_position() {
         None => Cell::Int(0),
-        Some(_) if !row.stream.is_dynamic => Cell::int(row.stream.unread()),
+        Some(_) if !row.stream.is_dynamic => Cell::int(row.stream.in_window()),
         Some(least) => Cell::int(row.stream.published.saturating_sub(least)),
     }),
     ("unread_bytes", |_, row| {
-        let taken = row.stream.taken_bytes;
-        Cell::int(row.stream.published_bytes.saturating_sub(taken))
+        let consumed = row.stream.consumed_bytes();
+        Cell::int(row.stream.published_bytes.saturating_sub(consumed))
     }),
     ("window", |view, row| {
         let task = view.node.tasks.get(&row.task);

@@ -289,14 +289,14 @@ fn is_full(row: &Task, stream: &Stream) -> bool {
     if let Some(reach) = &stream.reach {
         return stream.published >= reach.items;
     }
-    let by_count = row.template.window.is_some_and(|most| stream.unread() >= u64::from(most));
-    let bytes = stream.published_bytes.saturating_sub(stream.taken_bytes);
+    let by_count = row.template.window.is_some_and(|most| stream.in_window() >= u64::from(most));
+    let bytes = stream.published_bytes.saturating_sub(stream.consumed_bytes());
     let by_bytes = row.template.window_bytes.is_some_and(|most| bytes >= most);
     by_count || by_bytes
 }
 
 fn window(view: &View<'_>, id: TaskId, row: &Task, stream: &Stream, step: Step) -> Link {
-    let step = step.because("WINDOW").with("num_unread", Cell::int(stream.unread()));
+    let step = step.because("WINDOW").with("num_unread", Cell::int(stream.in_window()));
     let step = step.with("window", Cell::option(row.template.window, Cell::int));
     let holders =
         view.node.clients().filter(|(_, ledger)| ledger.handles.contains(Held::Stream(id)));

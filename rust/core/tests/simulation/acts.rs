@@ -9,7 +9,7 @@ use skate_core::id::{ActorId, ObjectId, RequestId, TaskId};
 use super::body::call_id;
 use super::client::{Asked, Client};
 use super::content::Content;
-use super::program::{Of, plans};
+use super::program::{Callable, Of, plans};
 use super::random::Random;
 use super::shared::Shared;
 
@@ -60,10 +60,24 @@ impl Client {
             Some(actor) => &shared.classes[shared.class_of[&actor]].methods,
         };
         let callable = callables[shared.random.place(callables.len())].clone();
+        self.submit_to(&callable, None, (parent, actor), shared);
+    }
+
+    fn submit_to(
+        &mut self,
+        callable: &Callable,
+        holds: Option<Box<[Held]>>,
+        (parent, actor): (Option<TaskId>, Option<ActorId>),
+        shared: &mut Shared,
+    ) {
         let task = call_id(self, actor.is_some());
-        let submit = self.submission(task, parent, actor, shared);
+        let mut submit = self.submission(task, parent, actor, shared);
+        if let Some(holds) = holds {
+            shared.holds_of.insert(task, holds.clone());
+            submit.holds = holds;
+        }
         let of = if actor.is_some() { Of::Method } else { Of::Function };
-        shared.plans.insert(task, plans(&mut shared.random, &callable, of));
+        shared.plans.insert(task, plans(&mut shared.random, callable, of));
         shared.calls_left -= 1;
         if callable.template.on_drop == OnDrop::Close {
             shared.closing.insert(task);
@@ -139,7 +153,7 @@ impl Client {
     pub(crate) fn act(&mut self, task: Option<TaskId>, shared: &mut Shared) {
         match shared.random.below(24) {
             0..=5 if shared.calls_left > 0 => self.submit(task, None, shared),
-            6 => _ = self.put(shared),
+            6 if shared.random.chance(50) => _ = self.put(shared),
             7 if shared.random.chance(50) => _ = self.release_one(shared),
             8 if shared.random.chance(shared.cancels) => self.cancel(shared),
             9 if shared.stored > 0 => self.lease(task.is_some(), shared),
@@ -163,8 +177,22 @@ impl Client {
             17 | 18 if shared.actors_left > 0 => self.create(task, shared),
             19..=21 if shared.calls_left > 0 => self.call(task, shared),
             22 if shared.random.chance(shared.kills) => self.kill(shared),
+            6 | 23 if shared.calls_left > 0 && shared.random.chance(60) => {
+                self.pass_on(task, shared);
+            }
             _ => self.read(task.is_some(), shared),
         }
+    }
+
+    /// Leaves a stream to a task, which is its only reader if nobody else has it.
+    fn pass_on(&mut self, parent: Option<TaskId>, shared: &mut Shared) {
+        let random = &mut shared.random;
+        let streams = |held: &Held| matches!(held, Held::Stream(_));
+        let Some(stream) = self.take_handle(random, streams) else { return };
+        let functions = shared.functions.len();
+        let callable = shared.functions[random.place(functions)].clone();
+        self.submit_to(&callable, Some([stream].into()), (parent, None), shared);
+        self.send(Request::Release(stream));
     }
 
     fn cancel(&mut self, shared: &mut Shared) {

@@ -39,6 +39,8 @@ pub(crate) struct Execution {
     pub(crate) item: Option<Content>,
     /// Things that it still does besides.
     pub(crate) acts_left: u64,
+    /// The stream of which it has read an item, and reads the next one.
+    pub(crate) reads_on: Option<TaskId>,
     pub(crate) pause: Option<Pause>,
     pub(crate) handles: Vec<Held>,
     /// Contents of the arguments when it began.
@@ -116,6 +118,7 @@ impl Client {
         let is_free = self.executions.is_empty();
         let can_sleep = !is_free && !self.is_asleep;
         !self.inbox.is_empty()
+            || !self.ahead.is_empty()
             || (is_over && !self.kept.is_empty())
             || self.leaving == Leaving::ByItself
             || self.startable().is_some()
@@ -137,6 +140,10 @@ impl Client {
                 Letter::Leave if self.leaving == Leaving::ByItself => {}
                 Letter::Leave => self.leaving = Leaving::Asked,
             }
+            return Did::Nothing;
+        }
+        if !self.ahead.is_empty() && (is_idle || shared.random.chance(40)) {
+            self.step_ahead(shared);
             return Did::Nothing;
         }
         if is_over && let Some(held) = self.kept.pop() {
@@ -255,6 +262,11 @@ impl Client {
                 handles.push(held);
             }
         }
+        let stream = handles.iter().find_map(|held| match held {
+            Held::Stream(stream) => Some(*stream),
+            _ => None,
+        });
+        let reads_on = stream.filter(|_| shared.random.chance(50));
         let origin = if self.actor.is_some() { (self.life, self.position) } else { (0, 0) };
         self.executions.push(Execution {
             stored_bytes: run.skip_bytes,
@@ -265,6 +277,7 @@ impl Client {
             yielded: 0,
             item: None,
             acts_left: shared.random.below(6),
+            reads_on,
             pause: None,
             handles,
             arguments,
@@ -284,6 +297,11 @@ impl Client {
             self.finish(place, End::Cancelled(PID), None, shared);
         } else if has_item {
             self.publish(place, shared);
+        } else if let Some(stream) = execution.reads_on.take() {
+            let held = |held: &Held| *held == Held::Stream(stream);
+            if let Some(held) = self.take_handle(&mut shared.random, held) {
+                self.ask(true, vec![held], |id| Request::Next(id, stream, None));
+            }
         } else if execution.acts_left > 0 && shared.random.chance(60) {
             execution.acts_left -= 1;
             self.act(Some(task), shared);

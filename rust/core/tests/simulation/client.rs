@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Held, Request};
-use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, Ticket};
+use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
 use super::body::Execution;
@@ -39,6 +39,15 @@ pub(crate) enum Forget {
     Sent,
     /// The node has been told.
     Heard,
+}
+
+/// Items of a stream that came with one that was asked for.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    request: RequestId,
+    task: TaskId,
+    by: Option<Ticket>,
+    items: VecDeque<ObjectId>,
 }
 
 /// Bytes that a client looks at.
@@ -73,6 +82,7 @@ pub(crate) struct Client {
     pub(crate) current: Option<Ticket>,
     /// Handles from earlier calls of this process. They are only let go of.
     pub(crate) kept: Vec<Held>,
+    pub(crate) ahead: Vec<Ahead>,
     pub(crate) views: Vec<View>,
     pub(crate) lease: Option<Lease>,
     /// A part of the spill file, and whether a value was written there.
@@ -111,6 +121,7 @@ impl Client {
             handles: Vec::new(),
             current: None,
             kept: Vec::new(),
+            ahead: Vec::new(),
             views: Vec::new(),
             lease: None,
             disk_lease: None,
@@ -290,6 +301,7 @@ impl Client {
     /// Reads an answer: its handles are those of the call that asked, or the process's.
     pub(crate) fn receive(&mut self, id: RequestId, reply: Reply, shared: &mut Shared) {
         let asked = self.asked.remove(&id).unwrap();
+        let has_items = matches!(reply, Reply::Items(_));
         let others = std::mem::replace(&mut self.handles, asked.keeps);
         match (reply, &asked.question) {
             (Reply::Values { values, .. }, Request::Get(_, ids)) => {
@@ -300,8 +312,9 @@ impl Client {
             (Reply::Error { place, value, .. }, Request::Get(_, ids)) => {
                 self.see(ids[place as usize], &value, shared);
             }
-            (Reply::Item(item), _) => self.take(id, asked.by, &asked.question, &[item], shared),
-            (Reply::Items(items), _) => self.take(id, asked.by, &asked.question, &items, shared),
+            (Reply::Items(items), _) => {
+                self.take(id, asked.by, &asked.question, &items.ids, shared);
+            }
             (Reply::Lease(span), _) => {
                 self.lease = Some(Lease { start: span.offset, next: span.offset, end: span.end() });
             }
@@ -315,7 +328,12 @@ impl Client {
         let new = std::mem::replace(&mut self.handles, others);
         let mut executions = self.executions.iter_mut();
         match executions.find(|each| asked.by == Some(each.run.ticket)) {
-            Some(execution) => execution.handles.extend(new),
+            Some(execution) => {
+                if let (true, Request::Next(_, task, None)) = (has_items, &asked.question) {
+                    execution.reads_on = Some(*task).filter(|_| shared.random.chance(70));
+                }
+                execution.handles.extend(new);
+            }
             None if self.id == ClientId::DRIVER => self.handles.extend(new),
             None => self.kept.extend(new),
         }
@@ -336,17 +354,47 @@ impl Client {
         if shared.random.chance(10) {
             return self.send(Request::Untake(id, task, at, items.into()));
         }
+        let asked_for = match question {
+            Request::Next(..) => 1,
+            _ => items.len(),
+        };
+        let (items, more) = items.split_at(asked_for);
         self.handles.extend(items.iter().map(|item| Held::Object(*item)));
-        match self.handles.first_mut() {
-            Some(Held::Cursor(_, at)) => *at += items.len() as u64,
-            _ if self.id == ClientId::DRIVER => {}
-            _ => {
-                // Of a stream that was passed on to it; else it may be run again.
-                let is_running = self.executions.iter().any(|each| by == Some(each.run.ticket));
-                let by = by.filter(|_| is_running && shared.random.chance(50));
-                self.send(Request::Taken(id, by));
+        if let Some(Held::Cursor(_, at)) = self.handles.first_mut() {
+            *at += items.len() as u64;
+            return;
+        }
+        // Of a stream that was passed on to it; else it may be run again.
+        let by = self.is_running(by).filter(|_| shared.random.chance(50));
+        self.send(Request::Taken(id, items.len() as u32, by));
+        if !more.is_empty() {
+            let items = more.iter().copied().collect();
+            self.ahead.push(Ahead { request: id, task, by, items });
+        }
+    }
+
+    fn is_running(&self, by: Option<Ticket>) -> Option<Ticket> {
+        by.filter(|ticket| self.executions.iter().any(|each| each.run.ticket == *ticket))
+    }
+
+    /// Reads an item that is there already, or hands back those that are.
+    pub(crate) fn step_ahead(&mut self, shared: &mut Shared) {
+        let place = shared.random.place(self.ahead.len());
+        let Ahead { request, task, by, items } = &mut self.ahead[place];
+        if shared.random.chance(20) {
+            let untake = Request::Untake(*request, *task, None, items.drain(..).collect());
+            self.send(untake);
+        } else if let Some(item) = items.pop_front() {
+            let (request, by) = (*request, *by);
+            let by = self.is_running(by);
+            self.send(Request::Taken(request, 1, by));
+            let mut executions = self.executions.iter_mut();
+            match executions.find(|each| by == Some(each.run.ticket)) {
+                Some(execution) => execution.handles.push(Held::Object(item)),
+                None => self.kept.push(Held::Object(item)),
             }
         }
+        self.ahead.retain(|ahead| !ahead.items.is_empty());
     }
 
     /// Unpacks a value: a view on its block, handles on what it contains.

@@ -100,6 +100,7 @@ impl Model {
             published: 0,
             taken: 0,
             returned: BTreeSet::new(),
+            lent: BTreeSet::new(),
             consumed: Vec::new(),
             is_closed: false,
             attempt: 0,

@@ -123,7 +123,7 @@ impl Model {
     /// Whether `next` from there can be answered.
     pub(crate) fn is_stream_ready(&self, id: TaskId, at: Option<u64>) -> bool {
         let task = &self.tasks[&id];
-        task.has_ended() || task.is_closed || task.position(at) < task.published
+        task.position(at) < task.total() || task.is_at_end(at)
     }
 
     pub(crate) fn is_waitable_ready(&self, waitable: Waitable) -> bool {
@@ -142,14 +142,24 @@ impl Model {
             let task = self.tasks.get_mut(&id).unwrap();
             let position = task.position(at.map(|at| at + place));
             assert_eq!(*item, id.item(position), "the item after those taken before");
-            if at.is_none() && task.returned.pop_first().is_none() {
-                task.taken += 1;
+            if at.is_none() {
+                task.lent.insert(position);
+                if task.returned.pop_first().is_none() {
+                    task.taken += 1;
+                }
             }
         }
     }
 
+    /// An item has reached its taker.
+    pub(crate) fn reached(&mut self, item: ObjectId) {
+        let task = self.tasks.get_mut(&item.task).unwrap();
+        assert!(task.lent.remove(&(u64::from(item.index) - 1)), "{item:?} is not lent");
+    }
+
     /// Who took an item never saw it: it is read again.
     pub(crate) fn untook(&mut self, item: ObjectId) {
+        self.reached(item);
         let task = self.tasks.get_mut(&item.task).unwrap();
         let index = u64::from(item.index) - 1;
         if !task.is_closed && index < task.taken {
@@ -178,34 +188,37 @@ impl Model {
     /// A reader was told that there is nothing more.
     pub(crate) fn verify_end(&self, id: TaskId, at: Option<u64>) {
         let task = &self.tasks[&id];
-        assert!(task.has_ended() || task.is_closed, "{id:?} still runs and its stream has ended");
+        assert!(task.is_at_end(at), "{id:?} may have items and its stream has ended");
         assert_eq!(task.left(at), 0, "items of {id:?} were lost: {task:?}, {at:?}");
     }
 
     /// Items left from there, and whether there will be no more.
     pub(crate) fn progress(&self, id: TaskId, at: Option<u64>) -> (u64, bool) {
         let task = &self.tasks[&id];
-        (task.left(at), task.has_ended() || task.is_closed)
+        (task.left(at), task.is_at_end(at))
     }
 
-    /// Items of the shared cursor that are gone for good: what its producer has credit for.
-    pub(crate) fn passed(&self, id: TaskId) -> u64 {
+    /// Items of the shared cursor that have reached their takers: what its producer has credit for.
+    pub(crate) fn reached_by_all(&self, id: TaskId) -> u64 {
         let task = &self.tasks[&id];
-        task.taken - task.returned.len() as u64
+        task.taken - (task.returned.len() + task.lent.len()) as u64
     }
 
-    /// Items that nobody has taken yet. Those that come back from a reader that never saw them are
-    /// besides the window: the producer had its credit for them when they were taken.
+    /// Items that no taker has seen yet.
     pub(crate) fn unread(&self, id: TaskId) -> u64 {
-        let task = &self.tasks[&id];
-        task.published.saturating_sub(task.taken)
+        self.unread_items(id).count() as u64
     }
 
     /// Their bytes.
     pub(crate) fn unread_bytes(&self, id: TaskId) -> u64 {
-        let Task { taken, published, .. } = self.tasks[&id];
-        let sizes = (taken..published).filter_map(|index| self.sizes.get(&id.item(index)));
-        sizes.sum()
+        self.unread_items(id).filter_map(|index| self.sizes.get(&id.item(index))).sum()
+    }
+
+    fn unread_items(&self, id: TaskId) -> impl Iterator<Item = u64> {
+        let task = &self.tasks[&id];
+        // An error is the last item, and in no window.
+        let seen_twice = task.returned.iter().chain(&task.lent).copied();
+        (task.taken..task.published).chain(seen_twice.filter(|index| *index < task.published))
     }
 
     /// How many there are; fewer, if some have ended because nobody held their stream.

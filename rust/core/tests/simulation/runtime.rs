@@ -5,7 +5,7 @@
 
 use skate_core::action::Action;
 use skate_core::event::{AfterKill, Creation, Event, Request, Returns};
-use skate_core::id::{ClientId, TaskId, Ticket};
+use skate_core::id::{ClientId, ObjectId, TaskId, Ticket};
 
 use super::client::{Client, Forget};
 use super::io::Io;
@@ -61,17 +61,23 @@ impl World {
                 let task = self.model.task_of(id, *ticket);
                 self.model.finished(task, outcome, &self.shared.memory);
             }
-            Request::Taken(request, by) => {
-                let items = self.lent.remove(&(id, *request)).unwrap();
+            Request::Taken(request, count, by) => {
+                let lent = self.lent.get_mut(&(id, *request)).unwrap();
+                let items: Vec<ObjectId> = lent.drain(..*count as usize).collect();
+                for item in &items {
+                    self.model.reached(*item);
+                }
                 if let Some(ticket) = by {
                     let by = self.model.task_of(id, *ticket);
                     self.model.consumed(by, items[0].task, items.len() as u64);
                 }
             }
             Request::Untake(request, _, at, items) => {
-                self.lent.remove(&(id, *request));
                 self.seen.untaken += items.len() as u64;
                 if at.is_none() {
+                    let lent = self.lent.get_mut(&(id, *request)).unwrap();
+                    let rest = lent.len() - items.len();
+                    assert_eq!(lent.split_off(rest)[..], items[..]);
                     for item in items {
                         self.model.untook(*item);
                     }

@@ -208,14 +208,13 @@ impl World {
             Pause::Bytes(need) => {
                 let limit = task.template.window_bytes.unwrap();
                 let unread = self.model.unread_bytes(id) + need;
-                // What came back is in the window again.
-                let is_full = unread > limit || !task.returned.is_empty();
+                let is_full = unread > limit;
                 assert!(is_full, "{id:?} is paused and has room for {need} B");
                 return;
             }
         };
         let Some(window) = self.shared.window_of(task.actor, Returns::Streaming) else {
-            assert!(self.model.passed(id) < until, "{id:?} is paused and has credit");
+            assert!(self.model.reached_by_all(id) < until, "{id:?} is paused and has credit");
             return;
         };
         let is_next = |asked: &&Asked| match asked.question {
@@ -244,7 +243,7 @@ impl World {
                 })
         };
         let is_full = all >= window
-            || task.published - self.model.passed(id) >= own
+            || task.published - self.model.reached_by_all(id) >= own
             || self.model.tasks.values().any(keeps);
         assert!(is_full, "{id:?} is paused and there is room: {all} of {window}");
     }

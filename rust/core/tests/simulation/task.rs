@@ -40,6 +40,8 @@ pub(crate) struct Task {
     pub(crate) taken: u64,
     /// Of these, the ones that go to the next taker once more.
     pub(crate) returned: BTreeSet<u64>,
+    /// Of these, the ones that have not reached their takers.
+    pub(crate) lent: BTreeSet<u64>,
     /// What it took from streams of others.
     pub(crate) consumed: Vec<(TaskId, u64)>,
     /// Its stream was closed, by hand or because nobody held it.
@@ -87,6 +89,11 @@ impl Task {
         }
         let again = if at.is_none() { self.returned.len() as u64 } else { 0 };
         self.total().saturating_sub(at.unwrap_or(self.taken)) + again
+    }
+
+    /// Whether who reads from there, and finds nothing left, is told of the end.
+    pub(crate) fn is_at_end(&self, at: Option<u64>) -> bool {
+        self.is_closed || self.has_ended() && (at.is_some() || self.lent.is_empty())
     }
 
     fn may_run_again(&self) -> bool {

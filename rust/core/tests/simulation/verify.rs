@@ -1,7 +1,7 @@
 //! What is looked at: every action, and every answer, against the model.
 
-use skate_core::action::{Action, Reply};
-use skate_core::event::{OnDrop, Patience, Request, Waitable, Within};
+use skate_core::action::{Action, Items, Reply};
+use skate_core::event::{Held, OnDrop, Patience, Request, Waitable, Within};
 use skate_core::id::{ClientId, ObjectId, RequestId, TaskId};
 use skate_core::value::{Failure, Value};
 
@@ -121,8 +121,12 @@ impl World {
             (Request::Wait(_, on, count, patience), Reply::Ready(places)) => {
                 self.verify_ready(on, *count as usize, *patience, places);
             }
-            (Request::Next(_, task, at), Reply::Item(item)) => {
-                self.verify_taken(client, id, (*task, *at, 1), &[*item]);
+            (Request::Next(_, task, at), Reply::Items(items)) => {
+                let count = items.ids.len() as u64;
+                if count > 1 {
+                    self.verify_ahead(client, *task, items);
+                }
+                self.verify_taken(client, id, (*task, *at, count), items);
             }
             (Request::NextBatch(_, task, at, most), Reply::Items(items)) => {
                 self.verify_taken(client, id, (*task, *at, u64::from(*most)), items);
@@ -154,13 +158,33 @@ impl World {
         client: ClientId,
         id: RequestId,
         (task, at, most): (TaskId, Option<u64>, u64),
-        items: &[ObjectId],
+        items: &Items,
     ) {
-        self.model.took(task, at, items, most);
-        self.seen.items += items.len() as u64;
-        if at.is_none() && client != ClientId::DRIVER {
-            self.lent.insert((client, id), items.to_vec());
+        self.model.took(task, at, &items.ids, most);
+        self.seen.items += items.ids.len() as u64;
+        if at.is_none() {
+            self.lent.insert((client, id), items.ids.to_vec());
         }
+        for (item, value) in items.ids.iter().zip(&items.values) {
+            assert!(client != ClientId::DRIVER && !value.is_stored(), "{value:?} for {client:?}");
+            self.verify_value(*item, value);
+        }
+    }
+
+    /// More items than were asked for: nobody else could read them, or waits for one.
+    fn verify_ahead(&mut self, client: ClientId, task: TaskId, items: &Items) {
+        assert_eq!(items.ids.len(), items.values.len(), "only small values are sent ahead");
+        let reads = |held: &Held| *held == Held::Stream(task);
+        for (id, other) in self.clients.iter().filter(|(id, _)| **id != client) {
+            let of_calls = other.executions.iter().flat_map(|execution| &execution.handles);
+            let held = other.handles.iter().chain(&other.kept).chain(of_calls);
+            assert_eq!(
+                held.filter(|held| reads(held)).count(),
+                0,
+                "{id:?} could read {task:?}, too"
+            );
+        }
+        self.seen.ahead += items.ids.len() as u64 - 1;
     }
 
     fn verify_room(&mut self, size: u64, within: Within, reply: &Reply) {

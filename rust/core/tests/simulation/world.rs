@@ -94,6 +94,8 @@ pub(crate) struct Seen {
     pub(crate) closed: u64,
     /// Items that went back.
     pub(crate) untaken: u64,
+    /// Items that were sent before anybody asked for them.
+    pub(crate) ahead: u64,
     /// Actors that were started again.
     pub(crate) restarts: u64,
     /// Items and values that readers were given.
@@ -184,7 +186,7 @@ impl World {
     pub(crate) fn ways(&self) -> [u64; WAYS.len()] {
         let Seen { private_reads, disk_leases, closed, untaken, restarts, items, values, .. } =
             self.seen;
-        let Seen { stopped, stopped_late, .. } = self.seen;
+        let Seen { stopped, stopped_late, ahead, .. } = self.seen;
         let found = self.node.statistics();
         let (written, read) = (found.disk_written_bytes, found.disk_read_bytes);
         let of_actors = self.model.tasks.values().filter(|task| task.actor.is_some()).count();
@@ -204,6 +206,7 @@ impl World {
             stopped,
             stopped_late,
             closed + untaken,
+            ahead,
             restarts,
         ]
     }

@@ -121,8 +121,12 @@ impl Transport for Host {
         reply
     }
 
-    fn consume(&self, _session: &Session, _taken: &Consumed) {
-        // What the driver has taken is gone with the driver.
+    fn learn(&self, _values: Vec<(ObjectId, Value)>) {
+        // The node is here: a look at it is as quick.
+    }
+
+    fn consume(&self, session: &Session, taken: &Consumed) {
+        self.send(session, Request::Taken(taken.request, taken.count, None));
     }
 
     fn large(&self) -> u64 {

@@ -79,6 +79,11 @@ impl Worker {
     /// Wakes a leader, if there is one. If not, the sentinel rings within a tick.
     pub(super) fn ring_relaxed(&self) {
         self.call(Urgency::Relaxed);
+        self.tell_later();
+    }
+
+    /// The sentinel rings within a tick.
+    pub(super) fn tell_later(&self) {
         self.untold.store(true, Ordering::Release);
         self.ticker.note_dirty();
     }
