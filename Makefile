@@ -85,11 +85,12 @@ fuzz: setup ## SEEDS=10000 of garbage for each decoder: messages, rings, values,
 chaos: setup ## Kill worker, zygote and driver at each of their first POINTS=100 system calls
 	SKATE_CHAOS_POINTS=$(POINTS) $(PY) -m pytest -q tests/processes/test_killed_at_each_call.py
 
-soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, 200 kills
+soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, a minute's SIGSTOP, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900
 	SKATE_SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -q tests/spilling/test_at_the_limit.py --timeout 3600
 	SKATE_STATEFUL_EXAMPLES=300 $(PY) -m pytest -q tests/generators/test_stateful.py --timeout 1800
 	SKATE_STATEFUL_EXAMPLES=100 SKATE_STATEFUL_TIMEOUT=3600 $(PY) -m pytest -q tests/spilling/test_random_programs.py
+	SKATE_STOPPED_SECONDS=60 $(PY) -m pytest -q tests/processes/test_stopped_processes.py --timeout 300
 	$(PY) -m pytest -q tests/soak
 
 wheel: .make/venv ## Build the wheel into dist/

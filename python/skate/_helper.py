@@ -38,7 +38,14 @@ class Helper:
         self._waiting: dict[int, Callable[[], None]] = {}
         self._display = Display()
         self._thread = threading.Thread(target=self._run, name="skate-helper", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            from skate.exceptions import RaySystemError
+
+            limit = "the limit of processes and threads (`ulimit -u`, or pids.max of the cgroup)"
+            msg = f"{error}, for what workers write: {limit} is reached"
+            raise RaySystemError(msg) from None
 
     def when_ready(
         self, ref: _native.ObjectRef[Any], act: Callable[[], None]

@@ -164,6 +164,31 @@ def test_crash_in_c_code_shows_where(run):
     assert "in reads_null" in err
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python counts frames of C code itself")
+def test_stack_overflow_in_c_code_ends_the_task_alone(run):
+    out, err = run(
+        """
+        skate.init(num_cpus=1)
+
+        @skate.remote(max_retries=0)
+        def overflow():
+            sys.setrecursionlimit(10**9)
+            nested = []
+            for _ in range(10**6):
+                nested = [nested]
+            return repr(nested)
+
+        try:
+            skate.get(overflow.remote())
+        except skate.exceptions.WorkerCrashedError as error:
+            print("SIGSEGV" in str(error))
+        print(skate.get(skate.remote(lambda: 1).remote()))
+        """
+    )
+    assert out == "True\n1\n"
+    assert "in overflow" in err
+
+
 def test_recursion_without_end_is_an_error_of_the_task(skate):
     @skate.remote(max_retries=0)
     def deep(n):

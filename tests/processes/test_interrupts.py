@@ -1,10 +1,15 @@
 """Ctrl-C: KeyboardInterrupt wherever the driver waits, the session goes on, nothing is left."""
 
+import fcntl
 import os
+import pty
 import signal
+import sys
+import termios
 import time
 
 import pytest
+from programs import PATIENCE_S, PRELUDE, readable
 
 PROMPT_S = 2.0
 """Bound for a loaded machine; measured alone it is below 0.2 s."""
@@ -280,3 +285,46 @@ print(text, flush=True)
     assert program.line() == "went on"
     assert program.line() == "usable"
     program.succeed()
+
+
+def test_at_the_interactive_prompt(start):
+    """Each line is read by Python from a terminal, and each Ctrl-C typed there."""
+    ours, theirs = pty.openpty()
+    program = start(
+        argv=[sys.executable, "-i", "-q", "-c", PRELUDE + "skate.init(num_cpus=1)"],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        environment={"TERM": "dumb", "PYTHON_BASIC_REPL": "1"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+
+    def until(text):
+        nonlocal seen
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in seen:
+            assert readable(ours, deadline), seen
+            seen += os.read(ours, 1 << 16)
+        seen = seen.partition(text)[2]
+
+    def say(line):
+        until(b">>> ")
+        os.write(ours, line.encode() + b"\n")
+
+    try:
+        say("never = skate.remote(num_cpus=0)(lambda: (print('runs'), signal.pause()))")
+        say("none = skate.remote(num_cpus=0)(lambda: (print('runs'), signal.pause(), (yield)))")
+        for wait in ("get(never.remote())", "wait([never.remote()])", "get(next(none.remote()))"):
+            say(f"skate.{wait}")
+            until(b"runs")
+            os.write(ours, b"\x03")
+            until(b"KeyboardInterrupt")
+        say("skate.get(skate.remote(num_cpus=0)(lambda: 6 * 7).remote())")
+        until(b"42\r\n")
+        say("skate.shutdown(); print('over', skate.is_initialized())")
+        until(b"over False")
+        say("exit()")
+        assert program.popen.wait(PATIENCE_S) == 0
+    finally:
+        os.close(ours)
+    program.check_nothing_is_left()

@@ -98,6 +98,29 @@ def test_values_cannot_be_written_through_their_views(run):
     assert out == "False\n"
 
 
+def test_values_cannot_be_written_through_the_kernel(run):
+    """`/proc/self/mem` writes to read-only memory of the process itself, as debuggers do."""
+    out, _ = run(
+        """
+        import numpy
+        skate.init(num_cpus=1)
+
+        @skate.remote
+        def overwrite(array):
+            with open("/proc/self/mem", "r+b", buffering=0) as memory:
+                memory.seek(array.ctypes.data)
+                try:
+                    return memory.write(b"\\xff" * 8)
+                except OSError as error:
+                    return error.strerror
+
+        ref = skate.put(numpy.zeros(1 << 18))
+        print(skate.get(overwrite.remote(ref)), skate.get(ref).any())
+        """
+    )
+    assert out == "Input/output error False\n"
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_other_users_cannot_attach(session):
     pids = session.processes()

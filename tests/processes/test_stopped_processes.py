@@ -2,9 +2,13 @@
 
 import os
 import signal
+import time
 
 import pytest
-from programs import at_rest, stat_fields, wait_for_end, wait_until
+from programs import at_rest, readable, stat_fields, wait_for_end, wait_until
+
+STOPPED_S = float(os.environ.get("SKATE_STOPPED_SECONDS", "2"))
+"""How long a worker is stopped where that is what is tested."""
 
 
 @pytest.fixture
@@ -34,6 +38,64 @@ def test_stopped_worker_goes_on(skate, gate):
     os.kill(pid, signal.SIGCONT)
     gate.write_bytes(b"")
     assert skate.get(ref) == 1
+
+
+def cpu_s(pid):
+    """Time that a process has computed."""
+    return sum(map(int, stat_fields(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_nobody_computes_while_a_worker_is_stopped_and_then_all_is_right(start, record_property):
+    program = start(
+        """
+        skate.init(num_cpus=2)
+
+        @skate.remote
+        def numbers(n):
+            os.write(2, f"{os.getpid()}\\n".encode())
+            for k in range(n):
+                yield k
+
+        @skate.remote
+        class Sum:
+            def __init__(self):
+                self.total = 0
+            def add(self, k):
+                self.total += k
+                return self.total
+
+        def sums():
+            actor = Sum.remote()
+            return skate.get([actor.add.remote(k) for k in range(100)])[-1]
+
+        stream = numbers.options(_generator_backpressure_num_objects=10).remote(1000)
+        assert skate.get(next(stream)) == 0
+        (row,) = skate.util.state.list_tasks(filters=[("name", "=", "numbers")], detail=True)
+        print(row.worker_pid, flush=True)
+        sys.stdin.readline()
+        assert sums() == 4950  # the others go on
+        print("others", flush=True)
+        rest = [skate.get(ref) for ref in stream]  # waits for the one that is stopped
+        assert rest == list(range(1, 1000)), rest
+        print("right")
+        """,
+        stdin=-1,
+    )
+    worker = int(program.line())
+    stop(worker)
+    program.popen.stdin.write(b"\n")
+    program.popen.stdin.flush()
+    assert program.line() == "others"
+    driver = program.pid
+    began, before = time.monotonic(), cpu_s(driver)
+    # How long it lasts is what is tested.
+    assert not readable(program.popen.stdout, began + STOPPED_S)
+    took = time.monotonic() - began
+    share = (cpu_s(driver) - before) / took
+    record_property("cpu_share", share)
+    assert share < 0.1
+    os.kill(worker, signal.SIGCONT)
+    assert program.succeed()[0] == "right\n"
 
 
 def test_stopped_worker_can_be_cancelled_by_force(skate, gate):
