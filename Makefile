@@ -23,7 +23,7 @@ POINTS ?= 100
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sim fuzz chaos soak wheel dist clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sanitize miri sim fuzz chaos soak wheel dist clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -71,6 +71,12 @@ bench: setup ## skate, Ray (when installed) and the floor in one table, then the
 
 loom: ## Model-check the shared-memory protocols
 	rust/shm/ci/loom.sh
+
+sanitize: ## Rust tests under AddressSanitizer and ThreadSanitizer (needs a nightly toolchain)
+	rust/ci/sanitize.sh
+
+miri: ## Miri over the rings and the stories of the node (needs a nightly toolchain)
+	rust/ci/miri.sh
 
 sim: ## Simulate the node from SEEDS=10000 seeds, from FIRST=1 on; GOES_ON=1: whatever fails
 	SKATE_SIM_FIRST=$(FIRST) SKATE_SIM_SEEDS=$(SEEDS) SKATE_SIM_GOES_ON=$(GOES_ON) cargo test --release -p skate-core --test simulation -- --nocapture

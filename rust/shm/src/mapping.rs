@@ -110,9 +110,10 @@ impl Mapping {
     /// Fresh shared memory without a file, which a forked child keeps. For tests and benches.
     pub(crate) fn anonymous(len: usize) -> Result<Self, MapError> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // Miri has neither shared memory nor children.
+        let flags = if cfg!(miri) { MapFlags::PRIVATE } else { MapFlags::SHARED };
         // SAFETY: as in `of`.
-        let start =
-            unsafe { mm::mmap_anonymous(std::ptr::null_mut(), len, protection, MapFlags::SHARED) };
+        let start = unsafe { mm::mmap_anonymous(std::ptr::null_mut(), len, protection, flags) };
         let start = start.map_err(|errno| MapError::Os { call: "map", size: len as u64, errno })?;
         Ok(Self::owning(start, len))
     }
