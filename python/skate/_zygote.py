@@ -62,6 +62,8 @@ _THREAD_VARIABLES = (
 def main() -> None:
     """Runs the zygote; descriptor 0 is its end of the socket. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One that replaces another is started by a thread of the driver that blocks all signals.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _native.wake_with_driver()
     channel = Socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)

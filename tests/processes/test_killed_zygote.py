@@ -64,6 +64,32 @@ def test_next_worker_comes_from_a_new_zygote(skate, gates):
     assert len(fresh) == 1
 
 
+def test_worker_of_a_new_zygote_blocks_no_signal(skate, gates):
+    # The thread that starts it does, and a cancel by SIGINT came to nothing.
+    @skate.remote
+    def zygote():
+        return os.getppid()
+
+    first = skate.get(zygote.remote())
+    kill(first)
+    started = [gates(f"started{k}") for k in range(4)]
+
+    @skate.remote(num_cpus=0)
+    def hold(started):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        started.write_bytes(f"{os.getppid()} {len(blocked)}".encode())
+        signal.pause()
+
+    refs = [hold.remote(gate) for gate in started]
+    rows = [list(map(int, gate.read_bytes().split())) for gate in started]
+    assert any(parent != first for parent, _ in rows)
+    assert [blocked for _, blocked in rows] == [0] * 4
+    for ref in refs:
+        skate.cancel(ref)
+        with pytest.raises(skate.exceptions.TaskCancelledError):
+            skate.get(ref, timeout=PATIENCE_S)
+
+
 def test_worker_that_outlived_it_is_missed_when_it_dies(skate, gate):
     @skate.remote(max_retries=0)
     def wait(gate):
