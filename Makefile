@@ -15,11 +15,16 @@ PY := $(BIN)/python
 # PyO3 asks this interpreter when the whole workspace is checked without maturin.
 export PYO3_PYTHON := $(CURDIR)/$(PY)
 
+# Where the extension is built that tests can kill at named points.
+KILL_POINTS := $(CURDIR)/target/kill-points
+
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 SEEDS ?= 10000
 FIRST ?= 1
 GOES_ON ?= 0
 POINTS ?= 100
+ARRIVALS ?= 1 2 5
+SESSIONS ?= 10
 SOAK_SECONDS ?= 600
 ARGS ?=
 
@@ -88,8 +93,13 @@ fuzz: setup ## SEEDS=10000 of garbage for each decoder: messages, rings, values,
 	SKATE_FUZZ_SEEDS=$(SEEDS) $(PY) -m pytest -q --timeout 3600 tests/test_hostile_values.py \
 		tests/inspection/test_hostile_words.py tests/processes/test_hostile_zygote.py
 
-chaos: setup ## Kill worker, zygote and driver at each of their first POINTS=100 system calls
-	SKATE_CHAOS_POINTS=$(POINTS) $(PY) -m pytest -q tests/processes/test_killed_at_each_call.py
+chaos: setup ## Kill each role at its first POINTS=100 system calls and at each named point; SESSIONS=10 of 20 kills
+	cargo test --quiet --release -p skate-shm --features kill-points --target-dir $(KILL_POINTS) --test killpoint
+	cargo build --release -p skate-native --features kill-points --target-dir $(KILL_POINTS)
+	rm -rf $(KILL_POINTS)/python && mkdir $(KILL_POINTS)/python && cp -r python/skate $(KILL_POINTS)/python
+	cp $(KILL_POINTS)/release/lib_native.so $(KILL_POINTS)/python/skate/_native.abi3.so
+	SKATE_CHAOS_POINTS=$(POINTS) SKATE_CHAOS_ARRIVALS="$(ARRIVALS)" SKATE_CHAOS_SEEDS=$(SESSIONS) SKATE_KILL_POINTS=$(KILL_POINTS)/python \
+		$(PY) -m pytest -q tests/processes/test_killed_at_points.py tests/processes/test_killed_at_each_call.py
 
 soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, a minute's SIGSTOP, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900

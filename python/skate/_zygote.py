@@ -44,7 +44,11 @@ from skate import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+_reached: Callable[[str], None] = getattr(_native, "reached", lambda _: None)
+"""A build for `make chaos` ends a process at such a point (rust/shm/src/killpoint.rs)."""
 
 _PACKET_MAX = 64 << 10
 _FDS_MAX = 8
@@ -235,6 +239,7 @@ class Zygote:
             pid = os.fork()
             if pid == 0:
                 self._become_worker(zygote, client, *descriptors)
+            _reached("Forked")
             _own_group(pid)
             child = _watch(pid)
         except OSError as error:
@@ -245,7 +250,9 @@ class Zygote:
                 os.close(descriptor)
         self._children[child] = Child(client, pid)
         self._poll.register(child, select.POLLIN)
+        _reached("Reporting")
         self._send({"op": "spawned", "client": client, "pid": pid}, child)
+        _reached("Reported")
 
     def _become_worker(
         self, zygote: int, client: int, control: int, stdout: int, stderr: int
@@ -279,6 +286,7 @@ class Zygote:
         child = self._children.pop(pidfd)
         child.kill_group()
         _, status = os.waitpid(child.pid, 0)
+        _reached("Reaped")
         self._poll.unregister(pidfd)
         os.close(pidfd)
         code = os.waitstatus_to_exitcode(status)

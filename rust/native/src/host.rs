@@ -28,6 +28,7 @@ use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
 use skate_core::value::Bytes;
 use skate_shm::hub::Hub;
+use skate_shm::killpoint::{Point, reached};
 use skate_shm::segment::Segment;
 use smallvec::SmallVec;
 
@@ -382,6 +383,7 @@ impl Host {
 
     /// Ends every process of the session; returns when none is left.
     pub(crate) fn shut_down(&self) {
+        reached(Point::Closing);
         self.watcher.shut_down();
         self.disk.shut_down();
         // What workers said last, such as errors that nobody fetched.

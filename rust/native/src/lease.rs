@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use skate_core::event::{Held, Within};
 use skate_core::value::Span;
+use skate_shm::killpoint::{Point, reached};
 
 use crate::session::{Room, Session};
 
@@ -42,6 +43,7 @@ impl Lease {
     pub(crate) fn end(self: Arc<Self>, session: &Session) {
         if let Some(lease) = Arc::into_inner(self) {
             session.release(Held::Lease(lease.offset));
+            reached(Point::Returning);
         }
     }
 }

@@ -32,6 +32,8 @@ mod guard;
 mod handles;
 mod host;
 mod inspect;
+#[cfg(feature = "kill-points")]
+mod kill;
 mod lanes;
 mod lease;
 mod link;
@@ -141,5 +143,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(start::disable_in_child, module)?)?;
     module.add_function(wrap_pyfunction!(sentinel::end_with_zygote, module)?)?;
     module.add_function(wrap_pyfunction!(sentinel::wake_with_driver, module)?)?;
+    #[cfg(feature = "kill-points")]
+    kill::register(module)?;
     Ok(())
 }

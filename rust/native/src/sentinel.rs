@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use skate_shm::killpoint::{Point, Role, enter, reached};
 use skate_shm::thread::{block_all_signals, kill_own_group};
 use skate_shm::watch::Poller;
 
@@ -64,6 +65,8 @@ pub(crate) fn start(
 #[pyfunction]
 #[pyo3(signature = (zygote, /))]
 pub(crate) fn end_with_zygote(zygote: i32) -> PyResult<bool> {
+    enter(Role::Worker);
+    reached(Point::Born);
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| Error::System("prctl", errno))?;
     Ok(getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == zygote))
@@ -73,6 +76,7 @@ pub(crate) fn end_with_zygote(zygote: i32) -> PyResult<bool> {
 /// notices although somebody has stopped it.
 #[pyfunction]
 pub(crate) fn wake_with_driver() -> PyResult<()> {
+    enter(Role::Zygote);
     set_parent_process_death_signal(Some(Signal::CONT))
         .map_err(|errno| Error::System("prctl", errno).into())
 }

@@ -18,6 +18,7 @@ use skate_core::action::Reply;
 use skate_core::event::{Held, Patience, Request, Waitable, Within};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
 use skate_core::value::{Bytes, Extent, Failure, Payload, Span, Trouble, Value};
+use skate_shm::killpoint::{Point, reached};
 use skate_shm::segment::Segment;
 use skate_shm::spill_file::SpillFile;
 use smallvec::SmallVec;
@@ -528,7 +529,9 @@ impl Session {
     pub(crate) fn lease(&self, py: Python<'_>, size: u64, within: Within) -> PyResult<Room> {
         // What was dropped makes room, and is the warmest memory there is.
         self.transport.try_flush(self);
-        match self.ask(py, None, |request| Request::Allocate(request, size, within))? {
+        let reply = self.ask(py, None, |request| Request::Allocate(request, size, within))?;
+        reached(Point::Leased);
+        match reply {
             Reply::Lease(span) => Ok(Room::Memory(span)),
             Reply::LeaseOnDisk(span) => Ok(Room::Disk(span)),
             Reply::Failed(failure) => Err(Error::Failed(failure).into()),

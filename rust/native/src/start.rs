@@ -10,6 +10,7 @@ use pyo3::types::PyType;
 use skate_core::id::ClientId;
 use skate_core::node::Config;
 use skate_shm::hub::Hub;
+use skate_shm::killpoint::{Point, Role, enter, reached};
 use skate_shm::segment::{Pages, Segment};
 use skate_shm::spill_file::{SpillFile, is_in_memory};
 use skate_shm::watch::{Poller, Process};
@@ -98,6 +99,7 @@ pub(crate) fn start(
         return Err(PyValueError::new_err("start: zygote_argv is empty"));
     }
     let nonce = nonce("start", session)?;
+    enter(Role::Driver);
     let made = Segment::create("skate-data", capacity, Pages::Huge);
     let (segment, data) = made.map_err(Error::from)?;
     let segment = Arc::new(segment);
@@ -182,6 +184,7 @@ pub(crate) fn join(
     let listener = may_be_looked_at.then(|| Listener::of_worker(nonce)).flatten();
     sentinel::start(poller, ticker, driver, Arc::clone(&session), listener)?;
     session.make_current();
+    reached(Point::Joined);
     Ok(Client::worker(session, worker))
 }
 

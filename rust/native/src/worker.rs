@@ -33,6 +33,7 @@ use skate_shm::control::Control;
 use skate_shm::doorbell::{Doorbell, Urgency};
 use skate_shm::flags::Flags;
 use skate_shm::hub::Hub;
+use skate_shm::killpoint::{Point, reached};
 use skate_shm::ring::{RingReader, RingWriter};
 
 pub(crate) use self::pause::Credit;
@@ -195,6 +196,7 @@ impl Worker {
 
     /// The process is to end with that code.
     pub(crate) fn leave(&self, exit_code: u8) {
+        reached(Point::Leaving);
         self.exit_code.store(exit_code, Ordering::Release);
         self.runs.lock().clear();
         self.leaving.store(true, Ordering::Release);
@@ -366,6 +368,7 @@ impl Worker {
                 }
             }
             ToWorker::Leave => {
+                reached(Point::Leaving);
                 self.leaving.store(true, Ordering::Release);
                 self.seat.nudge();
                 if let Some(lanes) = self.lanes.get() {

@@ -28,6 +28,7 @@
 //!
 //! Covered by `tests/loom.rs`: `claim_*`.
 
+use crate::killpoint::{Point, reached};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Low bits of a word that are not its ticket's.
@@ -72,23 +73,29 @@ impl Slot {
         self.cancel.store(word(ticket, 0), Ordering::Relaxed);
         // The ring's tail publishes all three; release costs nothing and spares the argument.
         self.claim.store(word(ticket, QUEUED), Ordering::Release);
+        reached(Point::Offered);
     }
 
     /// Worker: takes the task. False: it was revoked, or the slot is another task's by now.
     #[must_use]
     pub fn claim(&self, ticket: u64) -> bool {
-        self.queued_to(STARTED, ticket)
+        self.queued_to(STARTED, ticket, Point::Claimed)
     }
 
     /// Node: takes the task back. False: it has started (or was revoked before).
     #[must_use]
     pub fn revoke(&self, ticket: u64) -> bool {
-        self.queued_to(REVOKED, ticket)
+        self.queued_to(REVOKED, ticket, Point::Revoked)
     }
 
-    fn queued_to(&self, state: u64, ticket: u64) -> bool {
+    fn queued_to(&self, state: u64, ticket: u64, point: Point) -> bool {
         let (queued, next) = (word(ticket, QUEUED), word(ticket, state));
-        self.claim.compare_exchange(queued, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let is_ours = self.claim.compare_exchange(queued, next, success, failure).is_ok();
+        if is_ours {
+            reached(point);
+        }
+        is_ours
     }
 
     /// Whether the worker has claimed the task. After the worker's death the answer is final.
@@ -130,6 +137,7 @@ impl Slot {
         // The node is the only writer, so the ticket cannot change between the two lines.
         if self.cancel.load(Ordering::Relaxed) & !FLAGS == word(ticket, 0) {
             self.cancel.fetch_or(flag, Ordering::Release);
+            reached(Point::Asked);
         }
     }
 
@@ -142,6 +150,7 @@ impl Slot {
     /// afterwards: a producer whose window was full parks there, with the credit in its recheck.
     pub fn grant(&self, consumed: u64) {
         self.credit.store(consumed, Ordering::Release);
+        reached(Point::Granted);
     }
 
     /// Node: these items were so many bytes. Before `grant`.

@@ -48,6 +48,7 @@
 
 use std::time::Duration;
 
+use crate::killpoint::{Point, reached};
 use crate::sync::{Futex, Ordering, Slept, fence};
 
 const AWAKE: u32 = 0;
@@ -122,7 +123,9 @@ impl Doorbell {
     fn park_leader(&self, recheck: impl FnOnce() -> bool, timeout: Option<Duration>) -> Parked {
         self.announce(LEADER); // P1
         fence(Ordering::SeqCst); // P2, pairs with R2
+        reached(Point::Parking);
         let parked = if recheck() { Parked::Work } else { self.state.wait(LEADER, timeout).into() };
+        reached(Point::Woken);
         self.awake();
         parked
     }
@@ -134,6 +137,7 @@ impl Doorbell {
         if recheck() {
             return Parked::Work;
         }
+        reached(Point::BackgroundParking);
         let slept = self.called.wait(0, timeout);
         // The flag decides: a call that arrives with the timeout is still a call.
         if self.take_call() { Parked::Rung } else { slept.into() }
@@ -192,7 +196,11 @@ impl Doorbell {
     /// R4: exactly one ringer gets the duty to wake.
     fn take_duty(&self, from: u32) -> bool {
         let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
-        self.state.word.compare_exchange(from, AWAKE, success, failure).is_ok()
+        let has_duty = self.state.word.compare_exchange(from, AWAKE, success, failure).is_ok();
+        if has_duty {
+            reached(Point::Waking);
+        }
+        has_duty
     }
 
     fn wake_leader(&self) -> bool {
@@ -202,6 +210,7 @@ impl Doorbell {
 
     fn wake_background(&self) -> bool {
         self.called.word.swap(1, Ordering::AcqRel); // R5; a swap keeps earlier ringers' releases
+        reached(Point::BackgroundCalled);
         self.called.wake(u32::MAX >> 1);
         true
     }

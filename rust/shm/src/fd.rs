@@ -21,6 +21,8 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use crate::killpoint::{Point, reached};
+
 /// Descriptors that one message can carry.
 pub const MAX_FDS: usize = 16;
 
@@ -42,9 +44,12 @@ pub fn send_with_fds(socket: impl AsFd, message: &[u8], fds: &[BorrowedFd<'_>]) 
     }
     let message = [IoSlice::new(message)];
     // NOSIGNAL: a peer that died is an error here, not a SIGPIPE in the user's program.
+    reached(Point::Sending);
     io::retry_on_intr(|| {
         net::sendmsg(&socket, &message, &mut control, SendFlags::NOSIGNAL).map(|_| ())
-    })
+    })?;
+    reached(Point::Sent);
+    Ok(())
 }
 
 /// One received message.
@@ -68,6 +73,7 @@ pub fn recv_with_fds(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Receive
         let buffers = &mut [IoSliceMut::new(buffer)];
         net::recvmsg(&socket, buffers, &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
+    reached(Point::Received);
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {

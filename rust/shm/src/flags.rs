@@ -21,6 +21,7 @@
 //!
 //! Covered by `tests/loom.rs`: `flag_*`.
 
+use crate::killpoint::{Point, reached};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Bits there are.
@@ -56,6 +57,7 @@ impl Flags {
         fence(Ordering::SeqCst);
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Release);
+            reached(Point::Flagged);
         }
     }
 

@@ -12,6 +12,7 @@
 //!   claim     who may run a task              control    what node and one worker share
 //!   hub       what all processes share        fd         descriptors between processes
 //!   spill_file  values on disk
+//!   killpoint  where tests end a process
 //!   watch     deaths, told by the kernel      thread     signals and Rust threads
 //! ```
 //!
@@ -25,6 +26,7 @@ mod sync;
 pub mod claim;
 pub mod doorbell;
 pub mod flags;
+pub mod killpoint;
 pub mod ring;
 
 #[cfg(not(loom))]

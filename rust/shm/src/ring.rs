@@ -38,6 +38,7 @@
 //!
 //! Covered by `tests/loom.rs`: `ring_*`; `ring/tests.rs` (garbage); `tests/killed.rs`.
 
+use crate::killpoint::{Point, reached};
 use crate::lane::Lane;
 use crate::sync::{Ordering, fence};
 
@@ -123,7 +124,9 @@ impl RingWriter {
             let last = if part == rest.len() { LAST } else { 0 };
             self.publish(first | last, &rest[..part]);
             self.sent += part;
-            if last != 0 {
+            if last == 0 {
+                reached(Point::PublishedInPart);
+            } else {
                 self.sent = 0;
                 return Push::Done;
             }
@@ -212,7 +215,9 @@ impl RingWriter {
         self.lane.copy_in(self.tail, &header.to_ne_bytes());
         self.lane.copy_in(self.tail.wrapping_add(HEADER as u64), payload);
         self.tail = self.tail.wrapping_add(record(payload.len()) as u64);
+        reached(Point::Publishing);
         self.lane.words().tail.0.store(self.tail, Ordering::Release); // W3, pairs with R1
+        reached(Point::Published);
     }
 }
 
@@ -323,7 +328,9 @@ impl RingReader {
     fn take(&mut self, len: usize, into: &mut Vec<u8>) {
         self.lane.copy_out(self.head.wrapping_add(HEADER as u64), len, into);
         self.head = self.head.wrapping_add(record(len) as u64);
+        reached(Point::Reading);
         self.lane.words().reader.0.head.store(self.head, Ordering::Release); // R4, pairs with W1
+        reached(Point::Read);
     }
 
     /// Whether there is nothing new. After a full fence (as in a doorbell's recheck) the answer

@@ -22,6 +22,7 @@ use rustix::fs::{self, FallocateFlags};
 use rustix::mm::Advice;
 
 use crate::huge;
+use crate::killpoint::{Point, reached};
 use crate::mapping::{self, Access, MapError, Mapping};
 
 const PAGE: u64 = 4096;
@@ -176,6 +177,7 @@ impl Segment {
     /// until `seal` no process reads it through [`bytes`](Self::bytes), nor still holds such a slice.
     pub unsafe fn writing(self: &Arc<Self>, span: Span) -> Result<Writing, SegmentError> {
         let start = self.at(&self.leases, span)?;
+        reached(Point::Writing);
         Ok(Writing { segment: Arc::clone(self), start, span })
     }
 
@@ -209,8 +211,10 @@ impl Segment {
         let pages = span.pages_inside();
         if let (Some(file), true) = (&self.file, pages.len > 0) {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            reached(Point::Punching);
             // If it fails the pages stay, which costs memory but breaks nothing.
             let _ = fs::fallocate(file, flags, pages.offset, pages.len);
+            reached(Point::Punched);
         }
     }
 
@@ -239,6 +243,7 @@ unsafe impl Sync for Writing {}
 impl Writing {
     /// Ends the writing for good. The span may be published now, by a release store (the ring's).
     pub fn seal(self) -> Span {
+        reached(Point::Sealed);
         self.span
     }
 

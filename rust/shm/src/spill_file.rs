@@ -17,6 +17,8 @@ use std::path::Path;
 use rustix::fs::{self, FallocateFlags, Mode, OFlags};
 use rustix::io::{self, Errno};
 
+use crate::killpoint::{Point, reached};
+
 /// What `statfs` calls file systems that live in memory.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58F6];
 /// Pieces start at multiples of this.
@@ -150,6 +152,7 @@ impl SpillFile {
     }
 
     fn write_slices(&self, mut slices: &mut [IoSlice<'_>], end: &mut u64) -> io::Result<()> {
+        reached(Point::Spilling);
         while !slices.is_empty() {
             let written = io::retry_on_intr(|| io::pwritev(&self.file, slices, *end))?;
             if written == 0 {
@@ -158,6 +161,7 @@ impl SpillFile {
             *end += written as u64;
             IoSlice::advance_slices(&mut slices, written);
         }
+        reached(Point::Spilled);
         Ok(())
     }
 
@@ -174,14 +178,17 @@ impl SpillFile {
             filled += count;
         }
         let found = crc32fast::hash(buffer);
+        reached(Point::Restored);
         if found == checksum { Ok(()) } else { Err(ReadError::Changed { found }) }
     }
 
     /// Gives a part of it back to the disk, if that is possible here.
     pub fn punch(&self, offset: u64, len: u64) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        reached(Point::Punching);
         // If it fails the room is used again by skate alone.
         let _ = fs::fallocate(&self.file, flags, offset, len);
+        reached(Point::Punched);
     }
 }
 
