@@ -36,10 +36,11 @@ def into_cell(stream: Any, cell: int) -> None:
     """Has a stream of ipykernel write to a cell; else it would go where this thread was started."""
     if not hasattr(stream, "_parent_header_global"):
         return
-    running = stream._parent_header_global  # noqa: SLF001 - nothing public says it
-    known = cells is not None and cell != LAST
-    header = cells.header(cell) if cells is not None and known else running
-    stream._parent_header.set(header)  # noqa: SLF001 - a variable of this thread's context
+    # Nothing public says which cell runs, or has this thread write to another one.
+    header = stream._parent_header_global  # noqa: SLF001
+    if cells is not None and cell != LAST:
+        header = cells.header(cell)
+    stream._parent_header.set(header)  # noqa: SLF001
 
 
 def register(client: Client) -> None:
