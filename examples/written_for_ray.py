@@ -19,7 +19,8 @@ TEXTS = ["a b a", "b c", "a", "", "c c c"]
 
 @ray.remote
 def texts():
-    yield from TEXTS
+    for text in TEXTS:
+        yield text
 
 
 @ray.remote

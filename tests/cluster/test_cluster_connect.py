@@ -1,5 +1,8 @@
 """How a program comes to a cluster, and what it is told when it does not."""
 
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "written_for_ray.py"
 QUICK_START = """
 import skate as ray
 
@@ -23,6 +26,13 @@ def test_the_quick_start_runs_on_both_by_changing_only_init(cluster, run):
     there = run(QUICK_START.format(init=f'"{cluster.address}"'), cluster.environment)
     assert here[:2] == (0, "50 words\n")
     assert there[:2] == (0, "50 words\n"), there[2]
+
+
+def test_the_program_written_for_ray_runs_on_ray_itself(run):
+    """tests/as_ray/test_documents.py runs it on skate: it is the same file."""
+    done = run(EXAMPLE.read_text(), {})
+    assert done[0] == 0, done[2]
+    assert ", by ray 2." in done[1]
 
 
 def test_skate_address_is_enough_and_wins(cluster, run):
