@@ -45,6 +45,10 @@ REASONS = {
     "test_values_of_the_standard_library[bytearray(b'ab')]": "in Ray a bytearray arrives as bytes",
     "test_classes_that_skate_packs_itself_are_refused": "Ray takes and ignores it",
     "test_wrong_arguments_name_themselves": "skate only: wording of its own",
+    "test_an_id_is_its_bytes[UniqueID]": "Ray's UniqueID does not implement it",
+    "test_generator_may_yield_refs_of_its_children": (
+        "in Ray the child's value may be freed before its ref arrives"
+    ),
     "test_the_innermost_culprit_is_named": "Ray's row has no `name`",
 }
 """Why the outcomes of a test differ; by its name, with or without parameters."""
