@@ -97,3 +97,30 @@ def test_hub_is_harmless_at_any_value(skate, kind):
     for seed in SEEDS:
         assert skate.get(scribble.remote("hub", seed, kind), timeout=PATIENCE_S) == "went on"
         check_that_others_go_on(skate)
+
+
+def test_error_says_that_skate_killed_the_worker_and_why(skate):
+    @skate.remote(max_retries=0)
+    def talks_nonsense():
+        import ctypes
+        import threading
+        from pathlib import Path
+
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        [place] = [line.split()[0] for line in lines if "memfd:skate-control" in line]
+        end = int(place.split("-")[1], 16)
+        ring = 256 << 10  # what it tells the driver lies at the end
+
+        def scribble():
+            while True:
+                ctypes.memset(end - ring, 0xFF, ring)
+
+        threading.Thread(target=scribble, daemon=True).start()
+        while True:
+            skate.put(0)
+
+    with pytest.raises(skate.exceptions.WorkerCrashedError) as caught:
+        skate.get(talks_nonsense.remote(), timeout=PATIENCE_S)
+    text = str(caught.value)
+    assert "SIGKILL), ended by skate: it wrote what is no message" in text
+    assert "outside" not in text
