@@ -114,7 +114,7 @@ impl Node {
     pub(crate) fn create_actor(
         &mut self,
         client: ClientId,
-        creation: Creation,
+        mut creation: Creation,
         actions: &mut Vec<Action>,
     ) {
         let id = ActorId(creation.submit.task);
@@ -133,6 +133,7 @@ impl Node {
             let reply = Reply::Actor { actor: id, body, name, is_new: true };
             actions.push(Action::Reply(client, *request, reply));
         }
+        self.admit_arguments(&mut creation.submit, actions);
         let actor = Actor {
             stage: Stage::Pending,
             worker: None,
@@ -153,7 +154,6 @@ impl Node {
             epitaph: None,
             creation,
         };
-        self.keep_arguments(&actor.creation.submit);
         self.actors.insert(id, actor);
         self.enter(client, Held::Actor(id));
         self.begin_start(id, actions);

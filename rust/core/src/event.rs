@@ -100,10 +100,13 @@ pub enum Request {
     /// The client no longer wants to wait. If the request is still open it is answered by
     /// `Reply::Forgotten`, and has then taken nothing; otherwise its answer is on the way already.
     Forget(RequestId),
-    /// One more handle, for something that this client can already reach.
+    /// One more handle, for something that this client can already reach. If it is not there, nothing is
+    /// held, and whoever asks for it hears that it is unknown.
     Hold(Held),
-    /// One handle less.
+    /// One handle less, if there is one.
     Release(Held),
+    /// Something stays for the rest of the session: bytes that skate does not see may name it.
+    Keep(Held),
     /// Stops a task.
     Cancel(TaskId, Cancel),
     /// Asks for a lease of that many bytes; answered by `Reply::Lease`, `Reply::LeaseOnDisk` if that will

@@ -33,7 +33,7 @@ use crate::store::Store;
 use crate::stream::Stream;
 use crate::table::Table;
 use crate::task::{Phase, Task};
-use crate::value::{Death, Value};
+use crate::value::{Death, Failure, Value};
 use crate::worker::{Life, Worker};
 
 pub use crate::audit::Statistics;
@@ -55,6 +55,11 @@ pub struct Config {
     /// Beyond so many, not counting those of actors, a worker is started only when all others are
     /// blocked.
     pub max_workers: u32,
+}
+
+/// What an argument is replaced by that is not there; no task makes so many items.
+const fn stand_in(task: TaskId) -> ObjectId {
+    ObjectId { task, index: u32::MAX }
 }
 
 /// All state of a session.
@@ -272,30 +277,37 @@ impl Node {
             Request::Kill(actor, after) => self.kill_actor(actor, after, actions),
             Request::Reserve(spec) => self.reserve(client, *spec, actions),
             Request::RemoveGroup(key) => self.remove_group(&key, actions),
-            Request::Put(id, value, contains) => self.put(client, id, value, &contains, actions),
+            Request::Put(id, value, mut contains) => {
+                self.prune(&mut contains);
+                self.put(client, id, value, &contains, actions);
+            }
             Request::Hold(held) => {
                 if self.is_known(held) {
                     self.hand_out(client, held);
-                } else {
-                    self.violates(client, "it holds what is not there", actions);
+                }
+            }
+            Request::Keep(held) => {
+                let may_travel =
+                    matches!(held, Held::Object(_) | Held::Cursor(..) | Held::Actor(_));
+                if may_travel && self.is_known(held) {
+                    self.hand_out(ClientId::DRIVER, held);
                 }
             }
             Request::Release(held) => {
                 if self.strike(client, held) {
                     self.let_go(held, actions);
-                } else {
-                    self.violates(client, "it releases what it does not hold", actions);
                 }
             }
             Request::Cancel(task, how) => self.cancel(task, how, actions),
-            Request::Yielded(ticket, index, value, contains, at_ns) => {
+            Request::Yielded(ticket, index, value, mut contains, at_ns) => {
                 let Some(id) = self.ticket(client, ticket, actions) else { return };
                 let task = &self.tasks[&id];
                 let is_in_order = match task.template.returns {
                     Returns::Static(count) => index < u64::from(count) && index == task.published,
                     Returns::Dynamic | Returns::Streaming => index == task.published,
                 };
-                if !is_in_order || !self.is_sound(client, id, &value, &contains) {
+                self.prune(&mut contains);
+                if !is_in_order || !self.is_sound(client, id, &value) {
                     return self.violates(client, "it yields what it cannot", actions);
                 }
                 self.history.note_yield(Yield {
@@ -307,11 +319,12 @@ impl Node {
                 });
                 self.publish(id, index, value, &contains, actions);
             }
-            Request::Finished(ticket, outcome) => {
+            Request::Finished(ticket, mut outcome) => {
                 let Some(id) = self.ticket(client, ticket, actions) else { return };
                 if !self.is_sound_end(client, id, &outcome.end) {
                     return self.violates(client, "it ends a task as it cannot", actions);
                 }
+                self.prune_end(&mut outcome.end);
                 self.take_off(client, ticket, actions);
                 self.finish(client, id, outcome, actions);
             }
@@ -324,18 +337,23 @@ impl Node {
             Request::Close(task) => self.close_stream(client, task, actions),
             Request::Span(span) => self.history.note_span(client, *span),
             Request::Blocked(ticket) => {
-                if self.ticket(client, ticket, actions).is_some() {
+                if self.has_ticket(client, ticket) {
                     self.running_to_blocked(client, actions);
                 }
             }
             Request::Resumed(ticket) => {
-                if self.ticket(client, ticket, actions).is_some() {
+                if self.has_ticket(client, ticket) {
                     self.blocked_to_running(client, actions);
                 }
             }
             Request::Waits(request) => self.waits(client, request),
             asks => self.ask(client, asks, actions),
         }
+    }
+
+    /// Whether a worker's task sleeps or wakes; code that outlives its task may do so, too.
+    fn has_ticket(&self, worker: ClientId, ticket: Ticket) -> bool {
+        self.workers.get(&worker).is_some_and(|row| row.find(ticket).is_some())
     }
 
     /// The task of a ticket that a worker speaks of.
@@ -352,8 +370,9 @@ impl Node {
         task
     }
 
-    /// A worker that breaks the protocol is killed; what the driver does wrong is skate's own bug,
-    /// and is ignored.
+    /// A worker that says what no code of a user can make it say is killed. What such code can bring
+    /// about, like asking for what is gone, is answered by `Failure::Unknown` or ignored. What the
+    /// driver does wrong is skate's own bug, and is ignored.
     pub(crate) fn violates(
         &mut self,
         client: ClientId,
@@ -376,19 +395,25 @@ impl Node {
         self.templates.insert(id, KnownTemplate { template, class, estimate_ns: 0 });
     }
 
-    fn submit(&mut self, client: ClientId, submit: Submit, actions: &mut Vec<Action>) {
+    fn submit(&mut self, client: ClientId, mut submit: Submit, actions: &mut Vec<Action>) {
         let actor = submit.actor.map(|actor| self.actors.get(&actor));
         let Some((template, class)) = self.known_template(client, &submit) else {
             return self.violates(client, "it submits what makes no task", actions);
         };
-        let is_callable = actor
-            .is_none_or(|row| row.is_some_and(|row| (template.lane as usize) < row.lanes.len()));
+        let is_callable =
+            actor.flatten().is_none_or(|row| (template.lane as usize) < row.lanes.len());
         if !is_callable {
-            return self.violates(client, "it calls what is no actor", actions);
+            return self.violates(client, "it calls a lane that is not there", actions);
         }
-        let (id, is_call) = (submit.task, submit.actor.is_some());
+        let id = submit.task;
         let is_dead = actor.flatten().is_some_and(|row| row.stage == Stage::Dead);
-        self.keep_arguments(&submit);
+        if actor.is_some_and(|row| row.is_none()) {
+            // A handle on what is gone: the call is a task that fails.
+            submit.actor = None;
+            submit.waits = [stand_in(id)].into();
+        }
+        let is_call = submit.actor.is_some();
+        self.admit_arguments(&mut submit, actions);
         self.create_returns(client, id, template.returns);
         if let Some(actor) = submit.actor {
             self.begin_sharing(id, actor);
@@ -416,11 +441,8 @@ impl Node {
             Args::Stored(object) => Some(*object),
         };
         let is_sealed = |id: ObjectId| self.value_of(id).is_some();
-        let is_sound = id.client() == client
-            && !self.tasks.contains_key(&id)
-            && submit.waits.iter().all(|id| self.objects.contains_key(id))
-            && submit.holds.iter().all(|held| self.is_known(*held))
-            && stored.is_none_or(is_sealed);
+        let is_sound =
+            id.client() == client && !self.tasks.contains_key(&id) && stored.is_none_or(is_sealed);
         let known = self.templates.get(&submit.template).filter(|_| is_sound)?;
         Some((Arc::clone(&known.template), known.class))
     }
@@ -459,6 +481,26 @@ impl Node {
         }
         if missing == 0 && !has_failed {
             self.waiting_to_ready(id, Place::Back, actions);
+        }
+    }
+
+    /// Keeps the arguments of a new task. For one that is not there stands the error that says so.
+    pub(crate) fn admit_arguments(&mut self, submit: &mut Submit, actions: &mut Vec<Action>) {
+        self.prune(&mut submit.holds);
+        let instead = stand_in(submit.task);
+        for argument in &mut submit.waits {
+            if !self.objects.contains_key(argument) {
+                *argument = instead;
+            }
+        }
+        let is_needed = submit.waits.contains(&instead) && !self.objects.contains_key(&instead);
+        if is_needed {
+            self.create(instead);
+            self.pending_to_sealed(instead, Failure::Unknown.into(), &[], actions);
+        }
+        self.keep_arguments(submit);
+        if is_needed {
+            self.let_go_object(instead);
         }
     }
 
@@ -506,7 +548,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         let is_fresh = id.task.client() == client && !self.objects.contains_key(&id);
-        if !is_fresh || !self.is_sound(client, id.task, &value, contains) {
+        if !is_fresh || !self.is_sound(client, id.task, &value) {
             return self.violates(client, "it puts what it cannot", actions);
         }
         self.create(id);
@@ -514,9 +556,9 @@ impl Node {
         self.pending_to_sealed(id, value, contains, actions);
     }
 
-    /// Whether a client may give that value: its block is inside a lease of this client, what it
-    /// contains is there, and it is of a kind that clients make.
-    fn is_sound(&self, client: ClientId, id: TaskId, value: &Value, contains: &[Held]) -> bool {
+    /// Whether a client may give that value: its block is inside a lease of this client, and it is of a
+    /// kind that clients make.
+    fn is_sound(&self, client: ClientId, id: TaskId, value: &Value) -> bool {
         let is_made_by_clients = match value {
             Value::Data(_) | Value::Raised(_) | Value::Failed(_) => true,
             Value::Inherited(_) => false,
@@ -531,7 +573,6 @@ impl Node {
                     && self.disk.may_seal(extent)
             })
             && value.block().is_none_or(|block| self.store.is_leased(client, block))
-            && contains.iter().all(|held| self.is_known(*held))
     }
 
     fn is_sound_end(&self, client: ClientId, id: TaskId, end: &crate::event::End) -> bool {
@@ -544,9 +585,9 @@ impl Node {
                     Returns::Dynamic | Returns::Streaming => return false,
                 };
                 values.len() == count
-                    && values.iter().all(|(value, holds)| self.is_sound(client, id, value, holds))
+                    && values.iter().all(|(value, _)| self.is_sound(client, id, value))
             }
-            End::Exhausted(yielded, value, holds) => {
+            End::Exhausted(yielded, value, _) => {
                 let is_complete = match task.template.returns {
                     // A replay may be shorter; `finish` says so.
                     Returns::Static(count) => {
@@ -557,11 +598,9 @@ impl Node {
                         *yielded <= task.published || self.streams[&id].least_position().is_none()
                     }
                 };
-                is_complete && self.is_sound(client, id, value, holds)
+                is_complete && self.is_sound(client, id, value)
             }
-            End::Raised { error, holds, .. } => {
-                error.is_error() && self.is_sound(client, id, error, holds)
-            }
+            End::Raised { error, .. } => error.is_error() && self.is_sound(client, id, error),
             End::Cancelled(_) => true,
             End::Left(_) => task.submit.actor.is_some(),
         }

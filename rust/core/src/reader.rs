@@ -15,15 +15,15 @@ use crate::node::Node;
 use crate::request::Open;
 use crate::stream::Next;
 use crate::task::Phase;
-use crate::value::{NONE, Payload, Value};
+use crate::value::{Failure, NONE, Payload, Value};
 
 impl Node {
     /// Takes items, now or when one is there.
     pub(crate) fn next(&mut self, task: TaskId, next: Next, actions: &mut Vec<Action>) {
         let held = next.at.map_or(Held::Stream(task), |at| Held::Cursor(task, at));
         if !self.holds(next.client, held) {
-            let why = "it reads a stream that it does not hold";
-            return self.refuse(next.client, next.request, why, actions);
+            let reply = Reply::Failed(Failure::Unknown);
+            return self.answer(next.client, next.request, reply, actions);
         }
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
         if stream.is_ready(next.at) {
@@ -228,7 +228,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         if !self.holds(client, Held::Stream(task)) {
-            return self.violates(client, "it closes a stream that it does not hold", actions);
+            return;
         }
         let stream = self.streams.get_mut(&task).expect("a held stream is in the table");
         stream.is_closed = true;

@@ -12,7 +12,7 @@
 //! the end of each step, without recursion, so a chain of a million containers needs no stack.
 
 use crate::action::Action;
-use crate::event::Held;
+use crate::event::{End, Held};
 use crate::id::{ActorId, ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
@@ -33,6 +33,29 @@ impl Node {
             Held::Actor(id) | Held::WeakActor(id) => self.actors.contains_key(&id),
             // Leases come from the store alone.
             Held::Lease(_) | Held::DiskLease(_) => false,
+        }
+    }
+
+    /// What a value contains that is not there is not kept: who finds it there hears that it is unknown.
+    pub(crate) fn prune(&self, contains: &mut Box<[Held]>) {
+        if !contains.iter().all(|held| self.is_known(*held)) {
+            let known = contains.iter().copied().filter(|held| self.is_known(*held));
+            *contains = known.collect();
+        }
+    }
+
+    /// The same for all that a task ends with.
+    pub(crate) fn prune_end(&self, end: &mut End) {
+        match end {
+            End::Returned(values) => {
+                for (_, contains) in values {
+                    self.prune(contains);
+                }
+            }
+            End::Exhausted(_, _, contains) | End::Raised { holds: contains, .. } => {
+                self.prune(contains);
+            }
+            End::Cancelled(_) | End::Left(_) => {}
         }
     }
 

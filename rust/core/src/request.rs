@@ -94,21 +94,6 @@ impl Node {
         }
     }
 
-    /// A question about what its client does not hold. The driver gets an error: its handle may come from
-    /// a value that somebody has written over, and names what is not there.
-    pub(crate) fn refuse(
-        &mut self,
-        client: ClientId,
-        request: RequestId,
-        why: &'static str,
-        actions: &mut Vec<Action>,
-    ) {
-        if client == ClientId::DRIVER {
-            return self.answer(client, request, Reply::Failed(Failure::Unknown), actions);
-        }
-        self.violates(client, why, actions);
-    }
-
     fn get(
         &mut self,
         client: ClientId,

@@ -32,11 +32,8 @@ impl Node {
             Waitable::Stream(task) => self.is_stray(client, task, Held::Stream(task)),
             Waitable::Cursor(task, at) => self.is_stray(client, task, Held::Cursor(task, at)),
         };
-        if on.iter().any(is_stray) {
-            return self.violates(client, "it waits for a stream that it does not hold", actions);
-        }
         let is_unknown = |waitable: &Waitable| matches!(waitable, Waitable::Object(id) if !self.objects.contains_key(id));
-        if on.iter().any(is_unknown) {
+        if on.iter().any(|waitable| is_stray(waitable) || is_unknown(waitable)) {
             let reply = Reply::Failed(Failure::Unknown);
             return self.answer(client, id, reply, actions);
         }

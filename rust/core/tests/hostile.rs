@@ -303,7 +303,8 @@ impl Liar<'_> {
             24 => Request::Progress(self.request_id(), self.task(), at),
             25 => Request::Length(self.request_id(), self.task(), at),
             26 => Request::Forget(self.request_id()),
-            27 | 28 => Request::Hold(self.held()),
+            27 => Request::Hold(self.held()),
+            28 => Request::Keep(self.held()),
             29 => Request::Release(self.held()),
             30 => Request::Cancel(
                 self.task(),

@@ -233,9 +233,8 @@ impl ActorRef {
         let this = slf.get();
         this.check()?;
         let held = Held::Actor(this.actor);
-        if !pack::note_contained(held) {
-            // As for refs: a pickle that skate does not see keeps the actor for the session.
-            this.session.hold(held);
+        if !pack::note_contained(&this.session, held) {
+            this.session.keep(held);
         }
         let rebuild = py.import("skate._native")?.getattr(intern!(py, "rebuild_actor"))?;
         Ok((rebuild, (this.session.nonce, this.actor.0.0).into_pyobject(py)?))

@@ -261,10 +261,9 @@ impl ObjectRef {
         }
         if matches!(this.source, Source::Node(_)) {
             let held = Held::Object(this.check_current()?);
-            if !pack::note_contained(held) {
-                // A pickle that skate does not see may be loaded at any time: the object stays for
-                // the rest of the session.
-                Session::require()?.hold(held);
+            let session = Session::require()?;
+            if !pack::note_contained(&session, held) {
+                session.keep(held);
             }
         }
         let rebuild = py.import("skate._native")?.getattr(intern!(py, "rebuild_ref"))?;

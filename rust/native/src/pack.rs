@@ -15,6 +15,7 @@
 //! a container only where no second reference to it can exist within the value.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use pyo3::ffi;
 use pyo3::intern;
@@ -30,6 +31,7 @@ use crate::buffer::Buffer;
 use crate::fresh::Fresh;
 use crate::modules;
 use crate::object_ref::ObjectRef;
+use crate::session::Session;
 use crate::stream::Stream;
 
 /// Where buffers start: a cache line, and enough for every vector unit.
@@ -72,6 +74,8 @@ pub(crate) struct Packed {
     buffers: Vec<Buffer>,
     /// What the value contains; the node keeps it alive with the value.
     pub(crate) holds: Vec<Held>,
+    /// Handles on those of them that pickling came upon.
+    pub(crate) kept: Kept,
     /// The value lies in the store already: the memory, and the array or memoryview on it.
     pub(crate) in_place: Option<(Py<Fresh>, Py<PyAny>)>,
 }
@@ -335,36 +339,56 @@ fn view(packed: &mut Packed, value: &Bound<'_, PyAny>) -> bool {
     true
 }
 
-thread_local! {
-    /// What the pickles under way on this thread contain, innermost last.
-    static CONTAINED: RefCell<Vec<Vec<Held>>> = const { RefCell::new(Vec::new()) };
+/// Handles on what a pickle contains. While the rest is pickled, which is user code, other threads may
+/// drop theirs, or move the cursor of a generator on. Dropped when the value has been sent.
+#[derive(Default)]
+pub(crate) struct Kept(Vec<(Arc<Session>, Held)>);
+
+impl Kept {
+    fn holds(&self) -> Vec<Held> {
+        self.0.iter().map(|(_, held)| *held).collect()
+    }
 }
 
-/// Called by `__reduce__` of a handle: true if a skate call is pickling, which will keep it alive.
-pub(crate) fn note_contained(held: Held) -> bool {
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for (session, held) in self.0.drain(..) {
+            session.release(held);
+        }
+    }
+}
+
+thread_local! {
+    /// What the pickles under way on this thread contain, innermost last.
+    static CONTAINED: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Called by `__reduce__` of a handle: true if a skate call is pickling, which keeps it alive from here on.
+pub(crate) fn note_contained(session: &Arc<Session>, held: Held) -> bool {
     CONTAINED.with_borrow_mut(|stack| match stack.last_mut() {
-        Some(holds) => {
-            holds.push(held);
+        Some(kept) => {
+            session.hold(held);
+            kept.0.push((Arc::clone(session), held));
             true
         }
         None => false,
     })
 }
 
-fn contained_while<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Vec<Held>)> {
-    CONTAINED.with_borrow_mut(|stack| stack.push(Vec::new()));
+fn contained_while<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Kept)> {
+    CONTAINED.with_borrow_mut(|stack| stack.push(Kept::default()));
     let result = pickle();
-    let holds = CONTAINED.with_borrow_mut(Vec::pop).unwrap_or_default();
-    Ok((result?, holds))
+    let kept = CONTAINED.with_borrow_mut(Vec::pop).unwrap_or_default();
+    Ok((result?, kept))
 }
 
 /// Packs by cloudpickle.
 pub(crate) fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
     let py = value.py();
     let dumps = modules::serialization(py)?.getattr(intern!(py, "dumps"))?;
-    let (dumped, holds) = contained_while(|| dumps.call1((value,)))?;
+    let (dumped, kept) = contained_while(|| dumps.call1((value,)))?;
     let (data, raw) = dumped.extract::<(Bound<'_, PyBytes>, Bound<'_, PyList>)>()?;
-    let mut packed = Packed { holds, ..Packed::default() };
+    let mut packed = Packed { holds: kept.holds(), kept, ..Packed::default() };
     for buffer in raw.iter() {
         // `raw` is the flat memory of a contiguous buffer, C or Fortran.
         packed.buffers.push(Buffer::of(&buffer.call_method0(intern!(py, "raw"))?)?);
@@ -424,11 +448,12 @@ fn put_argument(call: &mut PackedArgs, argument: &Bound<'_, PyAny>) -> PyResult<
         call.waits.push(reference.get().check_current()?);
         return Ok(());
     }
-    let Packed { head, buffers, holds, in_place: _ } = value(argument)?;
+    let Packed { head, buffers, holds, mut kept, in_place: _ } = value(argument)?;
     call.packed.head.push(entry::VALUE);
     call.packed.put_len(head.len());
     call.packed.head.extend_from_slice(&head);
     call.packed.buffers.extend(buffers);
     call.packed.holds.extend(holds);
+    call.packed.kept.0.append(&mut kept.0);
     Ok(())
 }

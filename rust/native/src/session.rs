@@ -29,7 +29,7 @@ use crate::fresh::Fresh;
 use crate::handles::Handles;
 use crate::lease::{Lease, Leased, Leases};
 use crate::object_ref::ObjectRef;
-use crate::pack::Packed;
+use crate::pack::{Kept, Packed};
 use crate::pump::{Engine, Pump, Waited};
 
 /// A wait without a time-out that lasts longer may be one that never ends: the node is told of it.
@@ -97,6 +97,7 @@ pub(crate) struct Owed<'a> {
     held: SmallVec<[Held; 1]>,
     leases: SmallVec<[Arc<Lease>; 1]>,
     fresh: Vec<Py<Fresh>>,
+    kept: Kept,
 }
 
 impl Owed<'_> {
@@ -107,6 +108,11 @@ impl Owed<'_> {
             self.session.hold(*held);
             self.held.push(*held);
         }
+    }
+
+    /// The same for what pickling has kept already.
+    pub(crate) fn take_over(&mut self, kept: Kept) {
+        self.kept = kept;
     }
 }
 
@@ -270,6 +276,12 @@ impl Session {
         if !self.is_silent() {
             self.handles.hold(held);
         }
+    }
+
+    /// It stays for the rest of the session, whatever becomes of this process: a pickle that skate does
+    /// not see names it, and may be loaded at any time.
+    pub(crate) fn keep(&self, held: Held) {
+        self.send(Request::Keep(held));
     }
 
     /// One handle less. Streams and actors at once, since much may hang on them; the rest within a few ms.
@@ -448,7 +460,13 @@ impl Session {
 
     /// Collects what the next message leaves behind.
     pub(crate) fn owed(&self) -> Owed<'_> {
-        Owed { session: self, held: SmallVec::new(), leases: SmallVec::new(), fresh: Vec::new() }
+        Owed {
+            session: self,
+            held: SmallVec::new(),
+            leases: SmallVec::new(),
+            fresh: Vec::new(),
+            kept: Kept::default(),
+        }
     }
 
     /// Puts packed bytes where they stay: into the message, or sealed into the store.

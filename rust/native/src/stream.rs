@@ -507,7 +507,8 @@ impl Stream {
         let native = py.import("skate._native")?;
         let Some(at) = this.position_if_own() else {
             // Only skate sees to it that somebody holds the stream until it arrives.
-            if this.is_shut() || !pack::note_contained(Held::Stream(this.task)) {
+            let held = Held::Stream(this.task);
+            if this.is_shut() || !pack::note_contained(&this.session, held) {
                 return Err(PyTypeError::new_err(
                     "You cannot return or pass a generator to other task. Serializing a \
                      ObjectRefGenerator is not allowed.",
@@ -519,9 +520,8 @@ impl Stream {
             return Ok((rebuild, (this.session.nonce, this.task.0).into_pyobject(py)?));
         };
         let held = Held::Cursor(this.task, at);
-        if !pack::note_contained(held) {
-            // As for refs: a pickle that skate does not see keeps the items for the session.
-            this.session.hold(held);
+        if !pack::note_contained(&this.session, held) {
+            this.session.keep(held);
         }
         let rebuild = native.getattr(intern!(py, "rebuild_dynamic"))?;
         Ok((rebuild, (this.session.nonce, this.task.0, at).into_pyobject(py)?))
