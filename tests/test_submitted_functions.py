@@ -68,3 +68,40 @@ def test_actor_makes_actors_of_its_own_class(ray):
 
     assert ray.get(depth.remote(2)) == 2
     assert ray.get(Node.remote().depth.remote(3)) == 3
+
+
+class Counted:
+    """Adds a byte to a file whenever it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return unpickle, (self.path,)
+
+
+def unpickle(path):
+    with path.open("ab") as file:
+        file.write(b".")
+    return Counted(path)
+
+
+def test_function_that_is_passed_on_is_defined_once(ray, attempts):
+    # It was defined anew by each task that it came to, and unpickled for each of its calls.
+    counted = Counted(attempts)
+
+    @ray.remote
+    def child(x):
+        assert counted.path == attempts
+        return x
+
+    @ray.remote
+    def passes(function, x):
+        return ray.get(function.remote(x))
+
+    calls = 50
+    for x in range(calls):
+        assert ray.get(passes.remote(child, x)) == x
+    workers = len(ray.util.state.list_workers())
+    came_as_arguments = calls
+    assert attempts.stat().st_size <= came_as_arguments + workers

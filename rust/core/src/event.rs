@@ -304,7 +304,7 @@ pub enum Args {
 }
 
 /// What `.options(...)` decided, shared by all calls made with it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Template {
     /// Name for people.
     pub name: Arc<str>,
@@ -330,7 +330,7 @@ pub struct Template {
 }
 
 /// What becomes of a generator that nobody can read any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OnDrop {
     /// It runs to its end; what it yields is not stored.
     #[default]
@@ -340,7 +340,7 @@ pub enum OnDrop {
 }
 
 /// What a call gives, and on what the submitting client gets a handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Returns {
     /// `item(0)..item(k)`: one `Held::Object` each.
     Static(u32),

@@ -29,6 +29,9 @@ use crate::worker::Life;
 /// Of `bundle_group_…`, more than anybody can ask for.
 const PASSES: u64 = 1 << 40;
 
+/// Removed groups that are still listed.
+const MOST_REMOVED: usize = 1_000;
+
 /// Name and amount, in units of 1/10000.
 pub type Bundle = Box<[(Arc<str>, u64)]>;
 
@@ -164,6 +167,12 @@ impl Node {
             }
         }
         self.let_go_object(ready);
+        self.removed_groups.push_back(Arc::clone(key));
+        if self.removed_groups.len() > MOST_REMOVED
+            && let Some(oldest) = self.removed_groups.pop_front()
+        {
+            self.groups.remove(&oldest);
+        }
         let names: Vec<Arc<str>> = rows.into_iter().map(|(name, _)| name).collect();
         for class in 0..self.classes.len() as ClassId {
             if self.resources.asks_for_any(&self.classes[class as usize].demand, &names) {

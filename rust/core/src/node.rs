@@ -75,6 +75,8 @@ pub struct Node {
     pub(crate) groups: FxHashMap<Arc<str>, Group>,
     /// Keys of those that wait for resources, oldest first.
     pub(crate) waiting_groups: Vec<Arc<str>>,
+    /// Keys of those that were removed lately, oldest first.
+    pub(crate) removed_groups: VecDeque<Arc<str>>,
     /// Actors that wait for resources, oldest first.
     pub(crate) unplaced: VecDeque<ActorId>,
     /// Actors that wait for resources which this machine does not have.
@@ -142,6 +144,7 @@ impl Node {
             names: FxHashMap::default(),
             groups: FxHashMap::default(),
             waiting_groups: Vec::new(),
+            removed_groups: VecDeque::new(),
             unplaced: VecDeque::new(),
             unplaceable: Vec::new(),
             ending: Vec::new(),

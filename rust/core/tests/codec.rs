@@ -105,6 +105,7 @@ fn requests() -> Vec<Request> {
         Request::NextBatch(id, task(), Some(4), 7),
         Request::Untake(id, task(), None, [object].into()),
         Request::Taken(id, 2, Some(Ticket(7))),
+        Request::Keep(Held::Object(object)),
         Request::Cancel(task(), Cancel { force: true, recursive: false }),
         Request::Allocate(id, 1 << 40, Within::MemoryOrDisk),
         Request::Yielded(Ticket(1), 2, value(), held(), 3),

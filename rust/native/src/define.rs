@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use skate_core::event::{OnDrop, Request, Returns, Template as Definition};
+use skate_core::event::{OnDrop, Returns, Template as Definition};
 use skate_core::id::FunctionId;
 use skate_core::value::Bytes;
 
@@ -29,11 +29,10 @@ pub(crate) fn export(session: &Session, bytes: &[u8]) -> FunctionId {
     hash
 }
 
-/// Registers it with the node.
+/// Registers it with the node, unless the same is known.
 pub(crate) fn define(session: &Arc<Session>, definition: Definition) -> Template {
-    let id = session.next_template();
     let (name, returns) = (Arc::clone(&definition.name), definition.returns);
-    session.send(Request::Define(id, Arc::new(definition)));
+    let id = session.define(definition);
     Template { session: Arc::clone(session), id, name, returns }
 }
 

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
 use skate_core::action::Reply;
-use skate_core::event::{Held, Patience, Request, Waitable, Within};
+use skate_core::event::{Held, Patience, Request, Template, Waitable, Within};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
 use skate_core::value::{Bytes, Extent, Failure, Payload, Span, Trouble, Value};
 use skate_shm::killpoint::{Point, reached};
@@ -144,6 +145,8 @@ pub(crate) struct Session {
     /// Where values are that the store has no room for.
     spill_file: Option<Arc<SpillFile>>,
     counter: AtomicU64,
+    /// Those that the node knows from here.
+    templates: Mutex<FxHashMap<Arc<Template>, TemplateId>>,
     handles: Arc<Handles>,
     leases: Leases,
     pub(crate) answers: Arc<Answers>,
@@ -171,6 +174,7 @@ impl Session {
             segment: RwLock::new(Some(segment)),
             spill_file,
             counter: AtomicU64::new(1),
+            templates: Mutex::default(),
             handles,
             leases: Leases::default(),
             answers,
@@ -267,8 +271,18 @@ impl Session {
         RequestId(self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn next_template(&self) -> TemplateId {
-        TemplateId(self.next_task().0)
+    /// The number of a template, of which the node is told once. A function that is unpickled for each call
+    /// is known by its content, and so are its options.
+    pub(crate) fn define(&self, template: Template) -> TemplateId {
+        let template = Arc::new(template);
+        let known = self.templates.lock().get(&template).copied();
+        known.unwrap_or_else(|| {
+            let id = TemplateId(self.next_task().0);
+            self.send(Request::Define(id, Arc::clone(&template)));
+            // Another thread may send it, too, but none finds it here before it was sent.
+            self.templates.lock().insert(template, id);
+            id
+        })
     }
 
     /// One more handle on something that is alive through another one.
