@@ -3,15 +3,17 @@
     await ref ─ watch ─▶ node ─ token ─▶ Mailbox of this loop ─ add_reader ─▶ asyncio future
     ref.future(), ref._on_completed ─▶ the helper thread
 
-Invariant: one mailbox (one descriptor) for each event loop, gone with the loop. Watching takes
-nothing: an item is taken, without waiting, by the coroutine that was woken for it, so a cancelled
-await loses nothing. A watch that is cancelled is forgotten; its late answer finds nobody.
+Invariant: one mailbox (one descriptor) for each event loop and session, gone with the first of the
+two that goes. Watching takes nothing: an item is taken, without waiting, by the coroutine that was
+woken for it, so a cancelled await loses nothing. A watch that is cancelled is forgotten; its late
+answer finds nobody. When the session ends, all that are awaited are woken, and find that out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from weakref import WeakKeyDictionary
 
 from skate import _native, _session
@@ -32,18 +34,25 @@ if TYPE_CHECKING:
 
 
 class _Bridge:
-    """The mailbox of one event loop and who waits for what in it. Does not hold the loop."""
+    """The mailbox of one event loop and session. Does not hold the loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Attributes:
+        client: The session.
+        mailbox: Where it answers. Closed with the session, by whichever thread ends that.
+        is_closed: Whether it was, said just before, so whom the closing wakes sees it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: Client) -> None:
+        self.client = client
         self.mailbox = _native.Mailbox()
+        self.is_closed = False
         self._tokens = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         loop.add_reader(self.mailbox.fileno(), self._deliver)
 
-    async def ready(
-        self, client: Client, waitable: ObjectRef[Any] | ObjectRefGenerator[Any]
-    ) -> None:
-        """Returns when the ref is ready, or when `next` of the generator would not wait."""
+    async def ready(self, waitable: ObjectRef[Any] | ObjectRefGenerator[Any]) -> None:
+        """Returns when the ref is ready, `next` would not wait, or the session ends."""
+        client = self.client
         token = next(self._tokens)
         future = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
@@ -66,17 +75,40 @@ class _Bridge:
             future = self._waiting.pop(token, None)
             if future is not None and not future.done():
                 future.set_result(None)
+        if self.is_closed:
+            # A closed mailbox stays readable.
+            asyncio.get_running_loop().remove_reader(self.mailbox.fileno())
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_result(None)
+
+    def close(self) -> None:
+        """The session has ended. From any thread."""
+        self.is_closed = True
+        self.mailbox.close()
 
 
 _bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, _Bridge] = WeakKeyDictionary()
+_lock = threading.Lock()
 
 
-def _bridge() -> _Bridge:
+def _bridge(client: Client) -> _Bridge:
     loop = asyncio.get_running_loop()
-    bridge = _bridges.get(loop)
-    if bridge is None:
-        bridge = _bridges[loop] = _Bridge(loop)
-    return bridge
+    with _lock:
+        bridge = _bridges.get(loop)
+        if bridge is None or bridge.client is not client:
+            bridge = _bridges[loop] = _Bridge(loop, client)
+        return bridge
+
+
+def finish(client: Client) -> None:
+    """Wakes all that await something of a session that was closed: they find out."""
+    with _lock:
+        ended = {loop: each for loop, each in _bridges.items() if each.client is client}
+        for loop in ended:
+            del _bridges[loop]
+    for bridge in ended.values():
+        bridge.close()
 
 
 async def await_ref(ref: ObjectRef[T]) -> T:
@@ -84,7 +116,7 @@ async def await_ref(ref: ObjectRef[T]) -> T:
     client = _session.connect()
     ready = client.wait([ref], 1, 0)
     if not (ready and ready[0]):
-        await _bridge().ready(client, ref)
+        await _bridge(client).ready(ref)
     try:
         return client.get_one(ref, None)
     except RayError as error:
@@ -106,7 +138,7 @@ async def next_item(stream: ObjectRefGenerator[Any]) -> ObjectRef[Any]:
             pass
         except StopIteration:
             raise StopAsyncIteration from None
-        await _bridge().ready(client, stream)
+        await _bridge(client).ready(stream)
 
 
 async def next_item_within(

@@ -13,6 +13,7 @@ client with it, so nothing outlives its session. `init` and `shutdown` take turn
 from __future__ import annotations
 
 import os
+import sys
 from _thread import RLock
 
 from skate import _native, _settings
@@ -41,6 +42,7 @@ machine: Machine | None = None
 current_namespace: str = ""
 """Namespace of the current session."""
 
+_ending: set[Client] = set()  # being shut down: what that wakes must not begin a session
 _is_forked = False
 _is_hooked = False
 _helped: Client | None = None
@@ -51,6 +53,7 @@ _TWICE = (
     "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
 )
 _NOT_STARTED = "Ray has not been started yet. You can start Ray with 'ray.init()'."
+_ENDING = "the session is being shut down, and no other one begins by itself meanwhile."
 _FORKED = (
     "this process was forked from one that uses skate, and the session belongs to the parent. Use "
     "skate "
@@ -85,8 +88,8 @@ def connect() -> Client:
     """The current session; starts one when there is none.
 
     Raises:
-        RaySystemError: in a forked child, or when starting by itself is switched off by
-            `RAY_ENABLE_AUTO_CONNECT=0` or `SKATE_ENABLE_AUTO_CONNECT=0`.
+        RaySystemError: in a forked child, while a session is being shut down, or when starting by
+            itself is switched off by `RAY_ENABLE_AUTO_CONNECT=0` or `SKATE_ENABLE_AUTO_CONNECT=0`.
     """
     if client is not None:
         return client
@@ -294,6 +297,10 @@ def _context(current: Client) -> Context:
 
 def _begin() -> Client:
     if client is None:  # another thread may have been faster
+        if _ending:
+            from skate.exceptions import RaySystemError
+
+            raise RaySystemError(_ENDING)
         init()
     assert client is not None  # noqa: S101 - init has set it
     return client
@@ -311,13 +318,24 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
             ended = client
             if ended is None or not ended.is_driver:
                 return
+            _ending.add(ended)
             client = caching = machine = _helped = None
             ended.close()
     finally:  # after a KeyboardInterrupt, too
         if ended is not None and ended.is_driver:
-            from skate import _helper
+            try:
+                _wake_waiters(ended)  # not under the lock: a callback may be waiting for it
+            finally:
+                _ending.discard(ended)
 
-            _helper.finish(ended)  # not under the lock: a callback may be waiting for it
+
+def _wake_waiters(ended: Client) -> None:
+    """Whoever waits for something of the session without a thread of its own hears of its end."""
+    from skate import _helper
+
+    if asynchronous := sys.modules.get("skate._async"):
+        asynchronous.finish(ended)
+    _helper.finish(ended)
 
 
 def start_helper(current: Client) -> None:

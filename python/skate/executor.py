@@ -4,7 +4,8 @@
                  └─ future.cancel() ─▶ cancelled
 
 Invariant: at most `max_workers` futures are running; a pending one has not been handed to skate, so
-`cancel` always succeeds on it. Functions and arguments may be whatever cloudpickle takes.
+`cancel` always succeeds on it. A call belongs to the session in which it was submitted, and fails
+with it. Functions and arguments may be whatever cloudpickle takes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections import deque
+from functools import partial
 
 import skate
+from skate import _session
+from skate.exceptions import RaySystemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +25,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Any, ParamSpec, TypeAlias, TypeVar
 
+    from skate._engine import Client
+
     P = ParamSpec("P")
     T = TypeVar("T")
-    Call: TypeAlias = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    Call: TypeAlias = tuple[
+        Client, Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]
+    ]
+
+_ENDED = "the session in which this was submitted has ended before it began"
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -61,17 +71,17 @@ class Executor(concurrent.futures.Executor):
 
         Raises:
             RuntimeError: after `shutdown`.
+            RaySystemError: there is no session, and none may begin by itself; see `init`.
         """
+        client = _session.connect()
         if self._places is None:
-            if not skate.is_initialized():
-                skate.init()
             self._places = max(int(skate.cluster_resources().get("CPU", 1)), 1)
         future: Future[T] = concurrent.futures.Future()
         with self._lock:
             if self._is_shut:
                 msg = "cannot schedule new futures after shutdown"
                 raise RuntimeError(msg)
-            self._waiting.append((future, fn, args, kwargs))
+            self._waiting.append((client, future, fn, args, kwargs))
         self._start()
         return future
 
@@ -80,19 +90,32 @@ class Executor(concurrent.futures.Executor):
             with self._lock:
                 if not self._waiting or len(self._running) >= (self._places or 1):
                     return
-                future, function, args, kwargs = self._waiting.popleft()
+                client, future, function, args, kwargs = self._waiting.popleft()
                 if not future.set_running_or_notify_cancel():
                     self._quiet.notify_all()
                     continue
                 self._running[future] = None
             try:
-                ref = self._remote.remote(function, args, kwargs)
+                ref = self._send(client, function, args, kwargs)
+                promised = ref.future()
             except Exception as error:  # what cannot be pickled
                 self._finish(future, None, error)
                 continue
             with self._lock:
                 self._running[future] = ref
-            ref.future().add_done_callback(lambda done, future=future: self._arrived(future, done))
+            promised.add_done_callback(partial(self._arrived, future))
+
+    def _send(
+        self,
+        client: Client,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> skate.ObjectRef[Any]:
+        if client is not _session.client:
+            raise RaySystemError(_ENDED)
+        ref: skate.ObjectRef[Any] = self._remote.remote(function, args, kwargs)
+        return ref
 
     def _arrived(self, future: Future[Any], done: Future[Any]) -> None:
         error = done.exception()
@@ -118,7 +141,7 @@ class Executor(concurrent.futures.Executor):
         """
         with self._lock:
             self._is_shut = True
-            pending = [call[0] for call in self._waiting] if cancel_futures else []
+            pending = [call[1] for call in self._waiting] if cancel_futures else []
             if cancel_futures:
                 self._waiting.clear()
         for future in pending:

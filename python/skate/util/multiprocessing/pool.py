@@ -5,7 +5,8 @@
                                      └────────────────┘
 
 Invariant: a slot has at most one chunk, so no chunk waits behind a long one while another slot is
-idle; a chunk is run at most once. Everything under `_lock` is a list operation; calls go out and
+idle; a chunk is run at most once. A pool belongs to one session: when that has ended, what waits
+fails and nothing begins. Everything under `_lock` is a list operation; calls go out and
 results come in without it. Differences from the standard library: `imap` reads its iterable only a
 few chunks ahead of its reader (until `close`), functions and arguments may be whatever cloudpickle
 takes, and a worker that dies fails its chunk instead of leaving the pool waiting for ever.
@@ -16,9 +17,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from functools import partial
 from multiprocessing import TimeoutError as PoolTimeoutError
 
 import skate
+from skate import _session
 from skate.util.multiprocessing.feeder import Chunk, Feeder
 from skate.util.multiprocessing.results import AsyncResult, Batch, Results, Single
 
@@ -32,6 +35,8 @@ _CHUNKS_PER_PROCESS = 4
 
 _AHEAD = 4
 """Chunks for each process that an `imap` may have under way or unread."""
+
+_ENDED = "the session of the pool has ended"
 
 _RUN, _CLOSED, _TERMINATED = range(3)
 
@@ -99,6 +104,7 @@ class Pool:
             raise ValueError(msg)
         if not skate.is_initialized():
             skate.init(address=ray_address)
+        self._client = _session.connect()
         self._processes = processes or max(int(skate.cluster_resources().get("CPU", 1)), 1)
         made = skate.remote(_PoolActor)
         self._class = made.options(**ray_remote_args) if ray_remote_args else made
@@ -211,8 +217,8 @@ class Pool:
             self._idle.clear()
             self._feeders.clear()
             self._changed.notify_all()
-        with contextlib.suppress(skate.exceptions.RaySystemError):  # the session has ended, too
-            for slot in slots:
+        with contextlib.suppress(skate.exceptions.RaySystemError):  # it ends meanwhile
+            for slot in slots if self._has_session() else ():
                 skate.kill(slot.actor)
         for chunk in left:
             chunk.results.fail(chunk.index, RuntimeError("the pool was terminated"))
@@ -231,7 +237,7 @@ class Pool:
                 self._changed.wait()
             slots, self._slots = self._slots, set()
             self._idle.clear()
-        for slot in slots:
+        for slot in slots if self._has_session() else ():
             skate.wait([slot.actor.__ray_terminate__.remote()])
 
     def __enter__(self) -> Self:
@@ -251,8 +257,12 @@ class Pool:
 
     # ── chunks and slots ──────────────────────────────────────────────────────────────────────────
 
+    def _has_session(self) -> bool:
+        """Whether its session is the current one still."""
+        return _session.client is self._client
+
     def _check_running(self) -> None:
-        if self._state != _RUN:
+        if self._state != _RUN or not self._has_session():
             msg = "Pool not running"
             raise ValueError(msg)
 
@@ -334,11 +344,17 @@ class Pool:
                 self._under_way[slot] = chunk
             slot.chunks += 1
             try:
-                ref = slot.actor.run.remote(chunk.function, chunk.calls)
+                promised = self._send(slot, chunk).future()
             except Exception as error:  # arguments that cannot be pickled
                 self._done(slot, error=error)
                 continue
-            ref.future().add_done_callback(lambda future, slot=slot: self._arrived(slot, future))
+            promised.add_done_callback(partial(self._arrived, slot))
+
+    def _send(self, slot: _Slot, chunk: Chunk) -> skate.ObjectRef[list[Any]]:
+        if not self._has_session():
+            raise skate.exceptions.RaySystemError(_ENDED)
+        ref: skate.ObjectRef[list[Any]] = slot.actor.run.remote(chunk.function, chunk.calls)
+        return ref
 
     def _arrived(self, slot: _Slot, future: Any) -> None:
         error = future.exception()
@@ -356,7 +372,8 @@ class Pool:
             if chunk is None:  # it was terminated meanwhile
                 return
             is_worn = slot.chunks == self._chunks_most
-            if is_worn or isinstance(error, skate.exceptions.RayActorError):
+            is_gone = isinstance(error, skate.exceptions.RayActorError)
+            if (is_worn or is_gone) and self._has_session():
                 self._slots.discard(slot)
                 if self._state != _TERMINATED:
                     slot = self._fresh()
