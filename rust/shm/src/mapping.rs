@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 
 use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use rustix::mm::{self, Advice, MapFlags, MremapFlags, ProtFlags};
 use rustix::process::{Pid, getpid};
 
 /// What forbids every peer to pull the file from under a mapping.
@@ -99,12 +99,30 @@ impl Mapping {
         // SAFETY: a fresh range chosen by the kernel overlaps nothing that Rust knows of.
         let start =
             unsafe { mm::mmap(std::ptr::null_mut(), len, protection, flags, fd.as_fd(), 0) };
-        let mut mapping = Self::owning(start.map_err(os("map"))?, len);
-        if access == Access::Write {
-            mapping.advise(0, len, Advice::LinuxDontFork).map_err(os("keep from forks"))?;
-            mapping.only_in = Some(getpid());
+        let mapping = Self::owning(start.map_err(os("map"))?, len);
+        match access {
+            Access::Read => Ok(mapping),
+            Access::Write => mapping.kept_from_forks(),
         }
-        Ok(mapping)
+    }
+
+    /// Maps once more, somewhere else, what is at `source`. A forked child does not get it.
+    ///
+    /// # Safety
+    /// `source` is the start of `len` bytes of a shared mapping, both multiples of the page size.
+    pub(crate) unsafe fn again(source: *mut c_void, len: usize) -> Result<Self, MapError> {
+        // SAFETY: an old size of 0 on a shared mapping makes a second one and leaves the first; the
+        // kernel chooses a fresh range, which overlaps nothing that Rust knows of.
+        let start = unsafe { mm::mremap(source, 0, len, MremapFlags::MAYMOVE) };
+        let os = |errno| MapError::Os { call: "map", size: len as u64, errno };
+        Self::owning(start.map_err(os)?, len).kept_from_forks()
+    }
+
+    fn kept_from_forks(mut self) -> Result<Self, MapError> {
+        let os = |errno| MapError::Os { call: "keep from forks", size: self.len as u64, errno };
+        self.advise(0, self.len, Advice::LinuxDontFork).map_err(os)?;
+        self.only_in = Some(getpid());
+        Ok(self)
     }
 
     /// Fresh shared memory without a file, which a forked child keeps. For tests and benches.

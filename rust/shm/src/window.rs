@@ -10,22 +10,20 @@
 //! Invariant: after `protect` no write through any pointer into this window reaches the span: it
 //! faults. So sealed bytes stay as they are, whatever aliases user code has kept.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use rustix::mm::{self, Advice, MprotectFlags, MremapFlags};
+use rustix::mm::{self, Advice, MprotectFlags};
 
-use crate::mapping::MapError;
+use crate::mapping::{MapError, Mapping};
 use crate::segment::{Segment, SegmentError, Span};
 
-/// One leased span, mapped apart.
+/// One leased span, mapped apart. A forked child does not get it.
 #[derive(Debug)]
 pub struct Window {
+    pages: Mapping,
+    start: *mut u8,
     /// Keeps the file, and tells nobody that the span has moved.
     segment: Arc<Segment>,
-    pages: *mut c_void,
-    len: usize,
-    start: *mut u8,
 }
 
 // SAFETY: a mapping belongs to the process; whoever goes through `start` answers for the races.
@@ -41,21 +39,13 @@ impl Window {
     /// nothing else.
     pub unsafe fn open(segment: &Arc<Segment>, span: Span) -> Result<Self, SegmentError> {
         let (source, inside, len) = segment.pages_for_window(span)?;
-        let flags = MremapFlags::MAYMOVE;
-        // SAFETY: an old size of 0 on a shared mapping makes a second one and leaves the first; the
-        // kernel chooses a fresh range, which overlaps nothing that Rust knows of.
-        let pages = unsafe { mm::mremap(source.cast(), 0, len, flags) };
-        let pages = pages.map_err(|errno| MapError::Os { call: "map", size: len as u64, errno })?;
+        // SAFETY: the segment keeps these pages of its shared mapping.
+        let pages = unsafe { Mapping::again(source.cast(), len) }?;
         // SAFETY: `inside` is less than a page, so it is inside of the new mapping.
-        let start = unsafe { pages.cast::<u8>().add(inside) };
-        let window = Self { segment: Arc::clone(segment), pages, len, start };
-        // A child must not write to what it does not lease. It cannot fail for a range just mapped.
-        // SAFETY: the range is ours.
-        let _ = unsafe { mm::madvise(pages, len, Advice::LinuxDontFork) };
+        let start = unsafe { pages.start().cast::<u8>().add(inside) };
         // One fault for all; without it each page faults by itself.
-        // SAFETY: the range is ours; contents do not change.
-        let _ = unsafe { mm::madvise(pages, len, Advice::LinuxPopulateWrite) };
-        Ok(window)
+        let _ = pages.advise(0, len, Advice::LinuxPopulateWrite);
+        Ok(Self { pages, start, segment: Arc::clone(segment) })
     }
 
     /// Where the span begins in this window.
@@ -70,15 +60,9 @@ impl Window {
 
     /// Ends the writing for good.
     pub fn protect(&self) -> Result<(), SegmentError> {
+        let (start, len) = (self.pages.start(), self.pages.len());
         // SAFETY: the range is ours, and nothing in Rust holds a reference into it.
-        let done = unsafe { mm::mprotect(self.pages, self.len, MprotectFlags::READ) };
-        done.map_err(|errno| MapError::Os { call: "protect", size: self.len as u64, errno }.into())
-    }
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        // SAFETY: `open` mapped exactly this range, and whoever has pointers into it keeps `self`.
-        let _ = unsafe { mm::munmap(self.pages, self.len) };
+        let done = unsafe { mm::mprotect(start, len, MprotectFlags::READ) };
+        done.map_err(|errno| MapError::Os { call: "protect", size: len as u64, errno }.into())
     }
 }
