@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from skate import _devices
-from skate._options import check_resources, units
+from skate._options import UNITS, check_resources, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ IP = "127.0.0.1"
 STORE_BYTES_MIN = 75 * 1024 * 1024
 STORE_BYTES_MAX_DEFAULT = 200 * 10**9
 _STORE_SHARE = 0.3
+_UNITS_MOST = 2**61  # of the core: two of them still add up
 _RESERVED = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
 
 
@@ -103,6 +104,10 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
         "node:__internal_head__": 1,
         **(resources or {}),
     }
+    for name, amount in amounts.items():
+        if units(amount) > _UNITS_MOST:
+            msg = f"init: {name} is {amount!r}, but at most {_UNITS_MOST // UNITS} can be counted"
+            raise ValueError(msg)
     rows = [(name, units(amount)) for name, amount in amounts.items() if amount or name == "CPU"]
     return Machine(rows, store_bytes, max(1, min(int(num_cpus), here)), dict(labels or {}))
 

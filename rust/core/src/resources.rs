@@ -73,9 +73,11 @@ impl Resources {
         resources
     }
 
-    /// An amount so large that sums of it still fit.
+    /// The largest amount there is: two of them still add up.
+    const MOST: u64 = 1 << 61;
+
     fn amount(units: u64) -> i64 {
-        units.min(1 << 50).cast_signed()
+        units.min(Self::MOST).cast_signed()
     }
 
     fn intern(&mut self, name: &Arc<str>) -> ResourceId {
@@ -103,7 +105,7 @@ impl Resources {
         amounts.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0;
             if is_same {
-                kept.1 += next.1;
+                kept.1 = kept.1.saturating_add(next.1).min(Self::MOST.cast_signed());
             }
             is_same
         });
@@ -130,7 +132,7 @@ impl Resources {
     pub(crate) fn would_fit(&self, demand: &Demand, given_back: &Demand) -> bool {
         let given = |id| {
             let rows = given_back.0.iter().filter(|(given, _)| *given == id);
-            rows.map(|(_, amount)| *amount).sum::<i64>()
+            rows.map(|(_, amount)| *amount).sum::<i64>() // one row, as a demand has each once
         };
         let is_enough =
             |id: ResourceId, amount| self.rows[id as usize].available + given(id) >= amount;
@@ -313,6 +315,21 @@ mod tests {
             resources.demand(&[("CPU".into(), 4_000), ("x".into(), 1), ("CPU".into(), 6_000)]);
         assert_eq!(one, two);
         assert_eq!(one.cpus(), [(Resources::CPU, ONE)]);
+    }
+
+    /// Amounts above 112 GB counted as that much, so 500 GB of memory fitted one task of 100 GB.
+    #[test]
+    fn amounts_of_bytes_are_not_cut() {
+        let bytes = |bytes: u64| ("memory".into(), bytes * 10_000);
+        let mut resources = Resources::new(&[bytes(500_000_000_000)]);
+        let demand = resources.demand(&[bytes(100_000_000_000)]);
+        for _ in 0..5 {
+            assert!(resources.fits(&demand));
+            resources.take(&demand);
+        }
+        assert!(!resources.fits(&demand));
+        let most = resources.demand(&[("x".into(), u64::MAX), ("x".into(), u64::MAX)]);
+        assert_eq!(resources.missing(&most), vec![("x".into(), 1 << 61, 0)]);
     }
 
     #[test]
