@@ -19,6 +19,8 @@ mod others;
 mod tasks;
 mod why;
 
+pub(crate) use others::unread;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

@@ -318,7 +318,11 @@ impl Node {
                     at_ns: if at_ns == 0 { self.now_ns } else { at_ns },
                     size: value.size(),
                     used_bytes: self.store.used(),
-                    unread: self.streams.get(&id).map_or(0, |stream| stream.unread() as u32 + 1),
+                    unread: self
+                        .streams
+                        .get(&id)
+                        .and_then(crate::inspect::unread)
+                        .map_or(0, |unread| unread as u32 + 1),
                 });
                 self.publish(id, index, value, &contains, actions);
             }

@@ -5,9 +5,9 @@ mod common;
 #[allow(dead_code, reason = "the simulations use the rest")]
 mod looking;
 
-use common::{DRIVER, ONE, Stage, error, killed};
+use common::{DRIVER, ONE, Stage, error, killed, value};
 use looking::{all_of, column, look, look_at_all};
-use skate_core::event::{Cancel, End, Event, Request, Returns};
+use skate_core::event::{Cancel, End, Event, Held, Request, Returns};
 use skate_core::id::{ClientId, TaskId};
 use skate_core::inspect::{Cell, Filter, Subject, Table};
 
@@ -175,4 +175,22 @@ fn forced_cancel_and_every_table_at_every_step() {
     look_at_all(&stage.node);
     let asked = look(&stage.node, Table::Why(Subject::Client(ClientId::DRIVER)));
     assert_eq!(asked.total, 1);
+}
+
+/// The shared cursor, which a dynamic generator has not, was counted from.
+#[test]
+fn unread_items_of_a_dynamic_generator_are_those_before_its_last_reader() {
+    let mut stage = stage();
+    stage.define(2, Returns::Dynamic, &[("CPU", ONE)]);
+    let task = stage.submit(2, &[]);
+    let (worker, ticket) = stage.claim(task);
+    let item = |index| Request::Yielded(ticket, index, value(), Box::default(), 0);
+    stage.say(worker, item(0));
+    stage.say(DRIVER, Request::Hold(Held::Cursor(task, 1)));
+    stage.say(DRIVER, Request::Release(Held::Object(task.whole())));
+    stage.say(worker, item(1));
+    let unread = column(&look(&stage.node, Table::Yields), "num_unread");
+    let streams = column(&look(&stage.node, Table::Streams), "num_unread");
+    assert_eq!(streams, [Cell::Int(1)]);
+    assert!(unread.iter().all(|cell| *cell == Cell::Int(1)), "each was the only one: {unread:?}");
 }

@@ -14,6 +14,16 @@ use crate::stream::Stream;
 use crate::task::Phase;
 use crate::worker::{Life, Worker};
 
+/// Items of a stream that some reader has still to pass; None if nobody can read.
+pub(crate) fn unread(stream: &Stream) -> Option<u64> {
+    let least = stream.least_position()?;
+    Some(if stream.is_dynamic {
+        stream.published.saturating_sub(least)
+    } else {
+        stream.in_window()
+    })
+}
+
 /// A process; the driver has no row of a worker.
 struct Process<'a> {
     client: ClientId,
@@ -133,11 +143,7 @@ const STREAMS: &[(&str, fn(&View<'_>, &Items<'_>) -> Cell)] = &[
     ("mode", |_, row| Cell::word(if row.stream.is_dynamic { "dynamic" } else { "streaming" })),
     ("state", |view, row| Cell::word(stream_state(view, row))),
     ("num_yielded", |_, row| Cell::int(row.stream.published)),
-    ("num_unread", |_, row| match row.stream.least_position() {
-        None => Cell::Int(0),
-        Some(_) if !row.stream.is_dynamic => Cell::int(row.stream.in_window()),
-        Some(least) => Cell::int(row.stream.published.saturating_sub(least)),
-    }),
+    ("num_unread", |_, row| Cell::int(unread(row.stream).unwrap_or(0))),
     ("unread_bytes", |_, row| {
         let consumed = row.stream.consumed_bytes();
         Cell::int(row.stream.published_bytes.saturating_sub(consumed))
