@@ -15,6 +15,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
+#[cfg(not(loom))]
+use crate::sync::Ordering;
 use crate::sync::{Apart, AtomicU32, AtomicU64};
 
 /// What the reader writes (and the writer's request to it, which is rare).
@@ -57,8 +59,8 @@ unsafe impl Sync for Lane {}
 #[cfg(not(loom))]
 impl Lane {
     /// # Safety
-    /// `words` is valid for shared access and `body` for reads and writes of `capacity` bytes, for as
-    /// long as `keep` lives.
+    /// `words` is valid for shared access and `body`, which is aligned to 8, for reads and writes of
+    /// `capacity` bytes, for as long as `keep` lives.
     pub(crate) unsafe fn new(
         words: *const Words,
         body: *mut u8,
@@ -66,6 +68,7 @@ impl Lane {
         keep: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         assert!(capacity.is_power_of_two() && capacity >= 64);
+        assert!(body.addr().is_multiple_of(8), "a ring's records start at multiples of 8");
         Self { words, body, capacity, _keep: keep }
     }
 
@@ -137,8 +140,9 @@ impl Lane {
     /// The eight bytes at `position`, which is a multiple of 8.
     pub(crate) fn word(&self, position: u64) -> u64 {
         let (start, _) = self.place(position & !7);
-        // SAFETY: the body is a multiple of 8 long, so the eight bytes are inside.
-        u64::from_ne_bytes(unsafe { start.cast::<[u8; 8]>().read() })
+        // SAFETY: the body is aligned to 8 and a multiple of 8 long, so there is a whole word here. A peer
+        // that keeps the protocol does not write it now; beside one that does not, this is an atomic.
+        unsafe { AtomicU64::from_ptr(start.cast()) }.load(Ordering::Relaxed)
     }
 }
 
