@@ -139,12 +139,6 @@ def inherited(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "runtime_env": merged(current, own)}
 
 
-def key_of(value: Mapping[str, Any] | None) -> str:
-    """Equal for equal environments; "" for none."""
-    found = plain(value)
-    return repr(sorted(found.items())) if found else ""
-
-
 class Applied:
     """An environment in force: until the end of a `with` block, or for good if it has none."""
 

@@ -168,11 +168,6 @@ impl Doorbell {
         fence(Ordering::SeqCst); // L2, pairs with R2
     }
 
-    /// Whether the background thread is the one who would be rung. For statistics and tests.
-    pub fn is_background_armed(&self) -> bool {
-        self.state.word.load(Ordering::Relaxed) == BACKGROUND
-    }
-
     /// Wakes the listener if it sleeps; call it after publishing. True if a wake-up was needed.
     pub fn ring(&self, urgency: Urgency) -> bool {
         fence(Ordering::SeqCst); // R2, pairs with P2 and L2

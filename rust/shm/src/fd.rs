@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::{self, Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{self, Errno};
 use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -90,13 +90,6 @@ pub fn recv_with_fds(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Receive
 /// Makes reads and writes of `fd` return `EAGAIN` instead of waiting.
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)
-}
-
-/// Sets whether `fd` stays open in a program started by `exec`.
-pub fn set_inherited(fd: impl AsFd, inherited: bool) -> io::Result<()> {
-    let flags = fcntl_getfd(&fd)?;
-    let cloexec = FdFlags::CLOEXEC;
-    fcntl_setfd(&fd, if inherited { flags - cloexec } else { flags | cloexec })
 }
 
 /// A flag that the kernel can wait for: readable while set.

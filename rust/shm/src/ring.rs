@@ -85,8 +85,6 @@ pub struct RingWriter {
     head: u64,
     /// Bytes of the current message that are out already, as fragments.
     sent: usize,
-    /// Where `push_with` lets its caller write.
-    scratch: Vec<u8>,
 }
 
 impl RingWriter {
@@ -94,7 +92,7 @@ impl RingWriter {
         // Fresh from `create` both are 0; a process that takes the end over goes on where it stands.
         let tail = lane.words().tail.0.load(Ordering::Acquire);
         let head = lane.words().reader.0.head.load(Ordering::Acquire);
-        Self { lane, tail, head, sent: 0, scratch: Vec::new() }
+        Self { lane, tail, head, sent: 0 }
     }
 
     /// The longest message that travels as one record.
@@ -131,27 +129,6 @@ impl RingWriter {
                 return Push::Done;
             }
         }
-    }
-
-    /// Lets `fill` write a message of up to `max` bytes and return its length. `None`, without
-    /// calling it, if there is no room for `max` bytes, `max` is above [`whole_max`](Self::whole_max),
-    /// or a longer message is on its way.
-    ///
-    /// `fill` gets private memory, which is then copied: a Rust reference into memory that another
-    /// process may write would be unsound, and the copy of a small message costs less than the cache
-    /// miss that follows. `fill` finds leftovers of earlier messages there.
-    pub fn push_with(&mut self, max: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> Option<()> {
-        if self.sent != 0 || max > self.whole_max() || !self.has_room(record(max)) {
-            return None;
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        if scratch.len() < max {
-            scratch.resize(max, 0);
-        }
-        let used = fill(&mut scratch[..max]).min(max);
-        self.publish(FIRST | LAST, &scratch[..used]);
-        self.scratch = scratch;
-        Some(())
     }
 
     /// Whether there is room for a message of `len` bytes (for a long one, for its next fragment). If

@@ -72,17 +72,6 @@ fn a_message_that_is_cut_is_an_error_and_the_end_is_an_empty_one() {
 }
 
 #[test]
-fn inheritance_can_be_switched() {
-    let _alone = alone();
-    let event = Event::new().unwrap();
-    for inherited in [true, false] {
-        fd::set_inherited(&event, inherited).unwrap();
-        let flags = rustix::io::fcntl_getfd(&event).unwrap();
-        assert_eq!(flags.contains(rustix::io::FdFlags::CLOEXEC), !inherited);
-    }
-}
-
-#[test]
 fn a_death_is_seen_by_poller_and_process() {
     let _alone = alone();
     let poller = Poller::new().unwrap();

@@ -61,7 +61,6 @@ fn a_ring_wakes_only_whom_its_urgency_concerns() {
     assert!(!bell.ring(Urgency::Urgent), "everyone is awake");
     bell.arm_background();
     assert!(!bell.ring(Urgency::Relaxed), "the background thread sleeps on");
-    assert!(bell.is_background_armed());
     assert!(bell.ring(Urgency::Urgent));
     assert!(!bell.ring(Urgency::Urgent), "the duty was taken");
     let parked = bell.park(Sleeper::Background, || unreachable!(), LATE);

@@ -69,7 +69,6 @@ fn a_message_longer_than_the_ring_leaves_as_room_comes() {
     let mut pushes = 1;
     while writer.push(&message) == Push::Full {
         assert!(writer.is_amid_message());
-        assert!(writer.push_with(1, |_| 1).is_none(), "nothing may come between fragments");
         assert!(!reader.pop(&mut got).unwrap());
         pushes += 1;
     }
@@ -77,20 +76,6 @@ fn a_message_longer_than_the_ring_leaves_as_room_comes() {
     assert!(reader.pop(&mut got).unwrap());
     assert_eq!(got, message);
     assert!(writer.is_empty() && reader.is_empty());
-}
-
-#[test]
-fn push_with_publishes_what_was_filled_in() {
-    let (mut writer, mut reader) = pair(256);
-    assert!(writer.push_with(writer.whole_max() + 1, |_| 0).is_none());
-    let filled = writer.push_with(40, |bytes| {
-        bytes[..3].copy_from_slice(b"abc");
-        3
-    });
-    assert!(filled.is_some());
-    let mut got = Vec::new();
-    assert!(reader.pop(&mut got).unwrap());
-    assert_eq!(got, b"abc");
 }
 
 #[test]
