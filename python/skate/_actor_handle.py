@@ -104,14 +104,20 @@ class ActorSpec:
             raise ValueError(msg) from None
 
 
-_specs: dict[bytes, ActorSpec] = {}
+_specs: tuple[Client | None, dict[bytes, ActorSpec]] = (None, {})
+"""Of the session, which its specs go with."""
 
 
 def spec_of(packed: bytes) -> ActorSpec:
-    """The spec of these bytes, unpickled once."""
-    spec = _specs.get(packed)
+    """The spec of these bytes, unpickled once in a session."""
+    global _specs  # noqa: PLW0603 - belongs to the one current session
+    client, specs = _specs
+    if client is not _session.client:
+        specs = {}
+        _specs = (_session.client, specs)
+    spec = specs.get(packed)
     if spec is None:
-        spec = _specs[packed] = ActorSpec(packed)
+        spec = specs[packed] = ActorSpec(packed)
     return spec
 
 
