@@ -51,7 +51,6 @@ impl Lane {
 }
 
 impl Node {
-    /// Whom a call comes from, as far as its order goes.
     /// Whether what that client calls is in order with the calls of the same task alone.
     pub(crate) fn runs_tasks(&self, client: ClientId) -> bool {
         self.workers.get(&client).is_some_and(|row| row.actor.is_none())

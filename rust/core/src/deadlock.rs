@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// The task of a worker that sleeps in a request without a time-out.
+    /// What these tasks wait for, and those that they wait for, and so on.
     fn graph_of(&self, mut next: Vec<TaskId>) -> Graph {
         let mut graph = Graph::default();
         while let Some(id) = next.pop() {

@@ -6,10 +6,11 @@
 
 Invariant: a slot has at most one chunk, so no chunk waits behind a long one while another slot is
 idle; a chunk is run at most once. A pool belongs to one session: when that has ended, what waits
-fails and nothing begins. Everything under `_lock` is a list operation; calls go out and
-results come in without it. Differences from the standard library: `imap` reads its iterable only a
-few chunks ahead of its reader (until `close`), functions and arguments may be whatever cloudpickle
-takes, and a worker that dies fails its chunk instead of leaving the pool waiting for ever.
+fails and nothing begins. Nothing under `_lock` waits: there are list operations, and a fresh actor
+is asked for; calls go out and results come in without it. Differences from the standard library:
+`imap` reads its iterable only a few chunks ahead of its reader (until `close`), functions and
+arguments may be whatever cloudpickle takes, and a worker that dies fails its chunk instead of
+leaving the pool waiting for ever.
 """
 
 from __future__ import annotations
