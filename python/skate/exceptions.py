@@ -418,7 +418,7 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
     Args:
         kind: Name of the variant of the node's `Failure`.
         fields: Its fields: `task_name`, `death` (how the process ended, as text), `need`, `free`,
-            `capacity`, `spilled` (bytes), `why` and `trouble` (text), `object_id` (hex),
+            `capacity`, `spilled` (bytes, or None), `why` and `trouble` (text), `object_id` (hex),
             `yielded`, `published` (items), `pid` (0 for none); of an actor `actor_id`,
             `class_name`, `name`, `namespace`, `pid` and `cause` (a key of `_WHY_DEAD`).
     """
@@ -445,10 +445,12 @@ def from_failure(kind: str, **fields: object) -> RayError:  # noqa: PLR0911, PLR
                 f"needed, or give `init` a larger object_store_memory."
             )
         case "OutOfDisk":
+            spilled = fields["spilled"]
+            already = "" if spilled is None else f", {spilled} bytes are spilled"
             return OutOfDiskError(
-                f"The object store is full, and so is the disk: {fields['need']} bytes are needed, "
-                f"{fields['spilled']} bytes are spilled. {fields['trouble']}. Drop refs that are "
-                f"no longer needed, or name another directory by object_spilling_directory."
+                f"The object store is full, and the disk takes no more: {fields['need']} bytes are "
+                f"needed{already}. {fields['trouble']}. Drop refs that are no longer needed, or "
+                "name another directory by object_spilling_directory."
             )
         case "OutOfMemory":
             return OutOfMemoryError(

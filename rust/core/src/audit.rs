@@ -9,7 +9,7 @@ use crate::blocked::LEND_AFTER_NS;
 use crate::disk::{Place, Row};
 use crate::event::{Args, Held, Waitable};
 use crate::group::GroupState;
-use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId};
+use crate::id::{ActorId, ClientId, ObjectId, RequestId, SLOTS, TaskId};
 use crate::ledger::Ledger;
 use crate::node::Node;
 use crate::object::{Object, Waiter};
@@ -17,7 +17,7 @@ use crate::request::Open;
 use crate::spill::movable;
 use crate::task::{Phase, Task};
 use crate::value::{Failure, Value};
-use crate::worker::{Life, SLOTS};
+use crate::worker::Life;
 
 /// Sizes of the node's tables at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,8 +23,7 @@ use rustc_hash::FxHashMap;
 use crate::id::{ClientId, ObjectId, RequestId};
 use crate::room::Waiting;
 use crate::space::Space;
-use crate::store::GRAIN;
-use crate::value::{Extent, Span, Trouble};
+use crate::value::{Extent, GRAIN, Span, Trouble};
 
 /// How long a disk that did not do what it should is left alone.
 pub(crate) const REST_NS: u64 = 1_000_000_000;

@@ -96,7 +96,10 @@ pub struct FunctionId(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// One dispatch of a task to a worker. Its remainder by the number of slots names its slot; the rest
+/// Claim slots of a worker.
+pub const SLOTS: u64 = 1 << 16;
+
+/// One dispatch of a task to a worker. Its remainder by [`SLOTS`] names its slot; the rest
 /// is counted up per worker, so a slot's claim word never mistakes an old dispatch for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);

@@ -209,7 +209,7 @@ impl Node {
         if need <= capacity.max(self.disk.capacity())
             && let Some(trouble) = self.disk.trouble().cloned()
         {
-            return Failure::OutOfDisk { need, spilled: self.disk.used(), trouble };
+            return Failure::OutOfDisk { need, spilled: Some(self.disk.used()), trouble };
         }
         let why = self.disk.off.clone().unwrap_or_else(|| {
             let is_too_large = need > capacity.max(self.disk.capacity());

@@ -18,8 +18,7 @@ use crate::action::{Action, Piece};
 use crate::disk::{Place, Row, Writing};
 use crate::id::ObjectId;
 use crate::node::Node;
-use crate::store::GRAIN;
-use crate::value::{Extent, Failure, Payload, Span, Trouble, Value};
+use crate::value::{Extent, Failure, GRAIN, Payload, Span, Trouble, Value};
 
 /// At most so much is written at once, unless one region is larger: reads wait for it.
 const BATCH: u64 = 64 << 20;

@@ -18,11 +18,8 @@ use smallvec::SmallVec;
 
 use crate::id::{ClientId, ObjectId};
 use crate::space::Space;
-use crate::value::Span;
+use crate::value::{GRAIN, Span};
 use crate::warm::Warm;
-
-/// Leases start at, and are rounded up to, multiples of this.
-pub(crate) const GRAIN: u64 = 64;
 
 /// Who may write in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,6 +56,9 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// Leases, in memory and on disk, start at multiples of this, and are rounded up to them.
+pub const GRAIN: u64 = 64;
+
 /// A place in the data segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {
@@ -279,12 +282,12 @@ pub enum Failure {
         why: Arc<str>,
     },
     /// Neither the data segment nor the disk has room.
-    #[error("disk full: need {need} B; {spilled} B are spilled; {trouble}")]
+    #[error("no room on disk: need {need} B; {trouble}")]
     OutOfDisk {
         /// Bytes asked for.
         need: u64,
-        /// Bytes in the spill file.
-        spilled: u64,
+        /// Bytes in the spill file; who is not the node does not know.
+        spilled: Option<u64>,
         /// What the disk said.
         trouble: Trouble,
     },

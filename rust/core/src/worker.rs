@@ -8,21 +8,18 @@
 //! ```
 //!
 //! Invariants: a worker with a queue holds the grant of one class, and all its dispatches are of that
-//! class; one without a queue holds none. The worker of an actor has that actor's calls and no grant
-//! (actor.rs). Every live ticket's slot (`ticket % SLOTS`) is its own.
+//! class; one without a queue holds none. The worker of an actor has that actor's calls, and the grant of
+//! the actor's resources for life (actor.rs). Every live ticket's slot (`ticket % SLOTS`) is its own.
 //! The ledger has all that its process holds.
 
 use std::collections::VecDeque;
 
 use crate::blocked::Blocked;
 use crate::devices::Allotment;
-use crate::id::{ActorId, TaskId, Ticket};
+use crate::id::{ActorId, SLOTS, TaskId, Ticket};
 use crate::ledger::Ledger;
 use crate::memory::Stopped;
 use crate::scheduler::ClassId;
-
-/// Claim slots of a worker.
-pub(crate) const SLOTS: u64 = 1 << 16;
 
 /// Where a worker's process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the bytes stay valid while the `Buffer` lives, because the exporter keeps them for it.
 //! Another Python thread may change them while we copy without the GIL; so could it with `pickle`
-//! between two buffers. The copy then has some mixture of both, never anything else's memory.
+//! between two buffers. So they are only ever copied, by pointer, and no Rust reference to them exists:
+//! the copy then has some mixture of both, never anything else's memory.
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyBufferError;
@@ -37,16 +38,22 @@ impl Buffer {
         self.0.format().to_bytes()
     }
 
-    /// The memory.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        if self.len() == 0 {
-            return &[];
+    /// Fills `into` with the bytes from `from` on.
+    pub(crate) fn copy(&self, from: usize, into: &mut [u8]) {
+        assert!(from <= self.len() && into.len() <= self.len() - from);
+        if into.is_empty() {
+            return; // of an empty buffer the pointer may be anything
         }
         #[allow(unsafe_code, reason = "the buffer protocol hands out a pointer")]
         // SAFETY: the exporter guarantees `len_bytes` readable bytes at `buf_ptr` until the buffer is
-        // released, which our borrow of `self.0` prevents; they are contiguous (checked in `of`).
+        // released, which our borrow of `self.0` prevents; they are contiguous (checked in `of`), and
+        // `from` is inside.
+        let start = unsafe { self.0.buf_ptr().cast::<u8>().add(from) };
+        #[allow(unsafe_code, reason = "nothing but a copy by pointer may look at these bytes")]
+        // SAFETY: as above, `into.len()` of them; `into` is ours, so the two do not overlap. Whatever a
+        // thread writes there meanwhile, what arrives are bytes.
         unsafe {
-            std::slice::from_raw_parts(self.0.buf_ptr().cast(), self.len())
+            start.copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
         }
     }
 }

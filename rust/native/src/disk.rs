@@ -27,6 +27,7 @@ use skate_shm::thread::block_all_signals;
 use crate::error::Error;
 use crate::guard;
 use crate::host::Host;
+use crate::session::in_segment;
 
 /// What the node asks of the disk.
 pub(crate) enum Job {
@@ -176,7 +177,7 @@ impl Thread {
 
     fn write(&self, segment: &Segment, number: u64, pieces: &[Piece]) -> Event {
         let bytes = |piece: &Piece| {
-            let span = shm_span(piece.from);
+            let span = in_segment(piece.from);
             let bytes = segment.bytes(span).expect("the node names what is in the segment");
             (bytes, piece.to)
         };
@@ -186,10 +187,7 @@ impl Thread {
             return Event::Written(number, Box::default(), Some(trouble));
         }
         let (checksums, error) = self.place.file.write(&pieces);
-        let trouble = error.map(|errno| match errno {
-            Errno::NOSPC | Errno::DQUOT => self.is_full(&errno.to_string()),
-            other => Trouble::System(self.says(&format!("writing failed: {other}")).into()),
-        });
+        let trouble = error.map(|errno| trouble_of(errno, |what| self.says(what)));
         Event::Written(number, checksums.into(), trouble)
     }
 
@@ -217,7 +215,7 @@ impl Thread {
         #[allow(unsafe_code, reason = "the node's word is the proof that the segment asks for")]
         // SAFETY: the node gave this span to this read alone: it is in no lease and in no object, until it
         // hears that the read has ended.
-        let writing = unsafe { segment.writing(shm_span(to)) };
+        let writing = unsafe { segment.writing(in_segment(to)) };
         let mut writing = writing.expect("the node names what is in the segment");
         read(&self.place.file, extent, &mut writing)?;
         writing.seal();
@@ -234,6 +232,12 @@ pub(crate) fn read(file: &SpillFile, extent: Extent, buffer: &mut [u8]) -> Resul
     })
 }
 
-const fn shm_span(span: Span) -> skate_shm::segment::Span {
-    skate_shm::segment::Span { offset: span.offset, len: span.len }
+/// Why a write failed; `says` adds where.
+pub(crate) fn trouble_of(errno: Errno, says: impl Fn(&str) -> String) -> Trouble {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT => {
+            Trouble::Full(says(&format!("the disk is full: {errno}")).into())
+        }
+        other => Trouble::System(says(&format!("writing failed: {other}")).into()),
+    }
 }

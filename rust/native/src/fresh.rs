@@ -25,17 +25,34 @@ use skate_shm::window::Window;
 
 use crate::error::{Error, Result};
 use crate::pack::aligned;
-use crate::session::Session;
+use crate::session::{Session, in_segment};
 
 /// Memory that is written in place.
 #[pyclass(frozen, module = "skate._native")]
 pub(crate) struct Fresh {
     session: Arc<Session>,
     window: Window,
+    /// After the window: whoever gets the memory next is alone with it.
+    _lease: Lease,
     /// The whole payload: head, padding, data.
     span: Span,
     head: Box<[u8]>,
+    /// Somebody is to seal it as it is, and nobody else will.
+    claimed: AtomicBool,
     sealed: AtomicBool,
+}
+
+/// Gives the memory back when it is dropped.
+struct Lease {
+    session: Arc<Session>,
+    /// It is known by where it starts.
+    offset: u64,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.session.release(Held::Lease(self.offset));
+    }
 }
 
 impl Fresh {
@@ -47,23 +64,18 @@ impl Fresh {
         len: u64,
     ) -> PyResult<Self> {
         let size = (aligned(head.len()) as u64).saturating_add(len);
-        let leased = session.lease_memory(py, size)?;
-        let span = Span { offset: leased.offset, len: size };
-        match Self::over(session, span, head) {
-            Ok(fresh) => Ok(fresh),
-            Err(error) => {
-                session.release(Held::Lease(span.offset));
-                Err(error.into())
-            }
-        }
+        let offset = session.lease_memory(py, size)?.offset;
+        let lease = Lease { session: Arc::clone(session), offset };
+        Ok(Self::over(session, lease, size, head)?)
     }
 
-    fn over(session: &Arc<Session>, span: Span, head: &[u8]) -> Result<Self> {
+    fn over(session: &Arc<Session>, lease: Lease, len: u64, head: &[u8]) -> Result<Self> {
         let segment = session.segment()?;
-        let place = skate_shm::segment::Span { offset: span.offset, len: span.len };
+        let span = Span { offset: lease.offset, len };
         #[allow(unsafe_code, reason = "the lease is the proof that the segment asks for")]
-        // SAFETY: the node leased this span to this process, for this window alone, until `drop`.
-        let window = unsafe { Window::open(&segment, place) }?;
+        // SAFETY: the node leased this span to this process, for this window alone, until `lease` is
+        // dropped, which is after the window.
+        let window = unsafe { Window::open(&segment, in_segment(span)) }?;
         let mut padded = head.to_vec();
         padded.resize(aligned(head.len()), 0);
         #[allow(unsafe_code, reason = "the window hands out a pointer")]
@@ -71,20 +83,32 @@ impl Fresh {
         unsafe {
             window.start().copy_from_nonoverlapping(padded.as_ptr(), padded.len());
         }
-        let sealed = AtomicBool::new(false);
-        Ok(Self { session: Arc::clone(session), window, span, head: head.into(), sealed })
+        Ok(Self {
+            session: Arc::clone(session),
+            window,
+            _lease: lease,
+            span,
+            head: head.into(),
+            claimed: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+        })
     }
 
-    /// Whether a value whose head this is may be sealed as it is.
-    pub(crate) fn is_for(&self, head: &[u8]) -> bool {
-        *self.head == *head && !self.sealed.load(Ordering::Acquire) && self.session.check().is_ok()
+    /// Whether a value whose head this is may be sealed as it is: true once.
+    pub(crate) fn claim(&self, head: &[u8]) -> bool {
+        *self.head == *head
+            && self.session.check().is_ok()
+            && self
+                .claimed
+                .compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     pub(crate) const fn len(&self) -> usize {
         self.span.len as usize
     }
 
-    /// Ends the writing: the payload, in place. `owner` is the array or memoryview on it.
+    /// Ends the writing, for who claimed it: the payload, in place. `owner` is the array or memoryview on it.
     pub(crate) fn seal(&self, owner: &Bound<'_, PyAny>) -> PyResult<Payload> {
         let py = owner.py();
         self.sealed.store(true, Ordering::Release);
@@ -96,12 +120,6 @@ impl Fresh {
             owner.call_method1(intern!(py, "setflags"), (false,))?;
         }
         Ok(Payload::Block(self.span))
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        self.session.release(Held::Lease(self.span.offset));
     }
 }
 

@@ -14,15 +14,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use skate_core::event::{Held, Within};
-use skate_core::value::Span;
+use skate_core::value::{GRAIN, Span};
 use skate_shm::killpoint::{Point, reached};
 
+use crate::pack::ALIGN;
 use crate::session::{Room, Session};
 
 /// Small values are cut from leases of this size.
 const LEASE: u64 = 1 << 20;
 /// Blocks start at multiples of this.
-const BLOCK_ALIGN: u64 = 64;
+const BLOCK_ALIGN: u64 = ALIGN as u64;
+
+const _: () = assert!(GRAIN.is_multiple_of(BLOCK_ALIGN), "a lease starts where a block may");
+const _: () =
+    assert!(GRAIN == skate_shm::spill_file::GRAIN as u64, "pieces lie side by side on disk");
 
 /// Space to write one value in, and what is to be ended when the message that seals it is out.
 pub(crate) enum Leased {

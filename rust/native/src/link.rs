@@ -18,6 +18,9 @@ use skate_shm::watch::Process;
 
 use crate::wire::{self, ToNode, ToWorker};
 
+const _: () =
+    assert!(SLOTS as u64 == skate_core::id::SLOTS, "both sides find the slot of a ticket");
+
 /// What the node has decided about a worker's process, which may not be there yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doom {

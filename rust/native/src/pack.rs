@@ -23,8 +23,10 @@ use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
+use rustix::io::Errno;
 use skate_core::event::Held;
 use skate_core::id::{ObjectId, TaskId};
+use skate_shm::spill_file::Append;
 use smallvec::SmallVec;
 
 use crate::buffer::Buffer;
@@ -102,24 +104,25 @@ impl Packed {
             let start = aligned(end);
             into[end..start].fill(0);
             end = start + buffer.len();
-            let pieces = into[start..end].chunks_mut(COPY_PIECE);
-            for (to, from) in pieces.zip(buffer.bytes().chunks(COPY_PIECE)) {
-                to.copy_from_slice(from);
+            for (number, piece) in into[start..end].chunks_mut(COPY_PIECE).enumerate() {
+                buffer.copy(number * COPY_PIECE, piece);
             }
         }
     }
 
-    /// The payload in parts that follow each other.
-    pub(crate) fn parts(&self) -> Vec<&[u8]> {
-        let mut parts = vec![&self.head[..]];
+    /// Writes the payload into the spill file: its checksum.
+    pub(crate) fn append(&self, mut to: Append<'_>) -> Result<u32, Errno> {
+        to.push(self.head.len(), |from, piece| {
+            piece.copy_from_slice(&self.head[from..][..piece.len()]);
+        })?;
         let mut end = self.head.len();
         for buffer in &self.buffers {
             let start = aligned(end);
-            parts.push(&[0; ALIGN][..start - end]);
-            parts.push(buffer.bytes());
+            to.push(start - end, |_, piece| piece.fill(0))?;
+            to.push(buffer.len(), |from, piece| buffer.copy(from, piece))?;
             end = start + buffer.len();
         }
-        parts
+        to.finish()
     }
 
     /// The payload as a vector.
@@ -154,7 +157,7 @@ pub(crate) fn object(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
         _ => return Ok(packed),
     };
     if let Ok(fresh) = value.getattr(owner)?.cast_into_exact::<Fresh>()
-        && fresh.get().is_for(&packed.head)
+        && fresh.get().claim(&packed.head)
     {
         packed.buffers.clear();
         packed.in_place = Some((fresh.unbind(), value.clone().unbind()));

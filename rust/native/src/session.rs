@@ -18,13 +18,14 @@ use rustc_hash::FxHashMap;
 use skate_core::action::Reply;
 use skate_core::event::{Held, Patience, Request, Template, Waitable, Within};
 use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
-use skate_core::value::{Bytes, Extent, Failure, Payload, Span, Trouble, Value};
+use skate_core::value::{Bytes, Extent, Failure, Payload, Span, Value};
 use skate_shm::killpoint::{Point, reached};
 use skate_shm::segment::Segment;
 use skate_shm::spill_file::SpillFile;
 use smallvec::SmallVec;
 
 use crate::answer::{Answers, Asker, Seat};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::fresh::Fresh;
 use crate::handles::Handles;
@@ -126,6 +127,11 @@ impl Drop for Owed<'_> {
             lease.end(self.session);
         }
     }
+}
+
+/// The node's word for a part of the segment, in the segment's own.
+pub(crate) const fn in_segment(span: Span) -> skate_shm::segment::Span {
+    skate_shm::segment::Span { offset: span.offset, len: span.len }
 }
 
 /// Space that the node gave to this process.
@@ -511,7 +517,7 @@ impl Session {
         owed.leases.push(lease);
         let span = Span { offset: span.offset, len: size as u64 };
         let segment = self.segment()?;
-        let place = skate_shm::segment::Span { offset: span.offset, len: span.len };
+        let place = in_segment(span);
         #[allow(unsafe_code, reason = "the lease is the proof that the segment asks for")]
         // SAFETY: the node leased this span to this process and `allocate` cut it out for this value
         // alone, so nobody else reads or writes it before the seal.
@@ -533,9 +539,9 @@ impl Session {
         owed.held.push(Held::DiskLease(offset));
         let len = packed.len() as u64;
         let file = self.spill_file().ok_or(Error::NotStarted)?;
-        let checksum = py.detach(|| file.append(&packed.parts(), offset)).map_err(|errno| {
-            let trouble = Trouble::Full(format!("writing failed: {errno}").into());
-            Error::Failed(Failure::OutOfDisk { need: len, spilled: 0, trouble })
+        let checksum = py.detach(|| packed.append(file.append(offset))).map_err(|errno| {
+            let trouble = disk::trouble_of(errno, str::to_owned);
+            Error::Failed(Failure::OutOfDisk { need: len, spilled: None, trouble })
         })?;
         Ok(Payload::Spilled(Extent { offset, len, checksum }))
     }

@@ -136,9 +136,11 @@ pub(crate) fn start(
     let recipe = Recipe { argv: zygote_argv, hello, driver: this, hub: hub_fd, data, spill };
     let listener = may_be_looked_at.then(|| Listener::of_driver(nonce, &host)).flatten();
     Watcher::start(&host, &session, recipe, log_to_driver, Monitor::new(memory), listener)?;
+    // From here on, whatever fails drops it, which ends what has been started.
+    let client = Client::driver(Arc::clone(&session), host);
     background::start(Arc::clone(&session))?;
     session.make_current();
-    Ok(Client::driver(session, host))
+    Ok(client)
 }
 
 /// Becomes a worker of a session.

@@ -19,6 +19,7 @@ use skate_shm::segment::{Segment, Span};
 
 use crate::disk;
 use crate::error::Result;
+use crate::pack::ALIGN;
 use crate::session::Session;
 
 /// The bytes of a stored value, kept in place.
@@ -97,13 +98,12 @@ fn read_privately(session: &Session, extent: Extent) -> std::result::Result<Byte
     Ok(Bytes::Private { memory, start })
 }
 
-/// How blocks are aligned.
-const ALIGN: usize = 64;
-
 /// Memory aligned like a block.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([u8; 64]);
+struct Line([u8; ALIGN]);
+
+const _: () = assert!(align_of::<Line>() == ALIGN);
 
 enum Memory {
     Block(Arc<Pinned>),
@@ -126,7 +126,7 @@ impl View {
 
     pub(crate) fn copy(bytes: &[u8]) -> Self {
         let lines = bytes.chunks(64).map(|chunk| {
-            let mut line = Line([0; 64]);
+            let mut line = Line([0; ALIGN]);
             line.0[..chunk.len()].copy_from_slice(chunk);
             line
         });

@@ -3,6 +3,7 @@
 //! ```text
 //!   create(directory) ─ O_TMPFILE, or open and unlink ─▶ a file without a name ─ descriptor ─▶ readers
 //!   write: pieces side by side go out in one call        read: into the caller's memory, and checked
+//!   append: one value, copied out of memory that may change
 //! ```
 //!
 //! Invariant: the file has no name, so it goes with the last process that has it open, by whatever
@@ -22,10 +23,12 @@ use crate::killpoint::{Point, reached};
 /// What `statfs` calls file systems that live in memory.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58F6];
 /// Pieces start at multiples of this.
-const GRAIN: usize = 64;
+pub const GRAIN: usize = 64;
 const ZEROS: [u8; GRAIN] = [0; GRAIN];
 /// Slices in one call.
 const MOST_SLICES: usize = 512;
+/// Bytes of a value that are taken before they are written.
+const BOUNCE: usize = 1 << 20;
 
 /// Why bytes are not to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,19 +126,10 @@ impl SpillFile {
         (checksums, None)
     }
 
-    /// Writes one value, given in parts that follow each other: its checksum.
-    pub fn append(&self, parts: &[&[u8]], at: u64) -> io::Result<u32> {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut end = at;
-        for parts in parts.chunks(MOST_SLICES) {
-            for part in parts {
-                hasher.update(part);
-            }
-            let mut slices: Vec<IoSlice<'_>> =
-                parts.iter().map(|part| IoSlice::new(part)).collect();
-            self.write_slices(&mut slices, &mut end)?;
-        }
-        Ok(hasher.finalize())
+    /// Begins to write one value from there on, in parts that follow each other.
+    pub fn append(&self, at: u64) -> Append<'_> {
+        let (bounce, hasher) = (Vec::with_capacity(BOUNCE), crc32fast::Hasher::new());
+        Append { file: self, end: at, bounce, hasher }
     }
 
     /// Writes pieces that lie side by side; `end` is where what is written ends.
@@ -189,6 +183,49 @@ impl SpillFile {
         // If it fails the room is used again by skate alone.
         let _ = fs::fallocate(&self.file, flags, offset, len);
         reached(Point::Punched);
+    }
+}
+
+/// A value that is being written. Its memory may change meanwhile: what is written is hashed as it is
+/// written, since each byte is taken once, into memory of our own.
+#[derive(Debug)]
+#[must_use]
+pub struct Append<'a> {
+    file: &'a SpillFile,
+    /// Of what is in the file.
+    end: u64,
+    bounce: Vec<u8>,
+    hasher: crc32fast::Hasher,
+}
+
+impl Append<'_> {
+    /// The next `len` bytes: `copy` is given where a piece of them starts, and the place to fill.
+    pub fn push(&mut self, len: usize, mut copy: impl FnMut(usize, &mut [u8])) -> io::Result<()> {
+        let mut done = 0;
+        while done < len {
+            let filled = self.bounce.len();
+            let piece = (len - done).min(BOUNCE - filled);
+            self.bounce.resize(filled + piece, 0);
+            copy(done, &mut self.bounce[filled..]);
+            done += piece;
+            if self.bounce.len() == BOUNCE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the value: its checksum.
+    pub fn finish(mut self) -> io::Result<u32> {
+        self.flush()?;
+        Ok(self.hasher.finalize())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.bounce);
+        self.file.write_slices(&mut [IoSlice::new(&self.bounce)], &mut self.end)?;
+        self.bounce.clear();
+        Ok(())
     }
 }
 

@@ -68,13 +68,38 @@ fn file_has_no_name_and_outlives_its_directory() {
     assert_eq!(&buffer, b"value");
 }
 
+/// The checksum was taken of the caller's memory, which was then written: another thread that changed it
+/// in between left a value that could not be read.
+#[test]
+fn value_whose_memory_changes_is_read_back_as_it_was_written() {
+    let directory = Directory::new("changing");
+    let file = SpillFile::create(&directory.0).unwrap();
+    let len = (5 << 20) + 3;
+    let mut taken = Vec::new();
+    let mut append = file.append(64);
+    append
+        .push(len, |from, to| {
+            assert_eq!(from, taken.len(), "each byte is taken once, in order");
+            to.fill(taken.len() as u8 ^ 7);
+            taken.extend_from_slice(to);
+        })
+        .unwrap();
+    let checksum = append.finish().unwrap();
+    let mut buffer = vec![0; len];
+    file.read(64, &mut buffer, checksum).unwrap();
+    assert!(buffer == taken);
+}
+
 #[test]
 fn value_in_parts_is_read_back_as_one() {
     let directory = Directory::new("parts");
     let file = SpillFile::create(&directory.0).unwrap();
     let value = pseudo_random(100_000, 3);
-    let parts: Vec<&[u8]> = value.chunks(7).chain([&[][..]]).collect();
-    let checksum = file.append(&parts, 640).unwrap();
+    let mut append = file.append(640);
+    for part in value.chunks(7).chain([&[][..]]) {
+        append.push(part.len(), |from, to| to.copy_from_slice(&part[from..][..to.len()])).unwrap();
+    }
+    let checksum = append.finish().unwrap();
     let other = SpillFile::open(file.share().unwrap());
     let mut buffer = vec![0; value.len()];
     other.read(640, &mut buffer, checksum).unwrap();

@@ -15,7 +15,7 @@ use crate::link::Doom;
 use crate::mailbox::Letter;
 use crate::notice::Notice;
 use crate::problem::Problem;
-use crate::session::Session;
+use crate::session::{Session, in_segment};
 use crate::wire::ToWorker;
 
 impl Host {
@@ -136,7 +136,7 @@ impl Host {
 
     fn punch(&self, span: Span) {
         let Some(segment) = self.segment.upgrade() else { return };
-        let span = skate_shm::segment::Span { offset: span.offset, len: span.len };
+        let span = in_segment(span);
         #[allow(unsafe_code, reason = "only the node knows that the span is free")]
         // SAFETY: the node has just said that the span is free: in no lease and in no object, so in no
         // view. The lock under which it said so is still held, so it cannot lease it meanwhile.
