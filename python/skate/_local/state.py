@@ -14,6 +14,7 @@ import time
 from weakref import WeakSet, WeakValueDictionary
 
 from skate import _native
+from skate._ids import JOB_ID
 from skate._local import codec
 from skate._local.calls import Producer
 from skate._local.loop import Loop
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 CALL = 1 << 39
 """Set in the counter of a call of an actor, as the node does."""
+
+_JOB = bytes.fromhex(JOB_ID)
 
 
 class State:
@@ -89,7 +92,7 @@ class State:
     def next_task(self, *, is_call: bool) -> bytes:
         """A fresh id, 24 bytes: session, nothing, counter, job."""
         counter = next(self._tasks) | (CALL if is_call else 0)
-        return bytes.fromhex(self.session) + bytes(4) + counter.to_bytes(8, "big") + b"\0\0\0\1"
+        return bytes.fromhex(self.session) + bytes(4) + counter.to_bytes(8, "big") + _JOB
 
     def cell(self, task: bytes, index: int) -> Cell:
         """A new object: index 0 is the task as a whole, i + 1 its i-th return or yield."""
