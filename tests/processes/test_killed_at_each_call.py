@@ -14,7 +14,7 @@ import time
 
 import pytest
 from programs import wait_for_end
-from victims import check_end, start_victims
+from victims import Victims
 
 CHAOS = os.environ.get("SKATE_CHAOS_POINTS")
 POINTS = range(1, int(CHAOS) + 1) if CHAOS else range(2, 40, 9)
@@ -44,10 +44,8 @@ def kill_at(pid, call, role):
 @pytest.mark.parametrize("call", POINTS)
 @pytest.mark.parametrize("role", ["worker", "zygote", "driver"])
 def test_role_is_killed_at_that_call(start, tmp_path, role, call):
-    permits = tmp_path / "permits"
-    permits.mkdir()
-    (permits / "one").touch()
-    program = start_victims(start, permits, ROUNDS, stdin=subprocess.PIPE)
+    victims = Victims(start, tmp_path, kills=1, rounds=ROUNDS, stdin=subprocess.PIPE)
+    program = victims.program
     assert program.line() == "ready"
     pid = {
         "worker": lambda: program.workers()[0],
@@ -62,5 +60,5 @@ def test_role_is_killed_at_that_call(start, tmp_path, role, call):
     finally:
         strace.kill()
         strace.communicate()
-    (permits / "one").unlink()
-    check_end(program, lambda: role == "driver", timeout=TIMEOUT_S)
+    Victims.permit(tmp_path, 0).unlink()
+    victims.check_end(TIMEOUT_S, is_driver=role == "driver")

@@ -1,8 +1,9 @@
 """A program that does a little of everything, whose processes are killed while it runs.
 
-It knows what a sequential run of itself gives, and asserts that after each round. It goes on until
-no permit to kill is left in a directory, does one more round with who is left, and waits until
-the node is at rest; so whoever removes the last permit, a kill point or a test, ends it well.
+It knows what a sequential run of itself gives, and asserts that after each round. It gives permits
+to kill, which are files, two at a time: three workers in a row that die before their first task
+would end it, as they should. When all are used it does one more round with who is left, and waits
+until the node is at rest; whoever removes the last permit, a kill point or a test, ends it well.
 """
 
 import signal
@@ -12,7 +13,15 @@ import re
 import numpy
 
 MEGABYTE = 1 << 20
-PERMITS = os.environ["PERMITS"]
+LATER, PERMITS = os.environ["LATER"], os.environ["PERMITS"]
+
+def permit():
+    """Whether there is something left to kill."""
+    for name in sorted(os.listdir(LATER))[: 2 - len(os.listdir(PERMITS))]:
+        os.rename(f"{LATER}/{name}", f"{PERMITS}/{name}")
+    return bool(os.listdir(PERMITS))
+
+permit()
 skate.init(num_cpus=2, object_store_memory=75 * MEGABYTE)
 
 def of_8_mb(k):
@@ -155,7 +164,7 @@ work()
 print("ready", flush=True)
 os.read(0, 1)
 rounds = 0
-while os.listdir(PERMITS) and rounds < int(os.environ["ROUNDS"]):
+while permit() and rounds < int(os.environ["ROUNDS"]):
     work()
     rounds += 1
 work()
@@ -168,18 +177,35 @@ print("done", flush=True)
 '''
 
 
-def start_victims(start, permits, rounds, **options):
-    """Starts the program, which goes on, for so many rounds at most, while there is a permit."""
-    environment = options.pop("environment", {}) | {"PERMITS": str(permits), "ROUNDS": str(rounds)}
-    return start(PROGRAM, environment=environment, **options)
+class Victims:
+    """The program, and the permits to kill its processes: so many, for so many rounds at most."""
 
+    def __init__(self, start, directory, *, kills, rounds, **options):
+        self._later, self._permits = directory / "later", directory / "permits"
+        self._kills = kills
+        self._permits.mkdir()
+        self._later.mkdir()
+        for number in range(kills):
+            (self._later / f"{number:02}").touch()
+        environment = options.pop("environment", {})
+        environment |= {"LATER": str(self._later), "PERMITS": str(self._permits)}
+        environment |= {"ROUNDS": str(rounds)}
+        self.program = start(PROGRAM, environment=environment, **options)
 
-def check_end(program, is_victim, timeout):
-    """The program ends well, unless it was the victim itself; nothing is left of it."""
-    code, out, err = program.finish(timeout)
-    if is_victim():
-        assert code == -signal.SIGKILL, f"exit code {code}\n{out}\n{err}"
-    else:
-        assert code == 0, f"exit code {code}\n{out}\n{err}"
-        assert out.endswith("done\n")
-    program.check_nothing_is_left()
+    @staticmethod
+    def permit(directory, number):
+        """Where that permit is once it has been given."""
+        return directory / "permits" / f"{number:02}"
+
+    def killed(self):
+        return self._kills - len([*self._later.iterdir(), *self._permits.iterdir()])
+
+    def check_end(self, timeout, *, is_driver):
+        """The program ends well, unless it is the driver that was killed; nothing is left of it."""
+        code, out, err = self.program.finish(timeout)
+        if is_driver and self.killed():
+            assert code == -signal.SIGKILL, f"exit code {code}\n{out}\n{err}"
+        else:
+            assert code == 0, f"exit code {code}\n{out}\n{err}"
+            assert out.endswith("done\n")
+        self.program.check_nothing_is_left()
