@@ -386,6 +386,9 @@ impl Host {
         reached(Point::Closing);
         self.watcher.shut_down();
         self.disk.shut_down();
+        if let Some(file) = self.disk.file() {
+            file.clear();
+        }
         // What workers said last, such as errors that nobody fetched.
         self.poll();
         self.hub.bell().ring_always();

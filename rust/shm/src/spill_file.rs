@@ -176,6 +176,12 @@ impl SpillFile {
         if found == checksum { Ok(()) } else { Err(ReadError::Changed { found }) }
     }
 
+    /// Gives all of it back to the disk, whoever still has it open.
+    pub fn clear(&self) {
+        // If it fails, what it takes goes with the last process that has it open.
+        let _ = fs::ftruncate(&self.file, 0);
+    }
+
     /// Gives a part of it back to the disk, if that is possible here.
     pub fn punch(&self, offset: u64, len: u64) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
