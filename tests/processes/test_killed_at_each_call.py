@@ -40,13 +40,13 @@ def kill_at(pid, call, role):
     return strace
 
 
-@pytest.mark.timeout(2 * TIMEOUT_S)
+@pytest.mark.timeout(4 * TIMEOUT_S)
 @pytest.mark.parametrize("call", POINTS)
 @pytest.mark.parametrize("role", ["worker", "zygote", "driver"])
 def test_role_is_killed_at_that_call(start, tmp_path, role, call):
     victims = Victims(start, tmp_path, kills=1, rounds=ROUNDS, stdin=subprocess.PIPE)
     program = victims.program
-    assert program.line() == "ready"
+    assert program.line(TIMEOUT_S) == "ready"
     pid = {
         "worker": lambda: program.workers()[0],
         "zygote": program.zygote,
@@ -56,7 +56,7 @@ def test_role_is_killed_at_that_call(start, tmp_path, role, call):
     try:
         program.popen.stdin.write(b"\n")
         program.popen.stdin.flush()
-        assert wait_for_end(pid), "it was not killed"
+        assert wait_for_end(pid, time.monotonic() + TIMEOUT_S), "it was not killed"
     finally:
         strace.kill()
         strace.communicate()

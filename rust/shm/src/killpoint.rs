@@ -2,8 +2,8 @@
 //! or freed, just before or just after it.
 //!
 //! ```text
-//!   SKATE_KILL_POINT=worker:Claimed:3:/path    the first worker that comes to `Claimed` for the third
-//!                                              time, and finds the file there, removes it and is killed
+//!   SKATE_KILL_POINT=worker:Claimed:3:/path    the first worker that comes to `Claimed` for the third time
+//!                                              or later, and finds the file, removes it and is killed
 //!          worker:Read+Parking:3:/path         the same with several points, all of whose arrivals count
 //!          one,other                           several such targets
 //! ```
@@ -13,7 +13,7 @@
 //! point there is, so a test that goes through it misses none.
 //!
 //! Removing the file is what chooses one of several processes, and tells the test that it has happened.
-//! The signal cannot be caught, and no instruction of the process follows it.
+//! The signal cannot be caught, and no instruction of the calling thread follows it.
 
 /// What a process is in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
