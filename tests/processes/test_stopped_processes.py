@@ -175,3 +175,35 @@ def test_the_session_ends_although_one_is_stopped(start, stopped, end):
     )
     program.finish()
     program.check_nothing_is_left()
+
+
+def test_worker_ends_with_its_driver_though_it_has_much_to_tell(start, gates):
+    """Its thread that hears of the driver's end waits for room in a ring that nobody reads."""
+    begun, drop, dropped = gates("begun"), gates("drop"), gates("dropped")
+    program = start(
+        f"""
+        from pathlib import Path
+
+        skate.init(num_cpus=1)
+
+        @skate.remote(max_retries=0)
+        def hold():
+            refs = [skate.put(k) for k in range(60_000)]
+            Path({str(begun)!r}).write_text(f"{{os.getpid()}} {{os.getppid()}}")
+            Path({str(drop)!r}).read_bytes()
+            del refs
+            time.sleep(0.3)  # the thread looks within 10 ms, and finds the ring full
+            Path({str(dropped)!r}).write_bytes(b"")
+            time.sleep(1000)
+
+        skate.get(hold.remote())
+        """
+    )
+    worker, zygote = map(int, begun.read_text().split())
+    stop(zygote)
+    stop(program.pid)
+    drop.write_bytes(b"")
+    dropped.read_bytes()
+    for pid in (zygote, program.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert wait_for_end(worker)

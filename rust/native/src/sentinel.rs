@@ -12,12 +12,13 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use skate_shm::killpoint::{Point, Role, enter, reached};
 use skate_shm::thread::{block_all_signals, kill_own_group};
-use skate_shm::watch::Poller;
+use skate_shm::watch::{Poller, wait_for_end};
 
 use crate::error::{Error, Result};
 use crate::guard;
@@ -32,7 +33,7 @@ const LISTENER: u64 = 1;
 pub(crate) fn start(
     poller: Poller,
     ticker: Arc<Ticker>,
-    driver: OwnedFd,
+    driver: Arc<OwnedFd>,
     session: Arc<Session>,
     listener: Option<Listener>,
 ) -> Result<()> {
@@ -85,6 +86,13 @@ pub(crate) fn wake_with_driver() -> PyResult<()> {
 pub(crate) fn outlive_zygote() {
     // Clearing it does not fail; if it did, the worker would only die earlier.
     let _ = set_parent_process_death_signal(None);
+}
+
+/// For a thread that waits until the driver has read something: ends this process if it never will.
+pub(crate) fn end_with_driver(driver: &OwnedFd) {
+    if wait_for_end(driver, Some(Duration::ZERO)) {
+        end_group();
+    }
 }
 
 /// Kills this process and what its tasks started.

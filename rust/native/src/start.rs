@@ -166,9 +166,11 @@ pub(crate) fn join(
     let poller = Poller::new().map_err(|errno| Error::System("epoll", errno))?;
     let ticker = Arc::new(Ticker::new(poller.waker()));
     let (handles, answers) = (Arc::<Handles>::default(), Arc::<Answers>::default());
+    let driver = Arc::new(driver);
     let worker = Worker::join(
         hub.as_fd(),
         control.as_fd(),
+        Arc::clone(&driver),
         ClientId(client_id),
         Arc::clone(&handles),
         Arc::clone(&answers),

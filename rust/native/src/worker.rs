@@ -14,7 +14,7 @@ mod pause;
 mod telling;
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -71,6 +71,8 @@ struct Inbox {
 
 /// One worker process.
 pub(crate) struct Worker {
+    /// Its pidfd.
+    driver: Arc<OwnedFd>,
     control: Control,
     hub: Hub,
     /// Its place among the hub's flags.
@@ -119,6 +121,7 @@ impl Worker {
     pub(crate) fn join(
         hub: BorrowedFd<'_>,
         control: BorrowedFd<'_>,
+        driver: Arc<OwnedFd>,
         ClientId(client): ClientId,
         handles: Arc<Handles>,
         answers: Arc<Answers>,
@@ -128,6 +131,7 @@ impl Worker {
         let control = Control::open(control)?;
         let (writer, reader) = control.worker_end().expect("a process joins once");
         Ok(Arc::new(Self {
+            driver,
             control,
             hub,
             seat_at_hub: Flags::seat(client),

@@ -28,6 +28,13 @@ pub struct Process {
     pidfd: OwnedFd,
 }
 
+/// Waits, at most `timeout`, for the end of a process; true if it has ended.
+pub fn wait_for_end(pidfd: impl AsFd, timeout: Option<Duration>) -> bool {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    io::retry_on_intr(|| poll(&mut fds, timeout.as_ref())).is_ok_and(|ready| ready > 0)
+}
+
 impl Process {
     /// Takes hold of the process that has this pid now. Sure to be the one that is meant only while
     /// its parent has not reaped it.
@@ -69,9 +76,7 @@ impl Process {
 
     /// Waits, at most `timeout`, for its end; true if it has ended.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        io::retry_on_intr(|| poll(&mut fds, timeout.as_ref())).is_ok_and(|ready| ready > 0)
+        wait_for_end(&self.pidfd, timeout)
     }
 
     /// Kills the process group that it leads. Call it before the leader is reaped: then the

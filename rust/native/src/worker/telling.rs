@@ -17,6 +17,7 @@ use skate_shm::doorbell::Urgency;
 use skate_shm::ring::Push;
 
 use super::{Outbox, Worker, leave_if_forked};
+use crate::sentinel::end_with_driver;
 use crate::wire::{self, ToNode};
 
 /// How long to leave the node alone when the ring to it is full.
@@ -37,6 +38,8 @@ impl Worker {
             // The node always drains: whoever leads there does, or the background thread.
             self.call(Urgency::Urgent);
             std::thread::sleep(FULL_RING_NAP);
+            // The thread that waits here may be the one that would notice.
+            end_with_driver(&self.driver);
         }
     }
 
