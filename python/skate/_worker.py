@@ -33,6 +33,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any, NoReturn, TypeAlias
 
     from skate._native import Client
@@ -50,6 +51,9 @@ def is_retryable(exc: BaseException, pickled_classes: bytes) -> bool:
     """Whether `retry_exceptions` names the class of the exception, or a base of it."""
     classes: tuple[type[BaseException], ...] = pickle.loads(pickled_classes)
     return isinstance(exc, classes)
+
+
+_AFTER_THE_END = {function.__code__ for function in (before_result, is_retryable, task_error)}
 
 
 def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoReturn:
@@ -136,13 +140,22 @@ def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
-    def cancel(_signal: int, _frame: object) -> None:
-        if client.is_canceled():
+    def cancel(_signal: int, frame: FrameType | None) -> None:
+        if client.is_canceled() and not _has_ended(frame):
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, cancel)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable(file=2)
+
+
+def _has_ended(frame: FrameType | None) -> bool:
+    """Whether the task is over, and its end is being put into words: a cancel is late then."""
+    while frame is not None:
+        if frame.f_code in _AFTER_THE_END:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _reseed() -> None:
