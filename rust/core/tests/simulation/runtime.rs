@@ -6,11 +6,14 @@
 use skate_core::action::Action;
 use skate_core::event::{AfterKill, Creation, Event, Request, Returns};
 use skate_core::id::{ClientId, ObjectId, TaskId, Ticket};
+use skate_core::inspect::{Cell, Table};
 
 use super::client::{Client, Forget};
 use super::io::Io;
 use super::shared::{Claim, Letter, Slot};
+use super::task::Task;
 use super::world::World;
+use crate::looking::{column, look};
 
 impl World {
     /// The node reads a client's next message.
@@ -93,6 +96,9 @@ impl World {
             Request::Blocked(_) => self.clients.get_mut(&id).unwrap().is_thought_asleep = true,
             Request::Resumed(_) => self.clients.get_mut(&id).unwrap().is_thought_asleep = false,
             Request::Cancel(task, how) => {
+                if how.recursive {
+                    self.forget_the_dropped();
+                }
                 self.to_revoke = self.model.cancel(*task, how.recursive);
             }
             Request::Forget(request) => {
@@ -107,6 +113,26 @@ impl World {
     pub(crate) fn hear_of(&mut self, creation: &Creation) {
         let template = &self.shared.callables[&creation.submit.template].template;
         self.model.created(creation, template);
+    }
+
+    /// Whether a generator that is to end when it is dropped has ended is the node's to say: who still had
+    /// a handle is not modelled. Its children are nobody's then.
+    fn forget_the_dropped(&mut self) {
+        let open = |task: &Task| task.may_be_gone() && !task.has_ended() && task.place.is_none();
+        let open = self.model.tasks.iter().filter(|(_, task)| open(task));
+        let open: Vec<TaskId> = open.map(|(id, _)| *id).collect();
+        if open.is_empty() {
+            return;
+        }
+        let rows = look(&self.node, Table::Tasks);
+        let is_over = |state: &Cell| matches!(state, Cell::Word(word) if *word == "FINISHED" || *word == "FAILED");
+        let states = column(&rows, "state");
+        let known = column(&rows, "task_id").into_iter().zip(states);
+        let known = known.filter(|(_, state)| !is_over(state)).map(|(id, _)| id);
+        let known: Vec<Cell> = known.collect();
+        for id in open.into_iter().filter(|id| !known.contains(&Cell::Task(*id))) {
+            self.model.closed(id);
+        }
     }
 
     /// No window holds more than it may, as long as somebody reads.
