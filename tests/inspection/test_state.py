@@ -229,7 +229,7 @@ def test_a_hundred_keepers_are_named_and_the_others_counted(skate, f):
         skate.cancel(ref)
 
 
-def test_view_in_a_worker_pins_with_its_pid(skate, gates):
+def test_view_in_a_worker_pins_with_its_pid(skate, gates, until):
     import numpy as np
 
     opened, closing = gates("opened"), gates("closing")
@@ -243,7 +243,9 @@ def test_view_in_a_worker_pins_with_its_pid(skate, gates):
     big = skate.put(np.ones(1 << 17))
     ref = look.remote(big, opened, closing)
     pid = int(opened.read_text())
-    assert state.get_objects(big.hex())[0].pinned_by == [pid]
+    # A worker tells of its views within a tick; until then the arguments of its task keep the
+    # array.
+    until(lambda: state.get_objects(big.hex())[0].pinned_by == [pid])
     closing.write_bytes(b"")
     assert skate.get(ref) == 1 << 17
 
