@@ -20,8 +20,9 @@ use skate_core::value::{NONE, Payload, Value};
 use crate::current::Running;
 use crate::execute::{Stop, Success, Task, conclude};
 use crate::pack::Packed;
+use crate::placing::Owed;
 use crate::prepared::{Limits, Prepared};
-use crate::session::{Owed, Session};
+use crate::session::Session;
 use crate::wire::RetryOn;
 use crate::worker::{Credit, Worker};
 

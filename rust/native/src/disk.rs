@@ -27,7 +27,7 @@ use skate_shm::thread::block_all_signals;
 use crate::error::Error;
 use crate::guard;
 use crate::host::Host;
-use crate::session::in_segment;
+use crate::placing::in_segment;
 
 /// What the node asks of the disk.
 pub(crate) enum Job {

@@ -29,8 +29,9 @@ use crate::modules;
 use crate::object_ref::hex;
 use crate::pace::Pace;
 use crate::pack::{self, Packed};
+use crate::placing::Owed;
 use crate::prepared::{Limits, Prepared};
-use crate::session::{Owed, Session};
+use crate::session::Session;
 use crate::wire::RetryOn;
 use crate::worker::{Credit, Worker};
 

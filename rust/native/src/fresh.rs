@@ -25,7 +25,8 @@ use skate_shm::window::Window;
 
 use crate::error::{Error, Result};
 use crate::pack::aligned;
-use crate::session::{Session, in_segment};
+use crate::placing::in_segment;
+use crate::session::Session;
 
 /// Memory that is written in place.
 #[pyclass(frozen, module = "skate._native")]

@@ -18,7 +18,8 @@ use skate_core::value::{GRAIN, Span};
 use skate_shm::killpoint::{Point, reached};
 
 use crate::pack::ALIGN;
-use crate::session::{Room, Session};
+use crate::placing::Room;
+use crate::session::Session;
 
 /// Small values are cut from leases of this size.
 const LEASE: u64 = 1 << 20;

@@ -46,6 +46,7 @@ mod object_ref;
 mod output;
 mod pace;
 mod pack;
+mod placing;
 mod prepared;
 mod problem;
 mod pump;

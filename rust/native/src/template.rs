@@ -15,7 +15,8 @@ use skate_core::id::{ActorId, ObjectId, TaskId, TemplateId};
 use skate_core::value::{Payload, Value};
 
 use crate::pack;
-use crate::session::{Owed, Session};
+use crate::placing::Owed;
+use crate::session::Session;
 use crate::stream;
 
 /// A function with its options, registered with the node once.

@@ -14,8 +14,9 @@ use crate::disk::Job;
 use crate::link::Doom;
 use crate::mailbox::Letter;
 use crate::notice::Notice;
+use crate::placing::in_segment;
 use crate::problem::Problem;
-use crate::session::{Session, in_segment};
+use crate::session::Session;
 use crate::wire::ToWorker;
 
 impl Host {
