@@ -28,7 +28,8 @@
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
 //!   request, wait        questions that are answered later
-//!   glance, audit        what may be looked at, what must add up
+//!   glance, statistics   what may be looked at, what is counted
+//!   audit                what must add up
 //!   history, inspect     what has ended lately; all of it as rows, for people
 //! ```
 #![forbid(unsafe_code)]
@@ -69,6 +70,7 @@ mod share;
 mod shrink;
 mod space;
 mod spill;
+mod statistics;
 mod store;
 mod stream;
 mod table;

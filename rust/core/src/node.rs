@@ -36,7 +36,7 @@ use crate::task::{Phase, Task};
 use crate::value::{Death, Failure, Value};
 use crate::worker::{Life, Worker};
 
-pub use crate::audit::Statistics;
+pub use crate::statistics::Statistics;
 
 /// What a node starts with.
 #[derive(Clone, Debug)]
