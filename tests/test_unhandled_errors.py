@@ -51,6 +51,24 @@ def test_row_has_attributes_and_items(fresh, errors):
         row["nothing"]
 
 
+def test_cancel_after_the_last_value_is_not_reported(fresh, errors):
+    @fresh.remote(num_returns=1)
+    def lingers():
+        yield 1
+        while True:
+            time.sleep(0.01)
+
+    ref = lingers.remote()
+    assert fresh.get(ref) == 1
+    fresh.cancel(ref)
+    while fresh.statistics().tasks:
+        time.sleep(0.001)
+    assert fresh.get(ref) == 1
+    make_fail(fresh).options(num_returns=1).remote()
+    (row,) = errors(1)
+    assert row.name == "fail"
+
+
 def test_fetched_error_is_not_reported(fresh, errors):
     fail = make_fail(fresh).options(num_returns=1)
     ref = fail.remote("fetched")

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,33 @@ def test_credentials_of_the_listener_are_those_of_its_user(start):
     with connect(start().pid) as connection:
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     assert struct.unpack("iII", peer)[1] == os.geteuid()
+
+
+FULL = """
+import resource
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+"""
+
+
+def cpu_s(pid):
+    """Time that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_guest_is_turned_away_when_the_driver_may_open_nothing_more(start):
+    """Its connection would else be told of for ever, and the watcher would do nothing else."""
+    pid = start(FULL).pid
+    for _ in range(3):
+        with connect(pid) as connection:
+            assert connection.recv(1) == b""
+    before = cpu_s(pid)
+    time.sleep(0.5)
+    assert cpu_s(pid) - before < 0.2

@@ -269,6 +269,11 @@ impl<'a, 'py> Task<'a, 'py> {
             }
             Ok(_) => Err(self.wrong_count(self.yielded, count).into()),
             Err(Stop::Raised(error)) if self.yielded >= count && !limits.is_strict => {
+                if self.is_cancel(&error) {
+                    // It came after the last value, so it is no error of anything.
+                    let none = Value::Data(Payload::Inline(NONE.into()));
+                    return Ok(Success::Exhausted(none, Box::default(), self.session.owed()));
+                }
                 Err(Stop::Unhandled(error))
             }
             Err(stop) => Err(stop),
@@ -335,6 +340,11 @@ impl<'a, 'py> Task<'a, 'py> {
             return Stop::Raised(error);
         }
         self.too_many(limit, is_strict)
+    }
+
+    /// Whether that is how a cancelled task ends.
+    fn is_cancel(&self, error: &PyErr) -> bool {
+        error.is_instance_of::<PyKeyboardInterrupt>(self.py) && self.worker.is_cancelled()
     }
 
     /// It yielded more than was asked for.
@@ -422,7 +432,7 @@ impl<'a, 'py> Task<'a, 'py> {
     fn end_of(&self, error: PyErr, retry: &RetryOn) -> PyResult<(End, Owed<'a>)> {
         let py = self.py;
         let mut owed = self.session.owed();
-        if error.is_instance_of::<PyKeyboardInterrupt>(py) && self.worker.is_cancelled() {
+        if self.is_cancel(&error) {
             return Ok((End::Cancelled(std::process::id()), owed));
         }
         if let Some(leave) = self.leaves(&error)? {

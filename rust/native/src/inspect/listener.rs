@@ -10,7 +10,8 @@
 //!
 //! Invariants: who connects can only look, and makes no thread of the engine wait: reading and writing
 //! happen in a thread of the connection's own, of which there are at most [`MOST`], each with a time
-//! limit. While nobody looks there is no thread and no turn of the watcher.
+//! limit. While nobody looks there is no thread and no turn of the watcher, and none is left when the process
+//! may open nothing more.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -19,8 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
     sockopt,
@@ -47,6 +50,8 @@ type Answer = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The socket, and who is there.
 pub(crate) struct Listener {
     socket: OwnedFd,
+    /// Given up for a moment when the process may open nothing more: who cannot be let in is turned away.
+    spare: Mutex<Option<OwnedFd>>,
     answer: Arc<Answer>,
     open: Arc<AtomicUsize>,
 }
@@ -71,7 +76,8 @@ impl Listener {
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
         bind(&socket, &address).ok()?;
         listen(&socket, BACKLOG).ok()?;
-        Some(Self { socket, answer, open: Arc::default() })
+        let spare = Mutex::new(socket.try_clone().ok());
+        Some(Self { socket, spare, answer, open: Arc::default() })
     }
 
     pub(crate) const fn socket(&self) -> &OwnedFd {
@@ -80,12 +86,17 @@ impl Listener {
 
     /// Takes the connections that are there.
     pub(crate) fn accept(&self) {
-        while let Ok(connection) = accept_with(&self.socket, SocketFlags::CLOEXEC) {
-            if !is_allowed(&connection) || self.open.fetch_add(1, Ordering::AcqRel) >= MOST {
-                // Both kinds find their connection closed.
-                if is_allowed(&connection) {
-                    self.open.fetch_sub(1, Ordering::AcqRel);
-                }
+        loop {
+            let connection = match accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Ok(connection) => connection,
+                Err(Errno::MFILE | Errno::NFILE) if self.turn_away() => continue,
+                Err(_) => return,
+            };
+            if !is_allowed(&connection) {
+                continue;
+            }
+            if self.open.fetch_add(1, Ordering::AcqRel) >= MOST {
+                self.open.fetch_sub(1, Ordering::AcqRel);
                 continue;
             }
             let guest = Guest {
@@ -103,6 +114,15 @@ impl Listener {
                     let _ = guest.serve();
                 });
         }
+    }
+
+    /// Closes a connection for which there is no descriptor, which would else be told of again and again.
+    fn turn_away(&self) -> bool {
+        let mut spare = self.spare.lock();
+        let had_one = spare.take().is_some();
+        drop(accept_with(&self.socket, SocketFlags::CLOEXEC));
+        *spare = self.socket.try_clone().ok();
+        had_one
     }
 }
 
