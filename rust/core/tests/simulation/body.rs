@@ -119,7 +119,7 @@ impl Client {
         let can_sleep = !is_free && !self.is_asleep;
         !self.inbox.is_empty()
             || !self.ahead.is_empty()
-            || (is_over && !self.kept.is_empty())
+            || (is_over && !(self.kept.is_empty() && self.views.is_empty()))
             || self.leaving == Leaving::ByItself
             || self.startable().is_some()
             || can_sleep
@@ -146,8 +146,11 @@ impl Client {
             self.step_ahead(shared);
             return Did::Nothing;
         }
+        // What it looks at may contain the stream of one that it runs, and that waits for a reader.
         if is_over && let Some(held) = self.kept.pop() {
             self.send(Request::Release(held));
+        } else if is_over {
+            self.close_view(shared);
         }
         if self.leaving == Leaving::ByItself {
             return Did::Died;

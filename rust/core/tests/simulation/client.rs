@@ -244,23 +244,35 @@ impl Client {
 
     /// Lets go of one handle; false if it has none.
     pub(crate) fn release_one(&mut self, shared: &mut Shared) -> bool {
-        if let Some(held) = self.take_handle(&mut shared.random, |_| true) {
+        let handle = self.take_handle(&mut shared.random, |_| true).or_else(|| self.kept.pop());
+        if let Some(held) = handle {
             self.send(Request::Release(held));
-        } else if let Some(held) = self.kept.pop() {
-            self.send(Request::Release(held));
-        } else if let Some(view) = self.views.pop() {
-            if !shared.is_lost(view.id, &view.payload) {
-                let now = shared.memory.bytes(&view.payload);
-                assert_eq!(now, view.bytes, "the bytes of {:?} changed under a view", view.id);
-            }
-            self.send(Request::Release(Held::Pin(view.id)));
-        } else if let Some((lease, _)) = self.disk_lease.take() {
-            self.send(Request::Release(Held::DiskLease(lease.offset)));
-        } else if let Some(lease) = self.lease.take() {
-            self.send(Request::Release(Held::Lease(lease.start)));
-        } else {
-            return false;
+            return true;
         }
+        self.close_view(shared) || self.release_lease()
+    }
+
+    fn release_lease(&mut self) -> bool {
+        let held = match (self.disk_lease.take(), self.lease) {
+            (Some((lease, _)), _) => Held::DiskLease(lease.offset),
+            (None, Some(lease)) => {
+                self.lease = None;
+                Held::Lease(lease.start)
+            }
+            (None, None) => return false,
+        };
+        self.send(Request::Release(held));
+        true
+    }
+
+    /// Stops looking at one value; false if it looks at none.
+    pub(crate) fn close_view(&mut self, shared: &Shared) -> bool {
+        let Some(view) = self.views.pop() else { return false };
+        if !shared.is_lost(view.id, &view.payload) {
+            let now = shared.memory.bytes(&view.payload);
+            assert_eq!(now, view.bytes, "the bytes of {:?} changed under a view", view.id);
+        }
+        self.send(Request::Release(Held::Pin(view.id)));
         true
     }
 
