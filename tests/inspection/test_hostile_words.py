@@ -96,7 +96,7 @@ def question(rng, ids):
 def test_any_question_gets_an_answer_or_the_end_of_the_connection(skate, f, capfd):
     refs = [f.remote(k) for k in range(3)]
     skate.get(refs)
-    ids = [refs[0].hex(), refs[0].task_id()]
+    ids = [refs[0].hex(), refs[0].task_id().hex()]
     name = re.search(rf"@(skate-{os.getpid()}-[0-9a-f]+)\n", Path("/proc/net/unix").read_text())[1]
     kinds = {"rows": 0, "error": 0, "closed": 0}
     for seed in SEEDS:
@@ -195,11 +195,10 @@ def test_program_says_in_one_line_that_it_is_no_answer(fresh, pretender, skate_p
     assert ran.stderr.count("\n") == 1
 
 
-def test_answer_that_comes_drop_by_drop_ends_in_time(monkeypatch):
+def test_answer_that_comes_drop_by_drop_ends_in_time():
     """Each piece of it came within the patience for one piece, so it was waited for, for ever."""
     from skate.cli import Refused, _attach
 
-    monkeypatch.setattr(_attach, "PATIENCE_S", 0.5)
     here, there = socket.socketpair()
     is_over = threading.Event()
 
@@ -211,6 +210,7 @@ def test_answer_that_comes_drop_by_drop_ends_in_time(monkeypatch):
     dripping.start()
     driver = object.__new__(_attach.Driver)
     driver.pid, driver.session, driver._socket = os.getpid(), "0" * 16, here
+    driver._patience_s = 0.5
     try:
         with driver, pytest.raises(Refused, match=r"gives no answer|does not answer"):
             driver.statistics()

@@ -160,7 +160,7 @@ class Driver:
 
     def _line(self) -> bytes:
         """What is said until the end of a line; less if the other side says no more."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         said = bytearray()
         while not said.endswith(b"\n"):
             self._socket.settimeout(max(deadline - time.monotonic(), 1e-3))
