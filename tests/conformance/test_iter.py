@@ -65,6 +65,7 @@ def test_repeated_items_never_end(it):
     assert numbers.take(5) == [1, 2, 1, 2, 1]
 
 
+@pytest.mark.processes("the worker is the caller")
 def test_functions_are_called_in_the_worker(it):
     import os
 
