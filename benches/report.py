@@ -49,6 +49,10 @@ REASONS = {
         "Half of the driver's time is the kernel's (`perf record -e cpu-clock`), which clears the "
         "pages of 10,000 results that the program keeps. The floor pays for them, too."
     ),
+    "put_1gb": (
+        "Pieces of 16 MiB go through the caches. One long copy goes past them, which is quicker "
+        "into the floor's memory and was half as quick into the store's; why is not known yet."
+    ),
     "pipeline": "Two sleeps of 5 ms take a little longer than 10 ms: the floor's do as well.",
 }
 """Why a goal may be out of reach of any engine on a machine; shown if a run misses it."""
