@@ -38,6 +38,11 @@ impl Buffer {
         self.0.format().to_bytes()
     }
 
+    /// Where its bytes are.
+    pub(crate) fn address(&self) -> u64 {
+        self.0.buf_ptr().addr() as u64
+    }
+
     /// Fills `into` with the bytes from `from` on.
     pub(crate) fn copy(&self, from: usize, into: &mut [u8]) {
         assert!(from <= self.len() && into.len() <= self.len() - from);

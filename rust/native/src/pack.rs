@@ -61,9 +61,10 @@ pub(crate) mod tag {
     pub(crate) const STREAM: u8 = 11;
 }
 
-/// Buffers are copied in pieces of this size: for much longer ones the C library goes past the caches, which is
-/// half as quick into pages that are warm and shared.
-const COPY_PIECE: usize = 16 << 20;
+/// From here on it matters where a copy goes: see [`Packed::skew`].
+pub(crate) const LONG: usize = 16 << 20;
+/// Two addresses that are alike in their last 12 bits are the same one to a processor that looks in a hurry.
+pub(crate) const ALIAS: u64 = 4096;
 /// Bytes and strings up to here are copied into the head; larger ones become buffers.
 const SMALL: usize = 4096;
 /// Most nodes of a plain value; beyond it the C pickler is as fast.
@@ -104,10 +105,25 @@ impl Packed {
             let start = aligned(end);
             into[end..start].fill(0);
             end = start + buffer.len();
-            for (number, piece) in into[start..end].chunks_mut(COPY_PIECE).enumerate() {
-                buffer.copy(number * COPY_PIECE, piece);
+            buffer.copy(0, &mut into[start..end]);
+        }
+    }
+
+    /// How much further than `offset` the payload should begin, if it has a long buffer: less than
+    /// [`ALIAS`], and a multiple of [`ALIGN`]. Each load of a copy then runs a little ahead of the
+    /// store to its like. If it ran behind, it would wait for that store: a third of the speed for what
+    /// the C library copies past the caches.
+    pub(crate) fn skew(&self, offset: u64) -> u64 {
+        let mut end = self.head.len();
+        for buffer in &self.buffers {
+            let start = aligned(end);
+            end = start + buffer.len();
+            if buffer.len() >= LONG {
+                let ahead = buffer.address().wrapping_sub(offset + start as u64) % ALIAS;
+                return ahead - ahead % ALIGN as u64;
             }
         }
+        0
     }
 
     /// Writes the payload into the spill file: its checksum.

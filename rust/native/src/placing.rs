@@ -23,7 +23,7 @@ use crate::disk;
 use crate::error::Error;
 use crate::fresh::Fresh;
 use crate::lease::{Lease, Leased};
-use crate::pack::{Kept, Packed};
+use crate::pack::{ALIAS, Kept, LONG, Packed};
 use crate::session::Session;
 
 /// Values up to here ride in messages; larger ones go to the store.
@@ -112,14 +112,19 @@ impl Session {
                 None => Bytes::from(&packed.to_vec()[..]),
             }));
         }
-        let leased = self.leases.allocate(self, py, size as u64, self.transport.large(), within)?;
+        let segment = self.segment()?;
+        // A long one may choose its place, unless that could be what makes the store too small.
+        let may_choose = size >= LONG && size as u64 <= segment.size() / 2;
+        let slack = if may_choose { ALIAS } else { 0 };
+        let need = size as u64 + slack;
+        let leased = self.leases.allocate(self, py, need, self.transport.large(), within)?;
         let (span, lease) = match leased {
             Leased::Memory { span, lease } => (span, lease),
             Leased::Disk(offset) => return self.write_to_disk(py, packed, offset, owed),
         };
         owed.leases.push(lease);
-        let span = Span { offset: span.offset, len: size as u64 };
-        let segment = self.segment()?;
+        let skew = if slack > 0 { packed.skew(span.offset) } else { 0 };
+        let span = Span { offset: span.offset + skew, len: size as u64 };
         let place = in_segment(span);
         #[allow(unsafe_code, reason = "the lease is the proof that the segment asks for")]
         // SAFETY: the node leased this span to this process and `allocate` cut it out for this value
