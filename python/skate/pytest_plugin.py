@@ -4,10 +4,18 @@
     skate_fresh        no session before and after a test, which starts its own
     skate_options      what `skate_session` gives to `init`; to be overridden
 
+    --skate-local      `skate_session` runs everything in the test's own process (`local_mode`)
+
+A test with `skate_session` that passes and leaves tasks, objects, streams or handles behind fails,
+with their numbers, unless it is marked `skate_keeps`. What was there before it does not count.
+
 Invariant: when a fixture ends, so has every process of its session.
 """
 
 from __future__ import annotations
+
+import gc
+import time
 
 import pytest
 
@@ -17,6 +25,24 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+_PATIENCE_S = 5.0
+"""How long what was dropped may take to go: milliseconds, unless a task still runs."""
+_GAUGES = ("tasks", "objects", "streams", "requests", "pins", "driver_handles", "worker_handles")
+_before = pytest.StashKey["dict[str, int]"]()
+_passed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--skate-local`."""
+    text = "let skate_session run everything in the test's own process (local_mode)"
+    parser.getgroup("skate").addoption("--skate-local", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the mark known."""
+    line = "skate_keeps: the test may leave tasks, objects and handles of skate behind"
+    config.addinivalue_line("markers", line)
+
 
 @pytest.fixture(scope="module")
 def skate_options() -> dict[str, Any]:
@@ -25,12 +51,15 @@ def skate_options() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def skate_session(skate_options: dict[str, Any]) -> Iterator[ModuleType]:
+def skate_session(
+    request: pytest.FixtureRequest, skate_options: dict[str, Any]
+) -> Iterator[ModuleType]:
     """The module `skate`, with a session that the tests of one file share."""
     import skate
 
+    is_local = request.config.getoption("--skate-local")
     skate.shutdown()
-    skate.init(**skate_options)
+    skate.init(**{**skate_options, **({"local_mode": True} if is_local else {})})
     try:
         yield skate
     finally:
@@ -47,3 +76,49 @@ def skate_fresh() -> Iterator[ModuleType]:
         yield skate
     finally:
         skate.shutdown()
+
+
+def _gauges() -> dict[str, int] | None:
+    """What is there now; None without a session that counts."""
+    import skate
+
+    if not skate.is_initialized():
+        return None
+    found = skate.statistics()
+    return {name: getattr(found, name) for name in _GAUGES}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Counts before a test with `skate_session`, and notes that it has passed."""
+    is_watched = "skate_session" in getattr(item, "fixturenames", ())
+    before = _gauges() if is_watched and item.get_closest_marker("skate_keeps") is None else None
+    result = yield
+    if before is not None:
+        item.stash[_before] = before
+        item.stash[_passed] = True
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Counts again when the test's frame and its fixtures are gone, with the refs in them."""
+    result = yield
+    if item.stash.get(_passed, False):
+        getattr(item, "funcargs", {}).clear()
+        _check(item.stash[_before])
+    return result
+
+
+def _check(before: dict[str, int]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        gc.collect()
+        now = _gauges()
+        more = {} if now is None else {k: now[k] - n for k, n in before.items() if now[k] > n}
+        if not more:
+            return
+        if time.monotonic() > deadline:
+            left = ", ".join(f"{name} {count}" for name, count in more.items())
+            pytest.fail(f"left in skate: {left}", pytrace=False)
+        time.sleep(0.005)
