@@ -104,8 +104,8 @@ def test_bars_of_tasks_are_bars_on_a_terminal(tmp_path):
     program.close()
     assert program.exitstatus == 0, text
     for name in ("one", "two"):
-        assert re.search(rf"\(work pid=\d+\)\S* {name}:  50%\|█+ +\| 2/4", text), text
-        assert re.search(rf"\(work pid=\d+\)\S* {name}: 100%\|█+\| 4/4", text), text
+        assert re.search(rf"\(work pid=\d+\)\S* {name}:  50%\|[█-▏]+ +\| 2/4", text), text
+        assert re.search(rf"\(work pid=\d+\)\S* {name}: 100%\|[█-▏]+\| 4/4", text), text
         assert re.search(rf"\(work pid=\d+\)\S* {name} has begun\r\n", text), text
     assert re.search(r"dead:  33%\|███", text), text
     assert text.rstrip().endswith("all is done")
