@@ -7,14 +7,15 @@
 //!   id, value            names and values
 //!   event, action        what is asked, what is to be done
 //!   node                 the tables, and the one door: `Node::step`
-//!   task, resources      what was asked for, what it may use
+//!   submit, task         from a submission to a task; what was asked for
+//!   resources            what it may use
 //!   queue, scheduler     when it runs, and where
 //!   worker, pool         who runs it
 //!   blocked, cancel      what if it sleeps, or is to end
 //!   deadlock             sleeps that can never end
 //!   actor, call          processes with state, and who calls them
 //!   group, devices       resources set aside, GPUs by number
-//!   seal                 its values arrive
+//!   sound, seal          its values arrive, if they may
 //!   object, refs         what lives on, and for whom
 //!   ledger               what each client has of it
 //!   store, space         where it lies
@@ -68,11 +69,13 @@ mod scheduler;
 mod seal;
 mod share;
 mod shrink;
+mod sound;
 mod space;
 mod spill;
 mod statistics;
 mod store;
 mod stream;
+mod submit;
 mod table;
 mod task;
 pub mod value;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Event ─▶ step ─▶ a transition ─▶ sweep (refs.rs) ─▶ Actions
-//!                    scheduler.rs, blocked.rs, actor.rs, seal.rs, refs.rs, request.rs, wait.rs, reader.rs
+//!                    submit.rs, scheduler.rs, blocked.rs, actor.rs, seal.rs, refs.rs, request.rs, wait.rs, reader.rs
 //! ```
 //!
 //! Invariant: between two steps all the invariants of the other headers hold; `check` (audit.rs)
@@ -14,26 +14,26 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::action::Action;
-use crate::actor::{Actor, Stage};
+use crate::actor::Actor;
 use crate::crowd::Crowd;
 use crate::deadlock::Deadlocks;
 use crate::disk::Disk;
-use crate::event::{ActorName, Args, Event, Held, Request, Returns, Submit, Template};
+use crate::event::{ActorName, Event, Held, Request, Returns, Template};
 use crate::fate::Fate;
 use crate::group::Group;
 use crate::history::{History, Yield};
 use crate::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
-use crate::object::{Object, Waiter};
+use crate::object::Object;
 use crate::resources::{Demand, Resources};
 use crate::room::Room;
-use crate::scheduler::{Class, ClassId, KnownTemplate, Place};
+use crate::scheduler::{Class, ClassId, KnownTemplate};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::table::Table;
-use crate::task::{Phase, Task};
-use crate::value::{Death, Failure, Value};
+use crate::task::Task;
+use crate::value::{Death, Value};
 use crate::worker::{Life, Worker};
 
 pub use crate::statistics::Statistics;
@@ -55,11 +55,6 @@ pub struct Config {
     /// Beyond so many, not counting those of actors, a worker is started only when all others are
     /// blocked.
     pub max_workers: u32,
-}
-
-/// What an argument is replaced by that is not there; no task makes so many items.
-const fn stand_in(task: TaskId) -> ObjectId {
-    ObjectId { task, index: u32::MAX }
 }
 
 /// All state of a session.
@@ -402,150 +397,6 @@ impl Node {
         self.templates.insert(id, KnownTemplate { template, class, estimate_ns: 0 });
     }
 
-    fn submit(&mut self, client: ClientId, mut submit: Submit, actions: &mut Vec<Action>) {
-        let actor = submit.actor.map(|actor| self.actors.get(&actor));
-        let Some((template, class)) = self.known_template(client, &submit) else {
-            return self.violates(client, "it submits what makes no task", actions);
-        };
-        let is_callable =
-            actor.flatten().is_none_or(|row| (template.lane as usize) < row.lanes.len());
-        if !is_callable {
-            return self.violates(client, "it calls a lane that is not there", actions);
-        }
-        let id = submit.task;
-        let is_dead = actor.flatten().is_some_and(|row| row.stage == Stage::Dead);
-        if actor.is_some_and(|row| row.is_none()) {
-            // A handle on what is gone: the call is a task that fails.
-            submit.actor = None;
-            submit.waits = [stand_in(id)].into();
-        }
-        let is_call = submit.actor.is_some();
-        self.admit_arguments(&mut submit, actions);
-        self.create_returns(client, id, template.returns);
-        if let Some(actor) = submit.actor {
-            self.begin_sharing(id, actor);
-        }
-        if let Some(parent) = submit.parent
-            && let Some(parent) = self.tasks.get_mut(&parent)
-        {
-            parent.adopt(id);
-        }
-        self.enqueue(submit, template, class, 0, actions);
-        if is_call && is_dead {
-            self.fail_call(id, actions);
-        }
-    }
-
-    /// The template of a submission and its class, if the submission is sound.
-    pub(crate) fn known_template(
-        &self,
-        client: ClientId,
-        submit: &Submit,
-    ) -> Option<(Arc<Template>, ClassId)> {
-        let id = submit.task;
-        let stored = match &submit.args {
-            Args::Inline(_) => None,
-            Args::Stored(object) => Some(*object),
-        };
-        let is_sealed = |id: ObjectId| self.value_of(id).is_some();
-        let is_sound =
-            id.client() == client && !self.tasks.contains_key(&id) && stored.is_none_or(is_sealed);
-        let known = self.templates.get(&submit.template).filter(|_| is_sound)?;
-        Some((Arc::clone(&known.template), known.class))
-    }
-
-    /// Puts a task whose arguments are kept into the table, to run when they are there.
-    pub(crate) fn enqueue(
-        &mut self,
-        submit: Submit,
-        template: Arc<Template>,
-        class: ClassId,
-        attempt: u32,
-        actions: &mut Vec<Action>,
-    ) {
-        let id = submit.task;
-        let mut missing = 0;
-        let mut has_failed = false;
-        for argument in &submit.waits {
-            let object = self.objects.get_mut(argument).expect("checked above");
-            if object.wait(Waiter::Task(id)) {
-                missing += 1;
-            } else if !has_failed && object.value().is_some_and(Value::is_error) {
-                // The first one counts.
-                self.doomed.push((id, *argument));
-                has_failed = true;
-            }
-        }
-        let phase = Phase::Waiting(missing);
-        let is_call = submit.actor.is_some_and(|actor| actor.0 != id);
-        let mut task =
-            Task::new(submit, template, class, phase, (attempt, self.oom_retries), self.now_ns);
-        task.is_ordered_by_parent = is_call && self.runs_tasks(id.client());
-        self.tasks.insert(id, task);
-        self.waiting_tasks += 1;
-        if is_call {
-            self.enter_call(id);
-        }
-        if missing == 0 && !has_failed {
-            self.waiting_to_ready(id, Place::Back, actions);
-        }
-    }
-
-    /// Keeps the arguments of a new task. For one that is not there stands the error that says so.
-    pub(crate) fn admit_arguments(&mut self, submit: &mut Submit, actions: &mut Vec<Action>) {
-        self.prune(&mut submit.holds);
-        let instead = stand_in(submit.task);
-        for argument in &mut submit.waits {
-            if !self.objects.contains_key(argument) {
-                *argument = instead;
-            }
-        }
-        let is_needed = submit.waits.contains(&instead) && !self.objects.contains_key(&instead);
-        if is_needed {
-            self.create(instead);
-            self.pending_to_sealed(instead, Failure::Unknown.into(), &[], actions);
-        }
-        self.keep_arguments(submit);
-        if is_needed {
-            self.let_go_object(instead);
-        }
-    }
-
-    pub(crate) fn keep_arguments(&mut self, submit: &Submit) {
-        let stored = match submit.args {
-            Args::Inline(_) => None,
-            Args::Stored(object) => Some(object),
-        };
-        for argument in submit.waits.iter().copied().chain(stored) {
-            self.keep_object(argument);
-        }
-        for held in &submit.holds {
-            self.keep(*held);
-        }
-    }
-
-    fn create_returns(&mut self, client: ClientId, id: TaskId, returns: Returns) {
-        match returns {
-            Returns::Static(count) => {
-                for index in 0..u64::from(count) {
-                    self.create(id.item(index));
-                    self.enter(client, Held::Object(id.item(index)));
-                }
-            }
-            Returns::Dynamic => {
-                self.streams.insert(id, Stream::new(true));
-                self.create(id.whole());
-                self.enter(client, Held::Object(id.whole()));
-            }
-            Returns::Streaming => {
-                self.streams.insert(id, Stream::new(false));
-                // Kept by the stream, while any handle on that lives.
-                self.create(id.whole());
-                self.hand_out(client, Held::Stream(id));
-            }
-        }
-    }
-
     fn put(
         &mut self,
         client: ClientId,
@@ -561,55 +412,5 @@ impl Node {
         self.create(id);
         self.enter(client, Held::Object(id));
         self.pending_to_sealed(id, value, contains, actions);
-    }
-
-    /// Whether a client may give that value: its block is inside a lease of this client, and it is of a
-    /// kind that clients make.
-    fn is_sound(&self, client: ClientId, id: TaskId, value: &Value) -> bool {
-        let is_made_by_clients = match value {
-            Value::Data(_) | Value::Raised(_) | Value::Failed(_) => true,
-            Value::Inherited(_) => false,
-            Value::Stream(task) => *task == id,
-        };
-        is_made_by_clients
-            && value.extent().is_none_or(|extent| {
-                let ledger = self.ledger_of(client);
-                let lease = Held::DiskLease(extent.offset);
-                matches!(value, Value::Data(_))
-                    && ledger.is_some_and(|ledger| ledger.handles.contains(lease))
-                    && self.disk.may_seal(extent)
-            })
-            && value.block().is_none_or(|block| self.store.is_leased(client, block))
-    }
-
-    fn is_sound_end(&self, client: ClientId, id: TaskId, end: &crate::event::End) -> bool {
-        use crate::event::End;
-        let task = &self.tasks[&id];
-        match end {
-            End::Returned(values) => {
-                let count = match task.template.returns {
-                    Returns::Static(count) => count as usize,
-                    Returns::Dynamic | Returns::Streaming => return false,
-                };
-                values.len() == count
-                    && values.iter().all(|(value, _)| self.is_sound(client, id, value))
-            }
-            End::Exhausted(yielded, value, _) => {
-                let is_complete = match task.template.returns {
-                    // A replay may be shorter; `finish` says so.
-                    Returns::Static(count) => {
-                        task.published == u64::from(count) || *yielded < task.published
-                    }
-                    // Items that nobody could read were not sent.
-                    Returns::Dynamic | Returns::Streaming => {
-                        *yielded <= task.published || self.streams[&id].least_position().is_none()
-                    }
-                };
-                is_complete && self.is_sound(client, id, value)
-            }
-            End::Raised { error, .. } => error.is_error() && self.is_sound(client, id, error),
-            End::Cancelled(_) => true,
-            End::Left(_) => task.submit.actor.is_some(),
-        }
     }
 }
