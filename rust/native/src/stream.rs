@@ -20,7 +20,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use skate_core::action::{Items as Granted, Reply};
-use skate_core::ahead::{Ahead, Taken};
+use skate_core::ahead::{Ahead, Returned, Taken};
 use skate_core::event::{Held, Request, Waitable};
 use skate_core::id::{ObjectId, RequestId, TaskId};
 use smallvec::SmallVec;
@@ -162,6 +162,10 @@ impl Stream {
     /// What was sent ahead goes back, before anything but a `next` is done with this handle.
     fn return_ahead(&self) {
         let returned = self.ahead.lock().disturb();
+        self.give_back(returned);
+    }
+
+    fn give_back(&self, returned: Option<Returned>) {
         if let Some((request, items)) = returned {
             self.session.send(Request::Untake(request, self.task, None, items));
         }
@@ -219,34 +223,32 @@ impl Stream {
         let here = self.ahead.lock().take_or_ask(wanted);
         if let Some(Taken { request, items, has_window }) = here {
             let (ids, values): (Items, Vec<_>) = items.into_iter().unzip();
-            self.session.transport.learn(ids.iter().copied().zip(values).collect());
-            self.consume(request, ids.len(), has_window);
-            return Ok(Ok(ids));
+            return Ok(Ok(self.hand_over(request, Granted { ids, values, has_window })));
         }
         let request = self.session.next_request();
         let reply = self.ask(py, request, timeout, None, most).and_then(found);
         let granted = reply.as_ref().ok().and_then(|found| found.as_ref().ok());
         let back = self.ahead.lock().answered(request, granted, wanted);
-        let granted = match reply? {
+        let mut granted = match reply? {
             Ok(granted) => granted,
             Err(ending) => return Ok(Err(ending)),
         };
-        let Granted { mut ids, values, has_window } = granted;
-        ids.truncate(wanted);
-        self.session.transport.learn(ids.iter().copied().zip(values).collect());
-        self.consume(request, ids.len(), has_window);
-        if let Some((request, items)) = back {
-            self.session.send(Request::Untake(request, self.task, None, items));
-        }
+        granted.ids.truncate(wanted);
+        let ids = self.hand_over(request, granted);
+        self.give_back(back);
         Ok(Ok(ids))
     }
 
-    /// Tells the node that items have reached their caller.
-    fn consume(&self, request: RequestId, count: usize, has_window: bool) {
-        let Cursor::Shared { is_passed_on, .. } = *self.cursor.lock() else { return };
-        let count = u32::try_from(count).expect("a batch is at most a u32");
-        let consumed = Consumed { request, stream: self.task, count, is_passed_on, has_window };
-        self.session.transport.consume(&self.session, &consumed);
+    /// Items have reached their caller: the node hears of it, and their values are known here.
+    fn hand_over(&self, request: RequestId, granted: Granted) -> Items {
+        let Granted { ids, values, has_window } = granted;
+        self.session.transport.learn(ids.iter().copied().zip(values).collect());
+        if let Cursor::Shared { is_passed_on, .. } = *self.cursor.lock() {
+            let count = u32::try_from(ids.len()).expect("a batch is at most a u32");
+            let consumed = Consumed { request, stream: self.task, count, is_passed_on, has_window };
+            self.session.transport.consume(&self.session, &consumed);
+        }
+        ids
     }
 
     fn take_in_turn(
@@ -367,10 +369,9 @@ enum Ending {
 impl Drop for Stream {
     fn drop(&mut self) {
         // Without the locks: another thread of the parent may have held them when this child was forked.
-        if self.session.check().is_ok()
-            && let Some((request, items)) = self.ahead.get_mut().disturb()
-        {
-            self.session.send(Request::Untake(request, self.task, None, items));
+        if self.session.check().is_ok() {
+            let returned = self.ahead.get_mut().disturb();
+            self.give_back(returned);
         }
         self.session.release(match *self.cursor.get_mut() {
             Cursor::Shared { .. } => Held::Stream(self.task),
