@@ -185,9 +185,8 @@ def test_reader_that_dies_leaves_the_rest_to_the_actor_that_starts_again(skate):
 @pytest.mark.parametrize("window", [1, 2, 5])
 def test_window_holds_for_a_reader_in_another_process(skate, tmp_path, window):
     """A `yield` returns only when fewer than `window` items have not reached the reader's code."""
-    made, read = tmp_path / "made", tmp_path / "read"
-    for path in (made, read):
-        path.write_bytes(b"")
+    made = tmp_path / "made"
+    made.write_bytes(b"")
 
     @skate.remote(generator_backpressure_num_objects=window)
     def produce():
@@ -200,8 +199,6 @@ def test_window_holds_for_a_reader_in_another_process(skate, tmp_path, window):
     def consume(stream):
         seen, most = [], 0
         for ref in stream:
-            with read.open("ab") as file:
-                file.write(b".")
             seen.append(skate.get(ref))
             time.sleep(0.002)
             # Those whose `yield` returned and that have not reached this loop.
@@ -210,4 +207,4 @@ def test_window_holds_for_a_reader_in_another_process(skate, tmp_path, window):
 
     seen, most = skate.get(consume.remote(produce.remote()))
     assert seen == list(range(60))
-    assert most < window + 1
+    assert most < window

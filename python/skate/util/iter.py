@@ -11,6 +11,7 @@ a few items ahead of who reads it.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -34,12 +35,12 @@ def _apply(function: Callable[[Any], Any], item: Any) -> Any:
     return function(item)
 
 
-class _Steps:
+class _Steps(ABC):
     """What can be done with items, wherever they are."""
 
+    @abstractmethod
     def transform(self, function: Transform) -> Self:
         """What the function makes of the iterator of all items; of those of each shard."""
-        raise NotImplementedError
 
     def for_each(
         self,
