@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use skate_core::action::{Reply, Run};
+use skate_core::action::{Items, Reply, Run};
+use skate_core::ahead::{Ahead, Taken};
 use skate_core::event::{Held, Request};
 use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, Ticket};
 use skate_core::value::{Payload, Span, Value};
@@ -43,11 +44,11 @@ pub(crate) enum Forget {
 
 /// Items of a stream that came with one that was asked for.
 #[derive(Debug)]
-pub(crate) struct Ahead {
-    request: RequestId,
+pub(crate) struct Ready {
     task: TaskId,
     by: Option<Ticket>,
-    items: VecDeque<ObjectId>,
+    left: usize,
+    ahead: Ahead,
 }
 
 /// Bytes that a client looks at.
@@ -82,7 +83,7 @@ pub(crate) struct Client {
     pub(crate) current: Option<Ticket>,
     /// Handles from earlier calls of this process. They are only let go of.
     pub(crate) kept: Vec<Held>,
-    pub(crate) ahead: Vec<Ahead>,
+    pub(crate) ahead: Vec<Ready>,
     pub(crate) views: Vec<View>,
     pub(crate) lease: Option<Lease>,
     /// A part of the spill file, and whether a value was written there.
@@ -325,7 +326,7 @@ impl Client {
                 self.see(ids[place as usize], &value, shared);
             }
             (Reply::Items(items), _) => {
-                self.take(id, asked.by, &asked.question, &items.ids, shared);
+                self.take(id, asked.by, &asked.question, &items, shared);
             }
             (Reply::Lease(span), _) => {
                 self.lease = Some(Lease { start: span.offset, next: span.offset, end: span.end() });
@@ -357,9 +358,10 @@ impl Client {
         id: RequestId,
         by: Option<Ticket>,
         question: &Request,
-        items: &[ObjectId],
+        granted: &Items,
         shared: &mut Shared,
     ) {
+        let items = &granted.ids[..];
         let (Request::Next(_, task, at) | Request::NextBatch(_, task, at, _)) = *question else {
             unreachable!("items answer a next")
         };
@@ -380,8 +382,10 @@ impl Client {
         let by = self.is_running(by).filter(|_| shared.random.chance(50));
         self.send(Request::Taken(id, items.len() as u32, by));
         if !more.is_empty() {
-            let items = more.iter().copied().collect();
-            self.ahead.push(Ahead { request: id, task, by, items });
+            let mut ahead = Ahead::default();
+            assert!(ahead.take_or_ask(asked_for).is_none());
+            assert_eq!(ahead.answered(id, Some(granted), asked_for), None);
+            self.ahead.push(Ready { task, by, left: more.len(), ahead });
         }
     }
 
@@ -392,12 +396,17 @@ impl Client {
     /// Reads an item that is there already, or hands back those that are.
     pub(crate) fn step_ahead(&mut self, shared: &mut Shared) {
         let place = shared.random.place(self.ahead.len());
-        let Ahead { request, task, by, items } = &mut self.ahead[place];
+        let Ready { task, by, left, ahead } = &mut self.ahead[place];
         if shared.random.chance(20) {
-            let untake = Request::Untake(*request, *task, None, items.drain(..).collect());
+            let (request, items) = ahead.disturb().unwrap();
+            let untake = Request::Untake(request, *task, None, items);
+            *left = 0;
             self.send(untake);
-        } else if let Some(item) = items.pop_front() {
-            let (request, by) = (*request, *by);
+        } else {
+            let Taken { request, items, .. } = ahead.take_or_ask(1).unwrap();
+            let item = items[0].0;
+            *left -= 1;
+            let by = *by;
             let by = self.is_running(by);
             self.send(Request::Taken(request, 1, by));
             let mut executions = self.executions.iter_mut();
@@ -406,7 +415,7 @@ impl Client {
                 None => self.kept.push(Held::Object(item)),
             }
         }
-        self.ahead.retain(|ahead| !ahead.items.is_empty());
+        self.ahead.retain(|ready| ready.left > 0);
     }
 
     /// Unpacks a value: a view on its block, handles on what it contains.
