@@ -215,6 +215,9 @@ def test_credentials_of_the_listener_are_those_of_its_user(start):
 FULL = """
 import resource
 
+# Both workers are up: none comes, or fails to come, later on.
+busy = skate.remote(lambda: time.sleep(0.2))
+skate.get([busy.remote(), busy.remote()])
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 taken = []
 try:

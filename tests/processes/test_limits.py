@@ -138,6 +138,7 @@ def test_session_goes_on_after_workers_for_which_there_was_no_descriptor(run):
 
         @skate.remote(num_cpus=0, max_retries=0)
         def more():
+            time.sleep(0.5)  # so that two workers are not enough
             return "more"
 
         skate.get(plain.remote())

@@ -116,13 +116,14 @@ impl Listener {
         }
     }
 
-    /// Closes a connection for which there is no descriptor, which would else be told of again and again.
+    /// Closes a connection for which there is no descriptor, and which would else be told of again and
+    /// again; false if there is none. The system looks for a descriptor first, then for a connection.
     fn turn_away(&self) -> bool {
         let mut spare = self.spare.lock();
-        let had_one = spare.take().is_some();
-        drop(accept_with(&self.socket, SocketFlags::CLOEXEC));
+        drop(spare.take());
+        let is_turned_away = accept_with(&self.socket, SocketFlags::CLOEXEC).is_ok();
         *spare = self.socket.try_clone().ok();
-        had_one
+        is_turned_away
     }
 }
 
