@@ -276,6 +276,8 @@ impl Node {
                 let due = (blocked.since_ns + LEND_AFTER_NS, *id);
                 assert_ne!(self.blocked.contains(&due), blocked.is_lent, "CPU of {id:?} is lent");
             }
+            let watched = row.watched_until_ns.is_none_or(|due| self.watched.contains(&(due, *id)));
+            assert!(watched, "{id:?} is watched");
             let sum: u64 = row.queue.iter().map(|dispatch| dispatch.estimate_ns).sum();
             assert_eq!(row.queued_ns, sum, "estimates of {id:?}");
             let slots: BTreeSet<u64> =
@@ -301,6 +303,8 @@ impl Node {
         let granted = self.workers.values().filter_map(|row| row.grant);
         let demands = granted.map(|class| &self.classes[class as usize].demand);
         self.resources.check(demands, &lent, self.workers.values().map(|row| &row.devices));
+        let watched = self.workers.values().filter(|row| row.watched_until_ns.is_some()).count();
+        assert_eq!(self.watched.len(), watched, "watched workers");
         assert!(self.blocked.iter().all(|(_, worker)| self.workers.contains_key(worker)));
     }
 

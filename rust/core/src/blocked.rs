@@ -44,10 +44,9 @@ impl Node {
         }
         row.blocked = Some(Blocked { since_ns, is_lent: false, waits_in: None });
         let class = row.grant.expect("a worker with a task has a grant");
-        if row.actor.is_none() {
-            for dispatch in row.queue.iter().skip(1).rev() {
-                actions.push(Action::Revoke(worker, dispatch.ticket));
-            }
+        let is_pooled = row.actor.is_none();
+        if is_pooled {
+            self.take_back(worker, 1, actions);
             self.blocked_workers += 1;
             self.running_without_cpu -= u32::from(!self.classes[class as usize].demand.has_cpu());
         }

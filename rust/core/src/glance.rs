@@ -26,9 +26,10 @@ impl Node {
         let retire = self
             .surplus_worker()
             .map(|(_, worker)| self.workers[&worker].idle_since_ns + RETIRE_AFTER_NS);
+        let look = self.watched.first().map(|(due, _)| *due);
         let others = [self.store.deadline(), self.room.deadline(), self.crowd.deadline()];
         let others = others.into_iter().chain([self.deadlocks.deadline()]).flatten();
-        lend.into_iter().chain(retire).chain(others).min()
+        lend.into_iter().chain(retire).chain(look).chain(others).min()
     }
 
     /// Tasks believed to execute now.

@@ -10,6 +10,7 @@
 //!   submit, task         from a submission to a task; what was asked for
 //!   resources            what it may use
 //!   queue, scheduler     when it runs, and where
+//!   brisk                why short tasks stay together
 //!   worker, pool         who runs it
 //!   blocked, cancel      what if it sleeps, or is to end
 //!   deadlock             sleeps that can never end
@@ -40,6 +41,7 @@ mod actor;
 pub mod ahead;
 mod audit;
 mod blocked;
+mod brisk;
 mod call;
 mod cancel;
 mod crowd;

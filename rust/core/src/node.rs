@@ -96,6 +96,8 @@ pub struct Node {
     pub(crate) idle_counter: u64,
     /// Workers whose task sleeps and has its CPU still, by when it is to be lent.
     pub(crate) blocked: BTreeSet<(u64, ClientId)>,
+    /// Workers with tasks behind others though another one idles, by when that is looked at again.
+    pub(crate) watched: BTreeSet<(u64, ClientId)>,
     /// Tasks with an argument that has failed.
     pub(crate) doomed: Vec<(TaskId, ObjectId)>,
     /// Actors whose window must be shared anew.
@@ -157,6 +159,7 @@ impl Node {
             idle: BTreeSet::new(),
             idle_counter: 0,
             blocked: BTreeSet::new(),
+            watched: BTreeSet::new(),
             doomed: Vec::new(),
             to_share: Vec::new(),
             to_close: Vec::new(),

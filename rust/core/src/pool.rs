@@ -132,6 +132,7 @@ impl Node {
             self.withdraw(worker, request, open);
         }
         self.hand_back_lent(worker, actions);
+        self.end_watch(worker);
         let row = self.workers.remove(&worker).expect("looked up just now");
         for dispatch in &row.queue {
             self.each_argument(dispatch.task, Self::unpin);

@@ -1,7 +1,8 @@
 //! Which task goes where, and when.
 //!
 //! ```text
-//!   ready task ─▶ queue of its class ─▶ resources free?  ─yes─▶ idle worker, else a new one
+//!   ready task ─▶ queue of its class ─▶ resources free?  ─yes─▶ behind one that is soon done, else
+//!                                            │                  an idle worker, else a new one
 //!                                            └─no─▶ ahead, behind one of the same class that has room
 //! ```
 //!
@@ -9,7 +10,7 @@
 //! next, so tasks sent ahead cost no turn of the scheduler when they start; until another class, to which
 //! that grant would be enough, has waited [`ELDER_BY_NS`] longer. They are sent ahead by
 //! time: about [`AHEAD_NS`] of estimated work, so short tasks never wait for the node and long ones
-//! never wait behind each other for long. Whatever is ahead can be taken back until it is claimed:
+//! never wait behind each other for long; and little work is no reason to wake another worker (brisk.rs). Whatever is ahead can be taken back until it is claimed:
 //! when another worker idles or could be started, and when the task in front blocks.
 //!
 //! Invariants: a class's queue has ready tasks of that class, oldest first, those that came back in
@@ -33,6 +34,8 @@ use crate::worker::{Life, Worker};
 
 /// Estimated work that a worker has ahead.
 const AHEAD_NS: u64 = 200_000;
+/// What even a task that does nothing costs its worker.
+const LEAST_NS: u64 = 1_000;
 /// A class lets another one pass whose oldest task is older than its own by so much. Less, and classes that
 /// are submitted in turns would take turns.
 const ELDER_BY_NS: u64 = 10_000_000;
@@ -165,6 +168,9 @@ impl Node {
     /// A worker for the class's next task.
     fn place_for(&mut self, class: ClassId, actions: &mut Vec<Action>) -> Option<ClientId> {
         if self.may_start(class) {
+            if let Some(worker) = self.brisk_worker(class) {
+                return Some(worker);
+            }
             let worker = self.idle_or_new(actions)?;
             let row = &self.classes[class as usize];
             let devices = self.resources.take(&row.demand);
@@ -189,7 +195,7 @@ impl Node {
     }
 
     /// Whether the resources for one more of that class are free.
-    fn may_start(&self, class: ClassId) -> bool {
+    pub(crate) fn may_start(&self, class: ClassId) -> bool {
         // While memory is short nothing starts beside what runs.
         if self.memory.is_short() && self.running > 0 {
             return false;
@@ -201,7 +207,7 @@ impl Node {
     }
 
     /// Whether there may be one more worker.
-    fn may_grow(&self) -> bool {
+    pub(crate) fn may_grow(&self) -> bool {
         let pool = self.pool_size();
         pool < self.max_workers as usize || self.blocked_workers as usize == pool
     }
@@ -237,7 +243,7 @@ impl Node {
         })
     }
 
-    fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
+    pub(crate) fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
         if self.resources.is_cpu_owed(&self.classes[class as usize].demand) || self.has_elder(class)
         {
             return None;
@@ -290,7 +296,7 @@ impl Node {
         let task = self.tasks.get_mut(&id).expect("a queued task is in the table");
         // Not known: as long as all that may be ahead, so that nothing waits behind it but one.
         let estimate = self.templates.get(&task.submit.template).map_or(0, |row| row.estimate_ns);
-        let estimate = if estimate == 0 { AHEAD_NS } else { estimate };
+        let estimate = if estimate == 0 { AHEAD_NS } else { estimate.max(LEAST_NS) };
         let row = self.workers.get_mut(&worker).expect("the place was found just now");
         let was_idle = row.queue.is_empty();
         let ticket = row.push(id, estimate, self.now_ns);
@@ -434,24 +440,6 @@ impl Node {
         !self.unplaced.is_empty() || self.waiting_groups.iter().any(may_fit)
     }
 
-    /// Resources are free although tasks wait behind others: half of the longest queue moves over.
-    fn recall(&mut self, actions: &mut Vec<Action>) {
-        if self.idle.is_empty() && !self.may_grow() {
-            return;
-        }
-        let longest = self
-            .workers
-            .iter()
-            .filter(|(_, row)| row.actor.is_none() && row.queue.len() > 1 && row.blocked.is_none())
-            .filter(|(_, row)| row.grant.is_some_and(|class| self.may_start(class)))
-            .max_by_key(|(_, row)| row.queue.len());
-        let Some((worker, row)) = longest else { return };
-        let keep = row.queue.len().div_ceil(2);
-        for dispatch in row.queue.iter().skip(keep).rev() {
-            actions.push(Action::Revoke(*worker, dispatch.ticket));
-        }
-    }
-
     /// The runtime took a dispatch back.
     pub(crate) fn dispatched_to_ready(
         &mut self,
@@ -476,6 +464,7 @@ impl Node {
         actions.extend(self.store.on_tick(self.now_ns).map(Action::Punch));
         self.check_room(actions);
         self.look_for_deadlocks(actions);
+        self.look_behind(actions);
         if self.crowd.is_gone(self.now_ns) {
             actions.push(Action::TrimHeap);
         }

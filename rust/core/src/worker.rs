@@ -71,6 +71,8 @@ pub(crate) struct Worker {
     pub(crate) idle_since_ns: u64,
     /// When its last task ended, as it says.
     pub(crate) free_since_ns: u64,
+    /// Until when tasks may be behind its own although another worker idles; in the node's `watched`.
+    pub(crate) watched_until_ns: Option<u64>,
     /// On its class's list of workers with room.
     pub(crate) is_roomy: bool,
     /// A question of it was answered, and it has said nothing since: it is about to go on.
@@ -96,6 +98,7 @@ impl Worker {
             idle_key: None,
             idle_since_ns: 0,
             free_since_ns: 0,
+            watched_until_ns: None,
             is_roomy: false,
             is_answered: false,
             stopped: None,

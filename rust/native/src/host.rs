@@ -305,8 +305,8 @@ impl Host {
     /// Lets the node do what is due; says how long until the next time. For the watcher's thread.
     pub(crate) fn on_time(&self) -> Option<Duration> {
         let mut state = self.state.lock();
-        if state.node.wants_room() {
-            // What would make room may be on its way.
+        if state.node.wants_room() || state.node.is_watching() {
+            // What would make room, or show that a task is done, may be on its way.
             self.flush(&mut state, None);
             self.read_rings(&mut state);
         }

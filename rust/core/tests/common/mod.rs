@@ -193,6 +193,14 @@ impl Stage {
         self.say(worker, Request::Finished(ticket, outcome));
     }
 
+    /// It began then, took 1 µs, and returned one value.
+    pub(crate) fn finish_at(&mut self, task: TaskId, began_ns: u64) {
+        let (worker, ticket) = self.claim(task);
+        let end = End::Returned(vec![(value(), Box::default())]);
+        let outcome = Outcome { end, began_ns, ran_ns: 1_000, unhandled: None };
+        self.say(worker, Request::Finished(ticket, outcome));
+    }
+
     /// It returns one value.
     pub(crate) fn finish_one(&mut self, task: TaskId) {
         self.finish(task, End::Returned(vec![(value(), Box::default())]));

@@ -15,8 +15,8 @@ use super::{Host, State};
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 
-/// Submissions between two looks at the rings while nobody waits.
-const SUBMITS_PER_POLL: u32 = 64;
+/// Submissions between two looks at the rings while nobody waits: fewer than what keeps a worker brisk.
+const SUBMITS_PER_POLL: u32 = 16;
 
 impl Engine for Host {
     fn poll(&self) -> bool {
