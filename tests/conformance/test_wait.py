@@ -69,6 +69,14 @@ def test_duplicates_are_a_value_error(ray):
         ray.wait([ref, ref])
 
 
+def test_duplicates_are_found_in_any_order(ray):
+    refs = [ray.put(k) for k in range(20)]
+    for refs_with_one_twice in (refs + refs[:1], refs[:1] + refs, refs[::-1] + refs[7:8]):
+        with pytest.raises(ValueError, match="unique"):
+            ray.wait(refs_with_one_twice)
+    assert ray.wait(refs[::-1], num_returns=20) == (refs[::-1], [])
+
+
 def test_single_ref_is_a_type_error(ray):
     with pytest.raises(TypeError):
         ray.wait(ray.put(1))

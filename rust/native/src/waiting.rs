@@ -39,6 +39,19 @@ pub(crate) fn waitable_of(
         .map_err(|_| error::wrong_type(function, "ObjectRefs and generators", waitable))
 }
 
+/// Whether an object is there twice. Mostly they are in the order in which they were made, so each is new.
+fn has_twice(on: &[Waitable]) -> bool {
+    let objects = on.iter().filter_map(|waitable| match waitable {
+        Waitable::Object(id) => Some(id),
+        Waitable::Stream(_) | Waitable::Cursor(..) => None,
+    });
+    if objects.clone().is_sorted_by(|one, next| one < next) {
+        return false;
+    }
+    let mut seen = FxHashSet::with_capacity_and_hasher(on.len(), FxBuildHasher);
+    objects.into_iter().any(|id| !seen.insert(id))
+}
+
 /// Ready and pending; None if one is there twice.
 pub(crate) fn wait<'py>(
     session: &Arc<Session>,
@@ -51,21 +64,21 @@ pub(crate) fn wait<'py>(
     // A copy: another thread may change the list while this one waits.
     let pending = waitables.get_slice(0, waitables.len());
     let mut on = Vec::with_capacity(pending.len());
-    let mut objects = FxHashSet::with_capacity_and_hasher(pending.len(), FxBuildHasher);
     let mut streams = FxHashSet::default();
     for waitable in pending.iter() {
         // Written where it is to be: moving each through a `Result` doubles the time of the loop.
-        let is_new = if let Some(id) = object_in(session, &waitable) {
+        if let Some(id) = object_in(session, &waitable) {
             on.push(Waitable::Object(id));
-            objects.insert(id)
-        } else {
-            on.push(waitable_of(session, "wait", &waitable)?);
-            // Two generators may stand at the same item: each is itself.
-            streams.insert(waitable.as_ptr())
-        };
-        if !is_new {
+            continue;
+        }
+        on.push(waitable_of(session, "wait", &waitable)?);
+        // Two generators may stand at the same item: each is itself.
+        if !streams.insert(waitable.as_ptr()) {
             return Ok(None);
         }
+    }
+    if has_twice(&on) {
+        return Ok(None);
     }
     let places = session.wait(py, &on, count, timeout)?;
     let places = places.into_iter().map(|place| place as usize);
