@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
@@ -57,9 +58,22 @@ impl ObjectRef {
         }
     }
 
-    /// Takes over a handle that this client has already, or that `hold` has just noted.
-    pub(crate) fn adopt(session: &Arc<Session>, id: ObjectId) -> Self {
-        Self { id, source: Source::Node(Arc::clone(session)) }
+    /// Takes over a handle that this client has already, or that `hold` has just noted. Programs keep many
+    /// of them, and each costs a full collection 60 ns; but a ref of the node is part of no cycle.
+    pub(crate) fn adopt(
+        py: Python<'_>,
+        session: &Arc<Session>,
+        id: ObjectId,
+    ) -> PyResult<Py<Self>> {
+        let this = Py::new(py, Self { id, source: Source::Node(Arc::clone(session)) })?;
+        #[allow(unsafe_code, reason = "PyO3 makes no class that is not collected")]
+        // SAFETY: `this` is alive, of a class that takes part in collection, and we are attached to the
+        // interpreter. It refers to no Python object, so the collector need not know it; that it is
+        // untracked twice, the second time when it is freed, is allowed.
+        unsafe {
+            ffi::PyObject_GC_UnTrack(this.as_ptr().cast());
+        }
+        Ok(this)
     }
 
     /// The id, if the current session can do something with it.
@@ -294,18 +308,18 @@ pub(crate) fn ref_of(binary: &[u8], kept: Py<PyAny>) -> PyResult<ObjectRef> {
 
 /// The ref that `ObjectRef.__reduce__` wrote.
 #[pyfunction]
-pub(crate) fn rebuild_ref(bytes: &[u8]) -> PyResult<ObjectRef> {
+pub(crate) fn rebuild_ref(py: Python<'_>, bytes: &[u8]) -> PyResult<Py<ObjectRef>> {
     let (nonce, id) = parts(bytes)?;
     if id == NIL {
-        return Ok(ObjectRef::nil());
+        return Py::new(py, ObjectRef::nil());
     }
     if nonce == 0 {
-        return Ok(ObjectRef { id, source: Source::Nowhere(nonce) });
+        return Py::new(py, ObjectRef { id, source: Source::Nowhere(nonce) });
     }
     let session = Session::require()?;
     if session.nonce != nonce {
         return Err(Error::Stale(format!("ObjectRef({})", hex(bytes))).into());
     }
     session.hold(Held::Object(id));
-    Ok(ObjectRef::adopt(&session, id))
+    ObjectRef::adopt(py, &session, id)
 }

@@ -274,7 +274,7 @@ impl Session {
 
     /// A Python ref for an object on which this client has just got a handle.
     pub(crate) fn own(self: &Arc<Self>, py: Python<'_>, id: ObjectId) -> PyResult<Py<ObjectRef>> {
-        Py::new(py, ObjectRef::adopt(self, id))
+        ObjectRef::adopt(py, self, id)
     }
 
     /// Asks and waits. On timeout or a Python exception the request is forgotten.

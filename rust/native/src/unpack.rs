@@ -16,7 +16,6 @@ use skate_core::value::{Payload, Value};
 
 use crate::error;
 use crate::modules;
-use crate::object_ref::ObjectRef;
 use crate::pack::{ALIGN, ARGS, ARRAY, BYTES, PICKLE, PLAIN, VIEW, aligned, entry, is_number, tag};
 use crate::session::Session;
 use crate::stream;
@@ -273,7 +272,7 @@ impl<'a, 'py> Reader<'a, 'py> {
                 let session = Session::require()?;
                 let id = ObjectId { task, index };
                 session.hold(Held::Object(id));
-                Bound::new(py, ObjectRef::adopt(&session, id))?.into_any()
+                session.own(py, id)?.into_bound(py).into_any()
             }
             tag::STREAM => {
                 let task = TaskId(u64::from_le_bytes(self.array()?));
