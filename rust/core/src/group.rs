@@ -13,6 +13,7 @@
 //! Invariants: what a placed group holds of the machine is reserved: it is neither available nor granted
 //! to anybody. Nothing runs, or is queued, for the rows of a removed group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -173,11 +174,10 @@ impl Node {
         {
             self.groups.remove(&oldest);
         }
-        let names: Vec<Arc<str>> = rows.into_iter().map(|(name, _)| name).collect();
-        for class in 0..self.classes.len() as ClassId {
-            if self.resources.asks_for_any(&self.classes[class as usize].demand, &names) {
-                self.end_class(class, actions);
-            }
+        // In their order; not all that there ever were, of which groups leave many.
+        let classes: BTreeSet<ClassId> = self.resources.classes_asking(&rows).collect();
+        for class in classes {
+            self.end_class(class, actions);
         }
         self.schedule(actions);
     }

@@ -394,6 +394,7 @@ impl Node {
         let class = self.class_ids.get(&demand).copied().unwrap_or_else(|| {
             let class = self.classes.len() as ClassId;
             self.classes.push(Class::new(demand.clone()));
+            self.resources.note_class(&demand, class);
             self.class_ids.insert(demand, class);
             class
         });

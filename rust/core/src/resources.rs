@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::devices::{Allotment, Devices};
 use crate::group::Bundle;
+use crate::scheduler::ClassId;
 
 /// One whole CPU, GPU or whatever.
 pub(crate) const ONE: i64 = 10_000;
@@ -45,6 +46,8 @@ struct Resource {
     available: i64,
     /// Set aside for placement groups, which have rows of their own.
     reserved: i64,
+    /// Classes that ask for some of it.
+    asked_by: Vec<ClassId>,
 }
 
 /// All resources of the machine.
@@ -85,7 +88,13 @@ impl Resources {
             return *id;
         }
         let id = self.rows.len() as ResourceId;
-        self.rows.push(Resource { name: Arc::clone(name), total: 0, available: 0, reserved: 0 });
+        self.rows.push(Resource {
+            name: Arc::clone(name),
+            total: 0,
+            available: 0,
+            reserved: 0,
+            asked_by: Vec::new(),
+        });
         self.ids.insert(Arc::clone(name), id);
         id
     }
@@ -245,9 +254,20 @@ impl Resources {
         self.rows[id].available -= Self::amount(amount);
     }
 
-    /// Whether it needs one of these.
-    pub(crate) fn asks_for_any(&self, demand: &Demand, names: &[Arc<str>]) -> bool {
-        demand.0.iter().any(|(id, _)| names.contains(&self.rows[*id as usize].name))
+    /// A class asks for that.
+    pub(crate) fn note_class(&mut self, demand: &Demand, class: ClassId) {
+        for (id, _) in &demand.0 {
+            self.rows[*id as usize].asked_by.push(class);
+        }
+    }
+
+    /// Classes that ask for any of these; a class may be there twice.
+    pub(crate) fn classes_asking<'a>(
+        &'a self,
+        names: &'a [(Arc<str>, u64)],
+    ) -> impl Iterator<Item = ClassId> + 'a {
+        let ids = names.iter().filter_map(|(name, _)| self.ids.get(name));
+        ids.flat_map(|id| self.rows[*id as usize].asked_by.iter().copied())
     }
 
     /// Takes CPU even if there is none left: the one who goes on comes before those who wait.

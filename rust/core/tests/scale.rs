@@ -5,11 +5,13 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::{DRIVER, ONE, Stage, value};
 use skate_core::action::Reply;
 use skate_core::event::{End, Held, Outcome, Request, Returns, Waitable};
+use skate_core::group::GroupSpec;
 use skate_core::id::{ObjectId, RequestId, TaskId};
 
 const MANY: usize = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
@@ -176,4 +178,34 @@ fn sleeping_does_not_look_at_the_requests_of_others() {
             stage.say(worker, Request::Resumed(ticket));
         }
     });
+}
+
+/// Each group has resources of its own, and so a class of tasks that asks for them.
+#[test]
+fn groups_come_and_go_at_the_same_cost() {
+    let mut stage = stage();
+    timed("group with a task", MANY, || {
+        for counter in 0..MANY {
+            let ready = TaskId::new(DRIVER, (10 * MANY + counter) as u64).item(0);
+            let key: Arc<str> = format!("{counter:08}").into();
+            let bundles = [[("CPU".into(), ONE)].into()].into();
+            let spec = GroupSpec {
+                ready,
+                key: key.clone(),
+                name: "".into(),
+                strategy: "PACK".into(),
+                bundles,
+            };
+            stage.say(DRIVER, Request::Reserve(spec.into()));
+            let asked = format!("CPU_group_{key}");
+            stage.define(10 + counter as u64, Returns::Static(1), &[(&*asked, ONE)]);
+            let task = stage.submit(10 + counter as u64, &[]);
+            stage.finish_one(task);
+            stage.release(Held::Object(task.item(0)));
+            stage.say(DRIVER, Request::RemoveGroup(key));
+            stage.release(Held::Object(ready));
+            stage.runs.clear();
+        }
+    });
+    assert_eq!(stage.node.statistics().tasks, 0);
 }
