@@ -37,6 +37,8 @@ use crate::modules;
 
 /// Connections at once.
 const MOST: usize = 16;
+/// Of the thread that serves a guest: JSON may be 128 levels deep, which takes 300 KB with a sanitizer.
+const STACK: usize = 1 << 20;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 64;
 /// A connection that says nothing for so long, or does not read, is closed.
@@ -107,7 +109,7 @@ impl Listener {
             // If there can be no thread, the guest goes, and is counted out, with the closure.
             let _ = std::thread::Builder::new()
                 .name("skate-inspect".into())
-                .stack_size(256 << 10)
+                .stack_size(STACK)
                 .spawn(move || {
                     block_all_signals();
                     // Whatever ends the conversation is the other side's to see.
