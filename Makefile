@@ -77,7 +77,7 @@ bench: setup ## skate, Ray (when installed) and the floor in one table, then the
 loom: ## Model-check the shared-memory protocols
 	rust/shm/ci/loom.sh
 
-sanitize: ## Rust tests under AddressSanitizer and ThreadSanitizer (needs a nightly toolchain)
+sanitize: setup ## Rust tests and the extension under sanitizers (needs a nightly toolchain)
 	rust/ci/sanitize.sh
 
 miri: ## Miri over the rings and the stories of the node (needs a nightly toolchain)

@@ -118,3 +118,24 @@ print(sum(skate.get([plain.remote(k) for k in range(20)], timeout=20)))
     first, middle, last = out.splitlines()
     assert (first, last) == ("190", "190")
     assert "Resource temporarily unavailable" in middle
+
+
+@pytest.mark.parametrize("source", [TRY, "skate.init(num_cpus=1)\ntime.sleep(1)\n"])
+def test_workers_that_end_before_they_begin_anything(run, tmp_path, source):
+    # Each fork went well, so another followed, 200 a second, and the task waited for ever.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "def end():\n"
+        f"    with open({str(tmp_path / 'forks')!r}, 'ab', 0) as file: file.write(b'x')\n"
+        "    os._exit(7)\n"
+        "if '-c' in sys.argv: os.register_at_fork(after_in_child=end)\n"
+    )
+    (tmp_path / "script.py").write_text("import sys, time, skate\n" + source)
+    out, _ = run(
+        argv=[sys.executable, "script.py"], environment={"PYTHONPATH": str(tmp_path / "site")}
+    )
+    if source is TRY:
+        assert "WorkerCrashedError" in out
+        assert "exit code 7" in out
+    assert 1 <= len((tmp_path / "forks").read_bytes()) <= 8

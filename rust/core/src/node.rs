@@ -123,6 +123,7 @@ pub struct Node {
     pub(crate) waiting_tasks: usize,
     /// Open requests of workers.
     pub(crate) worker_requests: usize,
+    /// Processes that ended before they began anything, since a task has ended last.
     pub(crate) start_failures: u32,
     pub(crate) crowd: Crowd,
     pub(crate) deadlocks: Deadlocks,
@@ -236,7 +237,6 @@ impl Node {
     }
 
     fn worker_started(&mut self, worker: ClientId) {
-        self.start_failures = 0;
         if let Some(row) = self.workers.get_mut(&worker)
             && row.life == Life::Starting
         {

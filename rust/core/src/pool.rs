@@ -17,7 +17,7 @@ use crate::action::Action;
 use crate::id::{ActorId, ClientId, Ticket};
 use crate::memory::Stopped;
 use crate::node::Node;
-use crate::scheduler::Place;
+use crate::scheduler::{MOST_START_FAILURES, Place};
 use crate::value::{Failure, Value};
 use crate::worker::{Life, Worker};
 
@@ -61,9 +61,10 @@ impl Node {
         worker
     }
 
-    /// As many as at first, unless they cannot be made.
+    /// As many as at first, unless they cannot be made: then each task that finds none asks for one.
     pub(crate) fn refill_pool(&mut self, actions: &mut Vec<Action>) {
-        if self.pool_size() < self.prestart as usize && self.start_failures == 0 {
+        let can_start = self.start_failures < MOST_START_FAILURES;
+        if can_start && self.pool_size() < self.prestart as usize {
             self.start_worker(None, actions);
         }
     }
@@ -164,8 +165,10 @@ impl Node {
             self.actor_lost(actor, worker, &Vec::from(row.queue), started, &death, actions);
             return self.schedule(actions);
         }
-        let has_failed_to_start = row.life == Life::Starting;
-        self.start_failures = if has_failed_to_start { self.start_failures + 1 } else { 0 };
+        // A process that was forked and has begun nothing may be one that cannot: the next one ends as well.
+        let was_wanted = matches!(row.life, Life::Starting | Life::Up);
+        let has_failed_to_start = was_wanted && started.is_empty() && !row.has_run;
+        self.start_failures += u32::from(has_failed_to_start);
         // From the back, so that each goes to the front of its queue and the order stays.
         for (place, dispatch) in row.queue.iter().enumerate().rev() {
             let id = dispatch.task;

@@ -122,7 +122,10 @@ impl Node {
         let is_error = matches!(outcome.end, End::Raised { .. });
         let ended_ns = outcome.began_ns.saturating_add(outcome.ran_ns);
         self.history.begin(id, outcome.began_ns, ended_ns, is_error);
-        self.worker(worker).free_since_ns = ended_ns;
+        self.start_failures = 0;
+        let row = self.worker(worker);
+        row.has_run = true;
+        row.free_since_ns = ended_ns;
         if let Some(actor) = self.actor_made_by(id) {
             self.constructor_ended(actor, outcome, actions);
             return self.use_room(worker, actions);

@@ -69,6 +69,8 @@ pub(crate) struct Worker {
     /// Its key in the list of idle workers.
     pub(crate) idle_key: Option<u64>,
     pub(crate) idle_since_ns: u64,
+    /// A task of it has ended, so it is no process that cannot run any.
+    pub(crate) has_run: bool,
     /// When its last task ended, as it says.
     pub(crate) free_since_ns: u64,
     /// Until when tasks may be behind its own although another worker idles; in the node's `watched`.
@@ -97,6 +99,7 @@ impl Worker {
             fresh_slot: 0,
             idle_key: None,
             idle_since_ns: 0,
+            has_run: false,
             free_since_ns: 0,
             watched_until_ns: None,
             is_roomy: false,

@@ -21,7 +21,7 @@ pub(crate) const STOPPED: &str = "memory ran short";
 /// What is known of a process that has ended.
 pub(crate) struct Obituary<'a> {
     pub(crate) death: &'a Death,
-    /// The node knew that it was up, or had it killed: it has not failed to start.
+    /// It had begun something, or the node had it killed: it has not failed to start.
     pub(crate) has_been: bool,
     /// It was stopped for want of memory; and nothing else ran.
     pub(crate) stopped: Option<bool>,

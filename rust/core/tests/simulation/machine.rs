@@ -47,7 +47,6 @@ impl World {
         let client = self.clients.get_mut(&id).unwrap();
         if client.birth == Birth::Forked {
             client.birth = Birth::Reported;
-            self.up.insert(id);
             self.event(Event::WorkerStarted(id));
             self.carry_out();
         } else if self.shared.random.chance(self.setup.failed_starts) {
@@ -108,7 +107,7 @@ impl World {
         let is_started = |ticket: &&Ticket| client.slots[*ticket].claim == Claim::Started;
         let started: Vec<Ticket> = client.slots.keys().filter(is_started).copied().collect();
         // One that was to be killed has not failed by itself.
-        let has_been = self.up.contains(&id) || self.condemned.contains_key(&id);
+        let has_been = !started.is_empty() || self.condemned.contains_key(&id);
         let stopped = self.condemned.remove(&id).flatten();
         let death = Death { pid: id.0, exit_code: None, signal: Some(9), note: "".into() };
         // The node adds why it stopped a process.

@@ -29,9 +29,6 @@ impl World {
 
     /// The model hears what the node is about to be told.
     fn hear(&mut self, id: ClientId, request: &Request) {
-        if id != ClientId::DRIVER {
-            self.up.insert(id);
-        }
         match request {
             Request::Submit(submit) => {
                 let template = &self.shared.callables[&submit.template].template;

@@ -64,8 +64,6 @@ pub(crate) struct World {
     /// What the disk has been asked to do.
     pub(crate) disk: Vec<Io>,
     pub(crate) now_ns: u64,
-    /// The node knows that they are there.
-    pub(crate) up: BTreeSet<ClientId>,
     pub(crate) seen: Seen,
     /// Placement groups that the driver has made and not removed.
     pub(crate) groups: Vec<usize>,
@@ -150,7 +148,6 @@ impl World {
             lent: BTreeMap::new(),
             disk: Vec::new(),
             now_ns: 0,
-            up: BTreeSet::new(),
             seen: Seen::default(),
             groups: Vec::new(),
             shortage: None,
