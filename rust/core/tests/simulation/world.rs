@@ -225,7 +225,9 @@ impl World {
                 let is_short = self.shared.random.chance(70);
                 self.look_at_memory(is_short);
             }
-            if !self.turn() && !self.wind_down() {
+            if self.turn() {
+                self.quiet_ticks = 0;
+            } else if !self.wind_down() {
                 break;
             }
         }
