@@ -17,6 +17,9 @@ use crate::scheduler::Place;
 use crate::task::Phase;
 use crate::value::{Death, Failure, NONE, Payload, Value};
 
+/// So long may the driver submit without a look at the clock.
+const LATEST_LOOK_NS: u64 = 10_000_000;
+
 impl Node {
     /// Seals a pending object, if anybody keeps it, and lets those who wait for it go on.
     pub(crate) fn pending_to_sealed(
@@ -123,9 +126,11 @@ impl Node {
         let ended_ns = outcome.began_ns.saturating_add(outcome.ran_ns);
         self.history.begin(id, outcome.began_ns, ended_ns, is_error);
         self.start_failures = 0;
+        let now_ns = self.now_ns;
         let row = self.worker(worker);
         row.has_run = true;
-        row.free_since_ns = ended_ns;
+        // The node may not have looked at the clock for a while; what is later than that is made up.
+        row.free_since_ns = ended_ns.min(now_ns.saturating_add(LATEST_LOOK_NS));
         if let Some(actor) = self.actor_made_by(id) {
             self.constructor_ended(actor, outcome, actions);
             return self.use_room(worker, actions);

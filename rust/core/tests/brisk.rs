@@ -94,6 +94,16 @@ fn what_goes_on_quickly_is_looked_at_again_and_left_alone() {
 }
 
 #[test]
+fn a_worker_that_lies_about_the_time_keeps_nothing_behind_its_task() {
+    let mut stage = two_workers();
+    let tasks = submit(&mut stage, 5);
+    let (worker, _) = stage.claim(tasks[1]);
+    stage.finish_at(tasks[0], u64::MAX - 10_000);
+    stage.step(Event::Tick(60 * MS));
+    assert_ne!(workers_of(&stage, &tasks[2..]), BTreeSet::from([worker]));
+}
+
+#[test]
 fn a_worker_that_idles_takes_half_of_what_is_long() {
     let mut stage = two_workers();
     let tasks = submit(&mut stage, 100);
