@@ -125,6 +125,7 @@ impl World {
             if *client == id {
                 for item in items {
                     self.model.untook(*item);
+                    self.model.given_back.insert(item.task);
                 }
             }
         }
@@ -134,6 +135,7 @@ impl World {
         self.seen.restarts += self.model.lives() - restarts;
         self.event(Event::WorkerDied(id, death, started));
         self.carry_out();
+        self.model.given_back.clear();
     }
 
     /// Nothing happens by itself: something must give. False when nothing is left.

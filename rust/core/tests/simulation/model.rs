@@ -68,6 +68,9 @@ pub(crate) struct Model {
     /// Ended by the event that is heard, through others.
     pub(crate) heirs: Vec<TaskId>,
     pub(crate) dead_heirs: Vec<ActorId>,
+    /// Streams that get items back by the event that is heard, which may end them, too: whoever waits gets
+    /// those first.
+    pub(crate) given_back: BTreeSet<TaskId>,
     /// Of all dispatches so far.
     tickets: BTreeMap<(ClientId, Ticket), TaskId>,
 }
