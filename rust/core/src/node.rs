@@ -266,6 +266,7 @@ impl Node {
         }
         if let Some(row) = self.workers.get_mut(&client) {
             row.is_answered = false;
+            row.has_spoken = true;
         }
         self.room.note_event();
         if request.question().is_some_and(|id| self.is_open(client, id)) {

@@ -165,9 +165,10 @@ impl Node {
             self.actor_lost(actor, worker, &Vec::from(row.queue), started, &death, actions);
             return self.schedule(actions);
         }
-        // A process that was forked and has begun nothing may be one that cannot: the next one ends as well.
+        // A process that was forked, and ends without a word, may be one that cannot begin anything: the next
+        // one ends as well.
         let was_wanted = matches!(row.life, Life::Starting | Life::Up);
-        let has_failed_to_start = was_wanted && started.is_empty() && !row.has_run;
+        let has_failed_to_start = was_wanted && started.is_empty() && !row.has_spoken;
         self.start_failures += u32::from(has_failed_to_start);
         // From the back, so that each goes to the front of its queue and the order stays.
         for (place, dispatch) in row.queue.iter().enumerate().rev() {

@@ -128,7 +128,6 @@ impl Node {
         self.start_failures = 0;
         let now_ns = self.now_ns;
         let row = self.worker(worker);
-        row.has_run = true;
         // The node may not have looked at the clock for a while; what is later than that is made up.
         row.free_since_ns = ended_ns.min(now_ns.saturating_add(LATEST_LOOK_NS));
         if let Some(actor) = self.actor_made_by(id) {

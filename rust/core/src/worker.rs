@@ -69,8 +69,8 @@ pub(crate) struct Worker {
     /// Its key in the list of idle workers.
     pub(crate) idle_key: Option<u64>,
     pub(crate) idle_since_ns: u64,
-    /// A task of it has ended, so it is no process that cannot run any.
-    pub(crate) has_run: bool,
+    /// It has said something, so it is no process that ends before it can begin anything.
+    pub(crate) has_spoken: bool,
     /// When its last task ended, as it says.
     pub(crate) free_since_ns: u64,
     /// Until when tasks may be behind its own although another worker idles; in the node's `watched`.
@@ -99,7 +99,7 @@ impl Worker {
             fresh_slot: 0,
             idle_key: None,
             idle_since_ns: 0,
-            has_run: false,
+            has_spoken: false,
             free_since_ns: 0,
             watched_until_ns: None,
             is_roomy: false,
