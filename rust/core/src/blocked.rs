@@ -44,8 +44,7 @@ impl Node {
         }
         row.blocked = Some(Blocked { since_ns, is_lent: false, waits_in: None });
         let class = row.grant.expect("a worker with a task has a grant");
-        let is_pooled = row.actor.is_none();
-        if is_pooled {
+        if row.actor.is_none() {
             self.take_back(worker, 1, actions);
             self.blocked_workers += 1;
             self.running_without_cpu -= u32::from(!self.classes[class as usize].demand.has_cpu());

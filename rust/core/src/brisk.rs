@@ -8,7 +8,8 @@
 //! A worker that sleeps is up some 35 µs after it was called, and calling it costs the caller a good part
 //! of that; one with less left to do is free sooner. So a stream of short tasks keeps one worker awake, and
 //! the next one is called only when that falls behind. But estimates are of the past: what is behind others
-//! while a worker idles is looked at again, and moves over if the task in front has turned out long.
+//! while a worker idles is looked at again, and moves over if the task in front has turned out long. For the
+//! same reason a worker that becomes idle takes from who has much, and leaves what is short where it is.
 //!
 //! Invariant: while a worker of the pool idles that could run it, a task is behind another one that
 //! runs for longer than `PATIENCE_NS` only until its worker's watch is over.
@@ -63,25 +64,20 @@ impl Node {
             let is_pooled = row.actor.is_none() && row.blocked.is_none() && row.queue.len() > 1;
             is_pooled && row.grant.is_some_and(|class| self.may_start(class))
         };
-        let crowded = self.workers.iter().filter(|(_, row)| is_crowded(row));
-        let (brisk, slow): (Vec<_>, Vec<_>) = crowded.partition(|(_, row)| row.is_brisk(now_ns));
-        let longest = slow.into_iter().max_by_key(|(_, row)| row.queue.len());
-        let half = |row: &Worker| row.queue.len().div_ceil(2);
-        let keep = |row: &Worker| if row.is_overdue(now_ns) { 1 } else { half(row) };
-        let longest = longest.map(|(worker, row)| (*worker, keep(row)));
-        let brisk: Vec<_> = brisk.into_iter().map(|(worker, _)| *worker).collect();
+        let (mut brisk, mut longest) = (Vec::new(), None::<(ClientId, &Worker)>);
+        for (worker, row) in self.workers.iter().filter(|(_, row)| is_crowded(row)) {
+            if row.is_brisk(now_ns) {
+                brisk.push(*worker);
+            } else if longest.is_none_or(|(_, other)| row.queue.len() >= other.queue.len()) {
+                longest = Some((*worker, row));
+            }
+        }
+        if let Some((worker, row)) = longest {
+            let half = row.queue.len().div_ceil(2);
+            self.take_back(worker, if row.is_overdue(now_ns) { 1 } else { half }, actions);
+        }
         for worker in brisk {
             self.watch_over(worker);
-        }
-        if let Some((worker, keep)) = longest {
-            self.take_back(worker, keep, actions);
-        }
-    }
-
-    /// Takes back all that a worker has but the first `keep`; it may have begun some of them.
-    pub(crate) fn take_back(&self, worker: ClientId, keep: usize, actions: &mut Vec<Action>) {
-        for dispatch in self.workers[&worker].queue.iter().skip(keep).rev() {
-            actions.push(Action::Revoke(worker, dispatch.ticket));
         }
     }
 
@@ -89,8 +85,8 @@ impl Node {
     fn watch_over(&mut self, worker: ClientId) {
         let latest_ns = self.now_ns + PATIENCE_NS;
         let row = self.worker(worker);
-        let due_ns = row.overdue_from_ns().min(latest_ns);
         if row.watched_until_ns.is_none() {
+            let due_ns = row.overdue_from_ns().min(latest_ns);
             row.watched_until_ns = Some(due_ns);
             self.watched.insert((due_ns, worker));
         }

@@ -440,6 +440,13 @@ impl Node {
         !self.unplaced.is_empty() || self.waiting_groups.iter().any(may_fit)
     }
 
+    /// Takes back all that a worker has but the first `keep`; it may have begun some of them.
+    pub(crate) fn take_back(&self, worker: ClientId, keep: usize, actions: &mut Vec<Action>) {
+        for dispatch in self.workers[&worker].queue.iter().skip(keep).rev() {
+            actions.push(Action::Revoke(worker, dispatch.ticket));
+        }
+    }
+
     /// The runtime took a dispatch back.
     pub(crate) fn dispatched_to_ready(
         &mut self,

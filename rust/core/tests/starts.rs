@@ -9,6 +9,13 @@ use skate_core::event::{Event, Returns};
 use skate_core::id::{ClientId, Ticket};
 use skate_core::value::Failure;
 
+/// A pool of one, and a function.
+fn one_worker() -> Stage {
+    let mut stage = Stage::with_pool(1, 1, 1);
+    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    stage
+}
+
 /// The process that was asked for last is there, and ends.
 fn start_and_die(stage: &mut Stage, started: Vec<Ticket>) -> ClientId {
     let worker = *stage.spawned.last().unwrap();
@@ -19,7 +26,7 @@ fn start_and_die(stage: &mut Stage, started: Vec<Ticket>) -> ClientId {
 
 #[test]
 fn the_pool_is_refilled_a_few_times() {
-    let mut stage = Stage::with_pool(1, 1, 1);
+    let mut stage = one_worker();
     for _ in 0..3 {
         start_and_die(&mut stage, Vec::new());
     }
@@ -28,8 +35,7 @@ fn the_pool_is_refilled_a_few_times() {
 
 #[test]
 fn a_task_that_no_process_begins_is_told() {
-    let mut stage = Stage::with_pool(1, 1, 1);
-    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    let mut stage = one_worker();
     let task = stage.submit(1, &[]);
     let get = stage.get(DRIVER, &[task.item(0)]);
     for _ in 0..3 {
@@ -44,8 +50,7 @@ fn a_task_that_no_process_begins_is_told() {
 
 #[test]
 fn what_ends_after_it_has_run_something_is_replaced_each_time() {
-    let mut stage = Stage::with_pool(1, 1, 1);
-    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    let mut stage = one_worker();
     for round in 1..20 {
         let task = stage.submit(1, &[]);
         let worker = *stage.spawned.last().unwrap();
@@ -58,8 +63,7 @@ fn what_ends_after_it_has_run_something_is_replaced_each_time() {
 
 #[test]
 fn a_process_that_dies_of_its_task_has_begun_something() {
-    let mut stage = Stage::with_pool(1, 1, 1);
-    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    let mut stage = one_worker();
     for round in 1..20 {
         let task = stage.submit(1, &[]);
         let (_, ticket) = stage.claim(task);
