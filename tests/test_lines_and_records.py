@@ -90,6 +90,28 @@ def test_of_lines_that_several_workers_write_alike_one_is_shown_and_their_number
     assert out.count("loading\n") == 3
 
 
+def test_the_end_does_not_wait_for_lines_that_may_be_repeated_again():
+    """It span until 5 s after the first of them."""
+    _, err = run("""
+        import sys, time, skate
+
+        @skate.remote
+        class Speaker:
+            def speak(self):
+                print("loading", flush=True)
+
+        skate.init(num_cpus=1)
+        speakers = [Speaker.remote() for _ in range(3)]
+        skate.get([each.speak.remote() for each in speakers])
+        began = time.monotonic(), time.process_time()
+        skate.shutdown()
+        print(time.monotonic() - began[0], time.process_time() - began[1], file=sys.stderr)
+    """)
+    took, computed = map(float, err.split())
+    assert took < 3
+    assert computed < 1
+
+
 def test_of_a_line_that_is_written_over_and_over_the_last_state_is_shown():
     program = r"""
         import sys

@@ -40,6 +40,14 @@ def test_what_other_workers_repeat_is_counted_and_told_when_the_window_ends(repe
     assert repeats.admit(line(2, "loading"))
 
 
+def test_at_the_end_what_was_counted_is_told_before_its_time(repeats):
+    for pid in range(3):
+        repeats.admit(line(pid, "loading"))
+    repeats.admit(line(3, "alone"))
+    assert list(repeats.due(is_end=True)) == [(line(2, "loading"), 2)]
+    assert repeats.patience_s() is None
+
+
 def test_a_worker_may_repeat_itself(repeats):
     assert all(repeats.admit(line(1, "tick")) for _ in range(100))
 

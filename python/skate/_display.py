@@ -100,10 +100,10 @@ class Display:
         """How long until `tell_repeats` has something to say; None if it has not."""
         return None if self._repeats is None else self._repeats.patience_s()
 
-    def tell_repeats(self) -> None:
-        """Shows how often lines were repeated, whose time has come."""
+    def tell_repeats(self, *, is_end: bool = False) -> None:
+        """Shows how often lines were repeated, whose time has come; at the end all."""
         if self._repeats is not None:
-            for (is_stderr, pid, label, text, cell), count in self._repeats.due():
+            for (is_stderr, pid, label, text, cell), count in self._repeats.due(is_end=is_end):
                 more = text if count == 1 else f"{text} [repeated {count}x across cluster]"
                 self._add(_labelled(pid, label, more, is_stderr=is_stderr), cell, is_stderr)
 
@@ -125,6 +125,8 @@ class Display:
 
     def close(self) -> None:
         """Nothing comes any more."""
+        self.tell_repeats(is_end=True)
+        self.flush()
         with contextlib.suppress(Exception):
             self._bars.close()
 

@@ -75,21 +75,19 @@ class Helper:
             self._call(act)
 
     def _run(self) -> None:
-        while self._deliver(patience_s := self._display.patience_s()) or patience_s is not None:
-            pass  # nothing of what was delivered is kept while waiting, such as the last ref
+        while not self._mailbox.is_over:
+            self._deliver()  # nothing of it is kept while waiting, such as the last ref
         self._display.close()
 
-    def _deliver(self, patience_s: float | None) -> bool:
-        """Whether something came; without a timeout, nothing means that the mailbox is closed."""
-        letters = self._mailbox.wait(patience_s)
-        for token, what in letters:
+    def _deliver(self) -> None:
+        """Waits for what comes next, or until repeated lines are due."""
+        for token, what in self._mailbox.wait(self._display.patience_s()):
             if token < _FIRST_TOKEN:
                 self._display.show(token, what)
             elif act := self._waiting.pop(token, None):
                 self._call(act)
         self._display.tell_repeats()
         self._display.flush()
-        return bool(letters)
 
     @staticmethod
     def _call(act: Callable[[], None]) -> None:

@@ -247,6 +247,9 @@ class Mailbox:
     """Where answers to asynchronous questions arrive: a queue with an eventfd."""
 
     def __new__(cls) -> Self: ...
+    @property
+    def is_over(self) -> bool:
+        """Closed and empty: nothing will come any more."""
     def fileno(self) -> int:
         """Readable while the mailbox is not empty."""
     def take(self) -> list[tuple[int, Any]]:

@@ -1,5 +1,6 @@
 """Who may look at a driver, and that looking harms nobody."""
 
+import contextlib
 import json
 import os
 import re
@@ -35,6 +36,14 @@ def ask(connection, line):
 
 
 QUESTION = b'{"table": "workers", "columns": ["pid"], "limit": 1}\n'
+
+
+def names_of_threads(pid):
+    names = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            names.append((thread / "comm").read_text().strip())
+    return names
 
 
 def test_questions_of_one_connection_are_answered_in_order(start):
@@ -88,9 +97,7 @@ def test_those_who_say_nothing_keep_nobody_waiting(start):
     )
     silent = [connect(driver.pid) for _ in range(30)]
     try:
-        threads = Path(f"/proc/{driver.pid}/task").iterdir()
-        names = [(task / "comm").read_text().strip() for task in threads]
-        assert names.count("skate-inspect") <= 16
+        assert names_of_threads(driver.pid).count("skate-inspect") <= 16
     finally:
         for connection in silent:
             connection.close()
@@ -102,10 +109,7 @@ def test_many_may_look_one_after_the_other_and_no_thread_remains(start, until):
         with connect(pid) as connection:
             assert ask(connection, QUESTION)["rows"] == [[pid]]
 
-    def threads():
-        return [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
-
-    until(lambda: "skate-inspect" not in threads())
+    until(lambda: "skate-inspect" not in names_of_threads(pid))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

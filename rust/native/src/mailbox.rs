@@ -122,6 +122,12 @@ impl Mailbox {
         Ok(Self { mail: Mail::new()? })
     }
 
+    #[getter]
+    fn is_over(&self) -> bool {
+        let queue = self.mail.queue.lock();
+        queue.closed && queue.letters.is_empty()
+    }
+
     fn fileno(&self) -> i32 {
         self.mail.event.as_fd().as_raw_fd()
     }
