@@ -5,6 +5,7 @@ import itertools
 import random
 import signal
 import threading
+import time
 
 import pytest
 
@@ -226,7 +227,10 @@ def test_interrupted_next_takes_nothing(skate):
 
     @skate.remote(generator_backpressure_num_objects=1)
     def items(stop):
-        yield from range(stop)
+        pauses = random.Random(4)
+        for k in range(stop):
+            time.sleep(pauses.uniform(0, 2e-4))  # else all may come before the first signal can
+            yield k
 
     old = signal.signal(signal.SIGALRM, interrupt)
     stream, taken, interrupts = items.remote(1000), [], 0

@@ -93,6 +93,7 @@ def test_drops_in_the_child_are_silent_and_change_nothing(run):
         + """
 import gc
 skate.get([stream.completed(), ref])
+assert len(dynamic) == 3  # all of its items are stored, too
 before = skate.statistics()
 def drop():
     global ref, large, stream, dynamic, kept

@@ -381,11 +381,8 @@ impl Node {
         if self.tasks.get(&id.0).is_some_and(is_waiting) {
             self.remove_task(id.0, actions);
         }
-        let queue = worker.map(|worker| (worker, &self.workers[&worker].queue));
-        for (worker, dispatch) in
-            queue.into_iter().flat_map(|(worker, queue)| queue.iter().map(move |d| (worker, d)))
-        {
-            actions.push(Action::Revoke(worker, dispatch.ticket));
+        if let Some(worker) = worker {
+            self.take_back(worker, 0, actions);
         }
         self.ending.push(id);
     }

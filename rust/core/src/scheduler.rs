@@ -441,6 +441,7 @@ impl Node {
     }
 
     /// Takes back all that a worker has but the first `keep`; it may have begun some of them.
+    /// The last goes first: of those that it begins meanwhile none follows one that was taken.
     pub(crate) fn take_back(&self, worker: ClientId, keep: usize, actions: &mut Vec<Action>) {
         for dispatch in self.workers[&worker].queue.iter().skip(keep).rev() {
             actions.push(Action::Revoke(worker, dispatch.ticket));

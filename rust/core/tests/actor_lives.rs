@@ -93,6 +93,23 @@ fn calls_after_a_kill_wait_for_the_next_life() {
     assert_eq!(stage.run_of(late).unwrap().0, stage.spawned[1]);
 }
 
+/// Taken back in the order of their submission, a call could begin whose predecessor had just been
+/// taken: its process goes on with the next while the node is at it.
+#[test]
+fn calls_of_a_killed_actor_are_taken_back_from_the_last_on() {
+    let mut stage = stage();
+    let actor = create(&mut stage, 0, &[]);
+    stage.finish(actor.0, End::Returned(Vec::new()));
+    let calls: Vec<TaskId> = (0..3).map(|_| call(&mut stage, actor)).collect();
+    let gets: Vec<RequestId> =
+        calls.iter().map(|call| stage.get(DRIVER, &[call.item(0)])).collect();
+    assert!(calls.iter().all(|call| stage.run_of(*call).is_some()));
+    stage.say(DRIVER, Request::Kill(actor, AfterKill::Dead));
+    let answered: Vec<RequestId> =
+        stage.replies.iter().map(|(_, id, _)| *id).filter(|id| gets.contains(id)).collect();
+    assert_eq!(answered, gets.into_iter().rev().collect::<Vec<_>>());
+}
+
 /// The arguments of a constructor stayed in the store as long as the actor lived, although it could
 /// not be started again.
 #[test]
