@@ -100,14 +100,16 @@ class Slow:
         return str, ()
 
 
+@pytest.mark.parametrize("is_over", [True, False], ids=["over", "under way"])
 @pytest.mark.parametrize("where", ["in a task", "in the driver"])
-def test_generator_is_read_while_it_is_pickled(skate, where):
+def test_generator_is_read_while_it_is_pickled(skate, where, is_over):
     @skate.remote(num_returns="dynamic")
     def items():
         yield from range(5)
 
     def put_and_read():
         generator = skate.get(items.remote())
+        assert not is_over or len(generator) == 5  # once it is, `next` need not ask the node
         begun, go = threading.Event(), threading.Event()
 
         def read():

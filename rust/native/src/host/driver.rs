@@ -109,6 +109,10 @@ impl Transport for Host {
 
     fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply> {
         let mut state = self.state.lock();
+        if at.is_some() {
+            // A copy that is being pickled relies on the place that this leaves.
+            self.flush(&mut state, None);
+        }
         let State { node, actions, .. } = &mut *state;
         let mut reply = node.take(task, at, most, actions);
         if reply.is_none() {
