@@ -50,6 +50,11 @@ impl Handles {
         self.dirty.load(Ordering::Acquire)
     }
 
+    /// Whether a flush would send a hold, or one that cancels out.
+    pub(crate) fn has_holds(&self) -> bool {
+        self.is_dirty() && !self.pending.lock().holds.is_empty()
+    }
+
     /// Takes what has gathered, less what cancels out. Send the holds before the message that may
     /// end what they rely on, and the releases after the message that may contain what they let go.
     pub(crate) fn take(&self) -> Pending {

@@ -109,7 +109,7 @@ impl Transport for Host {
 
     fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply> {
         let mut state = self.state.lock();
-        if at.is_some() {
+        if at.is_some() && self.handles.has_holds() {
             // A copy that is being pickled relies on the place that this leaves.
             self.flush(&mut state, None);
         }
