@@ -100,6 +100,7 @@ impl World {
             let lost = self.shared.random.place(unsettled + 1);
             client.outbox.truncate(client.outbox.len() - lost);
         }
+        client.leaving = Leaving::ByItself;
         while self.clients[&id].outbox.front().is_some() {
             self.deliver(id);
         }

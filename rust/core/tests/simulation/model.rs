@@ -113,6 +113,7 @@ impl Model {
             claims: 0,
             origin: None,
             is_again: false,
+            is_taken_back: false,
             start_failures: 0,
             cancelled: false,
             place: None,
@@ -202,6 +203,7 @@ impl Model {
                 let before = &self.tasks[other];
                 if (before.actor, before.caller) == (Some(actor), task.caller) && *other != actor.0
                 {
+                    assert!(!before.is_taken_back, "{id:?} begins when {other:?} was taken back");
                     let has_begun = before.origin.is_some_and(|(of, _)| of == life);
                     assert!(
                         before.has_ended()
@@ -303,6 +305,7 @@ impl Model {
             task.fate = Some(Vec::new());
         } else {
             self.fail_if_dead(id);
+            self.tasks.get_mut(&id).unwrap().is_taken_back = self.tasks[&id].has_ended();
         }
     }
 

@@ -10,7 +10,7 @@ use skate_core::inspect::{Cell, Table};
 
 use super::client::{Client, Forget};
 use super::io::Io;
-use super::shared::{Claim, Letter, Slot};
+use super::shared::{Claim, Leaving, Letter, Slot};
 use super::task::Task;
 use super::world::World;
 use crate::looking::{column, look};
@@ -230,6 +230,9 @@ impl World {
                 | Action::TrimHeap => {}
             }
         }
+        while let Some(worker) = self.dying.pop() {
+            self.die(worker);
+        }
     }
 
     fn set(&mut self, worker: ClientId, ticket: Ticket, how: impl FnOnce(&mut Slot)) {
@@ -241,6 +244,19 @@ impl World {
     }
 
     fn revoke(&mut self, worker: ClientId, ticket: Ticket) {
+        // Its process does not stand still while the node takes back one after the other.
+        let turns = if self.shared.random.chance(50) { self.shared.random.below(20) } else { 0 };
+        for _ in 0..turns {
+            let goes_on = |client: &Client| {
+                client.leaving != Leaving::ByItself && client.can_step(self.is_over)
+            };
+            if self.clients.get(&worker).is_some_and(goes_on)
+                && !self.dying.contains(&worker)
+                && self.advance(worker)
+            {
+                self.dying.push(worker);
+            }
+        }
         let slot = self.clients.get_mut(&worker).and_then(|client| client.slots.get_mut(&ticket));
         let is_revoked = slot.is_some_and(|slot| {
             let is_queued = slot.claim == Claim::Queued;

@@ -27,6 +27,7 @@ pub(crate) enum Fate {
 
 /// One task, call or constructor.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Task {
     pub(crate) name: Arc<str>,
     pub(crate) template: Arc<Template>,
@@ -56,6 +57,8 @@ pub(crate) struct Task {
     pub(crate) origin: Option<Origin>,
     /// It raised, and runs again: from then on it may come after others.
     pub(crate) is_again: bool,
+    /// The node took it back when its actor had died.
+    pub(crate) is_taken_back: bool,
     /// Workers that could not be started for it.
     pub(crate) start_failures: u32,
     pub(crate) cancelled: bool,

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) told_errors: BTreeSet<TaskId>,
     /// Dispatches that the next step must take back.
     pub(crate) to_revoke: Vec<(ClientId, Ticket)>,
+    /// Workers that have ended while actions were carried out.
+    pub(crate) dying: Vec<ClientId>,
     /// Workers that the next step must end.
     pub(crate) to_kill: BTreeSet<ClientId>,
     pub(crate) pending: VecDeque<Action>,
@@ -142,6 +144,7 @@ impl World {
             read_errors: BTreeSet::new(),
             told_errors: BTreeSet::new(),
             to_revoke: Vec::new(),
+            dying: Vec::new(),
             to_kill: BTreeSet::new(),
             pending: actions.into(),
             unnamed: BTreeMap::new(),
@@ -319,6 +322,13 @@ impl World {
     }
 
     fn step_worker(&mut self, id: ClientId) {
+        if self.advance(id) {
+            self.die(id);
+        }
+    }
+
+    /// One turn of a worker; whether its process ends with it.
+    pub(crate) fn advance(&mut self, id: ClientId) -> bool {
         let client = self.clients.get_mut(&id).unwrap();
         match client.step(self.is_over, &mut self.shared) {
             Did::Nothing => {}
@@ -328,8 +338,9 @@ impl World {
                 self.model.claimed(task, position);
                 self.verify_resources();
             }
-            Did::Died => self.die(id),
+            Did::Died => return true,
         }
+        false
     }
 }
 
