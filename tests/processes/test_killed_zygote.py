@@ -185,10 +185,11 @@ def test_while_workers_are_being_started(start, moment):
     while len(children_of(zygote)) < moment:
         pass
     os.kill(zygote, signal.SIGKILL)
+    log = program.stderr_path.parent / "log"
+    log.with_name("go").touch()
     assert program.line() == "ready"
     assert program.line() == "True"
     # Whoever runs now is known to the driver.
-    log = program.stderr_path.parent / "log"
     assert log.stat().st_size == 12
     program.popen.stdin.close()
     program.popen.stdin = None
