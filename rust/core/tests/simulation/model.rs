@@ -203,10 +203,10 @@ impl Model {
                 let before = &self.tasks[other];
                 if (before.actor, before.caller) == (Some(actor), task.caller) && *other != actor.0
                 {
-                    assert!(!before.is_taken_back, "{id:?} begins when {other:?} was taken back");
+                    let has_been = before.has_ended() && !before.is_taken_back;
                     let has_begun = before.origin.is_some_and(|(of, _)| of == life);
                     assert!(
-                        before.has_ended()
+                        has_been
                             || has_begun
                             || before.is_again
                             || task.is_again
