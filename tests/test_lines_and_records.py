@@ -67,46 +67,40 @@ def test_log_to_driver_can_be_switched_off_from_outside():
     assert run(PRINTS, SKATE_LOG_TO_DRIVER="0") == ("", "")
 
 
+SPEAKERS = """
+import skate
+
+@skate.remote
+class Speaker:
+    def speak(self):
+        print("loading", flush=True)
+
+skate.init(num_cpus=1)
+speakers = [Speaker.remote() for _ in range(3)]
+skate.get([each.speak.remote() for each in speakers])
+"""
+
+
 def test_of_lines_that_several_workers_write_alike_one_is_shown_and_their_number():
-    program = """
-        import skate
-
-        @skate.remote
-        class Speaker:
-            def speak(self):
-                print("loading", flush=True)
-
-        skate.init(num_cpus=1)
-        speakers = [Speaker.remote() for _ in range(3)]
-        skate.get([each.speak.remote() for each in speakers])
-    """
-    out, _ = run(program)
+    out, _ = run(SPEAKERS)
     assert re.fullmatch(
         r"\(Speaker pid=\d+\) loading\n"
         r"\(Speaker pid=\d+\) loading \[repeated 2x across cluster\]\n",
         out,
     )
-    out, _ = run(program, RAY_DEDUP_LOGS="0")
+    out, _ = run(SPEAKERS, RAY_DEDUP_LOGS="0")
     assert out.count("loading\n") == 3
 
 
 def test_the_end_does_not_wait_for_lines_that_may_be_repeated_again():
     """It span until 5 s after the first of them."""
-    _, err = run("""
-        import sys, time, skate
-
-        @skate.remote
-        class Speaker:
-            def speak(self):
-                print("loading", flush=True)
-
-        skate.init(num_cpus=1)
-        speakers = [Speaker.remote() for _ in range(3)]
-        skate.get([each.speak.remote() for each in speakers])
-        began = time.monotonic(), time.process_time()
-        skate.shutdown()
-        print(time.monotonic() - began[0], time.process_time() - began[1], file=sys.stderr)
-    """)
+    ends = """
+import sys, time
+began = time.monotonic(), time.process_time()
+skate.shutdown()
+print(time.monotonic() - began[0], time.process_time() - began[1], file=sys.stderr)
+"""
+    _, err = run(SPEAKERS + ends)
     took, computed = map(float, err.split())
     assert took < 3
     assert computed < 1
