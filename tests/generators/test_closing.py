@@ -330,6 +330,35 @@ def test_drop_of_a_dynamic_generator_closes_if_asked(skate, body, gates):
     assert ended.read_bytes() == b"closed"
 
 
+def test_drop_counts_at_once_while_others_keep_the_node_busy(skate, body, log):
+    @skate.remote(generator_on_drop="close")
+    def items():
+        try:
+            yield 1
+            body.wait()
+            yield 2
+        except GeneratorExit:
+            log.write_text("closed")
+            raise
+        log.write_text("to the end")
+
+    @skate.remote
+    def numbers():
+        yield from range(10_000_000)
+
+    busy = numbers.remote()
+    for k in range(200):
+        stream = items.remote()
+        next(stream)
+        body.started()
+        done = stream.completed()
+        del stream
+        body.release()
+        skate.wait([done])
+        assert log.read_text() == "closed", k
+    skate.cancel(busy)
+
+
 def test_drop_of_a_static_generator_cannot_close(skate):
     with pytest.raises(ValueError, match="num_returns=2 has no generator"):
 

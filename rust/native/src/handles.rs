@@ -9,7 +9,7 @@
 //! Invariant: every hold made here concerns something that this client keeps alive otherwise until
 //! the flush (an argument, a container, a handle not yet released), because releases travel only
 //! after the holds made before them, and after the message that goes out with them. A ref that came and went between two flushes costs no message.
-//! Dropping never takes a lock that is held while Python or the node runs.
+//! Dropping takes no lock that is held while Python runs, or while anything waits for another process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -38,7 +38,7 @@ pub(crate) trait Transport: Send + Sync {
     fn send(&self, session: &Session, request: Request);
     /// Makes a function known, before the first template that names it.
     fn export(&self, session: &Session, function: FunctionId, bytes: Bytes);
-    /// Sends what the handles have gathered, unless that would wait for another thread.
+    /// Sends what the handles have gathered, unless that could wait for another process.
     fn try_flush(&self, session: &Session);
     /// A handle was dropped although nothing may be sent for long: have it flushed soon.
     fn note_dirty(&self);

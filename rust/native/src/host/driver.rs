@@ -73,10 +73,8 @@ impl Transport for Host {
     }
 
     fn try_flush(&self, _session: &Session) {
-        if let Some(mut state) = self.state.try_lock() {
-            self.flush(&mut state, None);
-            self.finish(state);
-        }
+        // Never put off: what a task yields next depends on whether its stream was dropped before.
+        self.turn(|host, state| host.flush(state, None));
     }
 
     fn note_dirty(&self) {
