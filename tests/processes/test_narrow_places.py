@@ -119,7 +119,7 @@ def can_be_limited():
 
 
 @pytest.mark.skipif(not can_be_limited(), reason="only root can be another user, by setpriv")
-@pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 8, 12, 24])
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7, 8, 12, 24])
 def test_few_processes_are_enough_or_said_to_be_too_few(start, limit):
     source = (
         WORK

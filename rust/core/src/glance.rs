@@ -58,6 +58,11 @@ impl Node {
         self.resources.table()
     }
 
+    /// Whether a worker has sent anything.
+    pub fn has_heard_of(&self, worker: ClientId) -> bool {
+        self.workers.get(&worker).is_some_and(|row| row.has_spoken)
+    }
+
     /// The task that a worker is believed to execute.
     pub fn running_on(&self, worker: ClientId) -> Option<(TaskId, Arc<str>)> {
         let dispatch = self.workers.get(&worker)?.queue.front()?;

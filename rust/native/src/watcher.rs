@@ -172,8 +172,11 @@ impl Watcher {
 }
 
 /// A worker, seen from the watcher.
+#[derive(Default)]
 struct Watched {
     outputs: [Option<(OwnedFd, Output)>; 2],
+    /// The last line of standard error, once that is closed.
+    last_words: String,
     /// Its process, once forked. The host has a handle of its own, for signals.
     process: Option<Process>,
     /// The process has ended, and its status may come from the zygote until then.
@@ -304,7 +307,7 @@ impl Watch {
             *output = Some((read, Output::new(which == 1)));
             fds.push(write);
         }
-        self.workers.insert(worker, Watched { outputs, process: None, status_until: None });
+        self.workers.insert(worker, Watched { outputs, ..Watched::default() });
         if let Some(zygote) = &mut self.zygote {
             zygote.spawn(worker.0, fds);
         }
@@ -412,44 +415,45 @@ impl Watch {
     fn died(&mut self, worker: ClientId, exit_code: Option<i32>, signal: Option<i32>, note: &str) {
         self.close_outputs(worker);
         let pid = self.host.pid_of(worker);
-        if let Some(process) = self.workers.remove(&worker).and_then(|watched| watched.process) {
+        let Watched { process, last_words, .. } = self.workers.remove(&worker).unwrap_or_default();
+        if let Some(process) = process {
             let _ = self.poller.remove(&process);
         }
-        self.host.worker_died(worker, Death { pid, exit_code, signal, note: note.into() });
+        let death = Death { pid, exit_code, signal, note: note.into() };
+        self.host.worker_died(worker, death, &last_words);
     }
 
     /// Takes what a worker wrote last, whether or not an orphan of its tasks could still write more.
     fn close_outputs(&mut self, worker: ClientId) {
         self.read_output(worker, 0);
         self.read_output(worker, 1);
-        let pid = self.host.pid_of(worker);
-        let outputs =
-            self.workers.get_mut(&worker).map(|watched| std::mem::take(&mut watched.outputs));
-        for (fd, mut output) in outputs.into_iter().flatten().flatten() {
-            let _ = self.poller.remove(&fd);
-            output.end_line(pid, self.host.notices());
+        for which in [0, 1] {
+            self.close_output(worker, which);
         }
     }
 
     fn read_output(&mut self, worker: ClientId, which: usize) {
         let pid = self.host.pid_of(worker);
         let Some(watched) = self.workers.get_mut(&worker) else { return };
-        let slot = &mut watched.outputs[which];
-        let Some((fd, output)) = slot else { return };
+        let Some((fd, output)) = &mut watched.outputs[which] else { return };
         for _ in 0..CHUNKS_AT_ONCE {
             match rustix::io::read(&*fd, &mut self.chunk) {
-                Ok(0) => {
-                    let _ = self.poller.remove(&*fd);
-                    output.end_line(pid, self.host.notices());
-                    *slot = None;
-                    return;
-                }
+                Ok(0) => return self.close_output(worker, which),
                 Ok(len) if self.reads_output => {
                     output.feed(pid, &self.chunk[..len], self.host.notices());
                 }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
+        }
+    }
+
+    fn close_output(&mut self, worker: ClientId, which: usize) {
+        let pid = self.host.pid_of(worker);
+        let Some(watched) = self.workers.get_mut(&worker) else { return };
+        if let Some((fd, mut output)) = watched.outputs[which].take() {
+            let _ = self.poller.remove(&fd);
+            watched.last_words += output.end(pid, self.host.notices());
         }
     }
 

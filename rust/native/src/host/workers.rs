@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// A worker has ended, or could not be made: its ring is read to the end, then its holdings go.
-    pub(crate) fn worker_died(&self, worker: ClientId, mut death: Death) {
+    pub(crate) fn worker_died(&self, worker: ClientId, mut death: Death, last_words: &str) {
         self.turn(|host, state| {
             host.tick(state);
             host.read_ring(state, worker, usize::MAX);
@@ -111,6 +111,10 @@ impl Host {
                 death.note = format!("ended by skate: {why}").into();
             }
             let started = state.links.get(&worker).map_or_else(Vec::new, Link::started);
+            if death.note.is_empty() && started.is_empty() && !state.node.has_heard_of(worker) {
+                // It could not begin; what it wrote is the reason.
+                death.note = last_words.into();
+            }
             host.step(state, Event::WorkerDied(worker, death, started));
             if let Some(link) = state.links.remove(&worker) {
                 state.late.push(worker, link.pid());
