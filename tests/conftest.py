@@ -72,11 +72,15 @@ def attempts(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def skate():
-    """skate with a session of two CPUs that the tests of one file share."""
+def skate(request):
+    """skate with a session of two CPUs that the tests of one file share.
+
+    A file whose actors are of classes of its own says `PRELOAD = ["pytest"]`, so that not each of
+    their processes imports that with it.
+    """
     import skate as module
 
-    module.init(num_cpus=2)
+    module.init(num_cpus=2, preload=getattr(request.module, "PRELOAD", None))
     yield module
     module.shutdown()
 

@@ -19,6 +19,7 @@ KINDS = {
     "loop": {"max_concurrency": 100},
 }
 KILLS = 4
+PRELOAD = ["pytest"]
 
 
 class Methods:

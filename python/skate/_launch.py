@@ -58,7 +58,9 @@ def zygote_argv() -> list[str]:
     return [*argv, "-c", code]
 
 
-def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = None) -> bytes:
+def hello(
+    session: str, namespace: str, runtime_env: dict[str, Any] | None, preload: list[str]
+) -> bytes:
     """The first message to the zygote: JSON by hand, because `json` takes 8 ms to import."""
 
     def text(value: str) -> str:
@@ -79,7 +81,8 @@ def hello(session: str, namespace: str, runtime_env: dict[str, Any] | None = Non
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
         f'"runtime_env":{_environment(runtime_env)},"log_level":{driver_level()},'
         f'"inspect":{_flag(on=_settings.value("inspect"))},"cells":{_flag(on=is_notebook())},'
-        f'"sys_path":{texts(sys.path)},"argv":{texts(getattr(sys, "argv", []))}}}'
+        f'"preload":{texts(preload)},"sys_path":{texts(sys.path)},'
+        f'"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
 
 

@@ -21,6 +21,7 @@ from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from skate._context import Context
@@ -43,7 +44,7 @@ current_namespace: str = ""
 """Namespace of the current session."""
 
 _ending: set[Client] = set()  # being shut down: what that wakes must not begin a session
-_is_forked = False
+_refusal = ""  # why no session may begin or be used here
 _is_hooked = False
 _helped: Client | None = None
 _lock = RLock()
@@ -95,8 +96,8 @@ def connect() -> Client:
         return client
     from skate.exceptions import RaySystemError
 
-    if _is_forked:
-        raise RaySystemError(_FORKED)
+    if _refusal:
+        raise RaySystemError(_refusal)
     if not _settings.value("enable_auto_connect"):
         raise RaySystemError(_NOT_STARTED)
     with _lock:
@@ -118,6 +119,7 @@ def init(
     log_to_driver: bool | None = None,
     namespace: str | None = None,
     runtime_env: dict[str, Any] | None = None,
+    preload: Sequence[str] | None = None,
     **others: Any,
 ) -> Context:
     """Starts a session: a node in this process, and workers when there is work.
@@ -145,6 +147,10 @@ def init(
         namespace: For names of actors; by default a fresh one.
         runtime_env: What workers find around them: `env_vars`, `working_dir`, `py_modules` and
             `worker_process_setup_hook`. Tasks and actors may add to it.
+        preload: Names of modules, such as `["pandas"]`, that are imported once, before workers are
+            forked, and not by each of them: what actors cost that need pandas is then a fork. They
+            see the environment of the driver, without a `runtime_env`. For modules that start no
+            threads when imported. Without workers, in `local_mode`, it has no effect.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
             no effect; `job_config` must be empty. Of `_system_config` the keys about spilling and
             the memory monitor count.
@@ -155,13 +161,14 @@ def init(
     Raises:
         RuntimeError: there is a session already, or a keyword is unknown.
         ValueError: an amount is out of range, or is given together with a cluster.
+        ModuleNotFoundError: `preload` names a module that is not there.
         ImportError: a cluster is named, and Ray is not installed.
         ConnectionError: no cluster answers at the address.
         RaySystemError: in a forked child, or the system refuses memory or processes.
 
     Rule: semantics.md 5.1; wording of Ray 2.60.
     """
-    from skate import _machine, _memory, _spilling
+    from skate import _launch, _machine, _memory, _preload, _spilling
     from skate.exceptions import RaySystemError
 
     said = {
@@ -174,6 +181,7 @@ def init(
         "local_mode": local_mode,
         "log_to_driver": log_to_driver,
         "namespace": namespace,
+        "preload": preload,
         **(others.get("_system_config") or {}),
     }
     is_local = _settings.value("local_mode", local_mode)
@@ -190,8 +198,8 @@ def init(
             raise ValueError(msg)
     global client, caching, machine, current_namespace  # noqa: PLW0603 - the one current session
     with _lock:
-        if _is_forked:
-            raise RaySystemError(_FORKED)
+        if _refusal:
+            raise RaySystemError(_refusal)
         if client is not None:
             if ignore_reinit_error:
                 return _context(client)
@@ -209,6 +217,7 @@ def init(
                 "object_spilling_directory": object_spilling_directory,
                 "object_spilling_limit": object_spilling_limit,
                 "local_mode": local_mode or None,
+                "preload": preload,
             }
             _hook()
             client, current_namespace = join(
@@ -246,10 +255,8 @@ def init(
 
                 client = Local(session, here)
             else:
-                limits = (spilling, watching)
-                client = _start(
-                    session, namespace, here, runtime_env, limits, log_to_driver=with_log
-                )
+                hello = _launch.hello(session, namespace, runtime_env, _preload.check(preload))
+                client = _start(session, hello, here, spilling, watching, log_to_driver=with_log)
             # In one process a call comes now from the driver, now from a task that captures.
             caching = None if is_local else client
             machine, current_namespace = here, namespace
@@ -261,10 +268,10 @@ def init(
 
 def _start(
     session: str,
-    namespace: str,
+    hello: bytes,
     here: Machine,
-    runtime_env: dict[str, Any] | None,
-    limits: tuple[Spilling, Watching],
+    spilling: Spilling,
+    watching: Watching,
     *,
     log_to_driver: bool,
 ) -> Client:
@@ -274,12 +281,13 @@ def _start(
     started = _native.start(
         session,
         _launch.zygote_argv(),
-        _launch.hello(session, namespace, runtime_env),
+        hello,
         here.resources,
         here.store_bytes,
         here.workers_at_once,
         log_to_driver,
-        *limits,
+        spilling,
+        watching,
         _settings.value("inspect"),
     )
     if not started.can_spill:
@@ -362,6 +370,12 @@ def capture(is_capturing: bool) -> None:
     caching = None if is_capturing else client
 
 
+def refuse(why: str) -> None:
+    """No session may begin here, for that reason, until it is empty."""
+    global _refusal  # noqa: PLW0603 - of the one current session
+    _refusal = why
+
+
 def _hook() -> None:
     """Once: end with the interpreter, and be refused in forked children."""
     global _is_hooked  # noqa: PLW0603 - once
@@ -375,12 +389,12 @@ def _hook() -> None:
 
 
 def _disable_in_child() -> None:
-    global client, caching, machine, _is_forked, _lock  # noqa: PLW0603 - the one current session
+    global client, caching, machine, _refusal, _lock  # noqa: PLW0603 - the one current session
     if client is None:
         return  # nothing was running: the child may start a session of its own
     _native.disable_in_child()
     client = caching = machine = None
-    _is_forked = True
+    _refusal = _FORKED
     _lock = RLock()  # another thread of the parent may have held it
 
 

@@ -71,6 +71,10 @@ def _number(text: str) -> float:
         raise ValueError(msg) from None
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _system(key: str) -> tuple[str, str, str]:
     """A key of Ray's `_system_config`, which its environment knows by the same name."""
     return key, f"_system_config={{'{key}': …}}", f"SKATE_{key} RAY_{key}"
@@ -101,6 +105,9 @@ _ROWS = (
             "Of lines that several workers write alike within 5 s one is shown, then their number"),
     Setting("color_prefix", "", "SKATE_COLOR_PREFIX RAY_COLOR_PREFIX", _flag, "1",
             "On a terminal labels of lines have colours; NO_COLOR switches them off, too"),
+    Setting("preload", "preload=", "SKATE_PRELOAD", _names, "",
+            "Modules that are imported once, before workers are forked, and not by each; commas "
+            "between their names", "none"),
     Setting("namespace", "namespace=", "SKATE_NAMESPACE", str, None, "For names of actors",
             "a fresh one for each session"),
     Setting("enable_auto_connect", "", "SKATE_ENABLE_AUTO_CONNECT RAY_ENABLE_AUTO_CONNECT", _flag,

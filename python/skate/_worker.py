@@ -23,6 +23,7 @@ from skate._session import capture
 __all__ = [
     "before_result",
     "capture",
+    "find_modules_like_the_driver",
     "is_retryable",
     "load_function",
     "main",
@@ -61,7 +62,8 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
-            removed), `sys_path`, `argv`, `as_ray`, `runtime_env`, `log_level`, `inspect`, `cells`.
+            removed), `sys_path`, `preload`, `argv`, `as_ray`, `runtime_env`, `log_level`,
+            `inspect`, `cells`.
         client_id: From 1.
         descriptors: Of the hub, the data segment, this worker's control segment, the
             driver's process, and the spill file, if there is one.
@@ -121,11 +123,7 @@ def _like_the_driver(hello: dict[str, Any]) -> None:
             os.chdir(hello["cwd"])
         except OSError as error:
             print(f"skate worker: cwd of the driver: {error}", file=sys.stderr)  # noqa: T201
-    sys.path[:] = hello["sys_path"]
-    if hello["as_ray"]:
-        from skate import _as_ray
-
-        _as_ray.install_in_worker()
+    find_modules_like_the_driver(hello)
     sys.argv[:] = hello["argv"]
     if hello["runtime_env"]:
         from skate import _runtime_env
@@ -134,6 +132,15 @@ def _like_the_driver(hello: dict[str, Any]) -> None:
     # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
     # defines comes by value, with its functions.
     sys.modules["__main__"] = ModuleType("__main__")
+
+
+def find_modules_like_the_driver(hello: dict[str, Any]) -> None:
+    """The search path, and what `import ray` means; in the zygote, too, before it preloads."""
+    sys.path[:] = hello["sys_path"]
+    if hello["as_ray"]:
+        from skate import _as_ray
+
+        _as_ray.install_in_worker()
 
 
 def _handle_signals(client: Client) -> None:

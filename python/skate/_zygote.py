@@ -139,6 +139,11 @@ class Zygote:
         gc.disable()  # a collection here would unshare pages for nothing
         gc.freeze()
         try:
+            if self._hello["preload"]:
+                from skate._preload import preload
+
+                preload(self._hello)
+                gc.freeze()
             self._send({"op": "ready"})
             while self._step():
                 pass

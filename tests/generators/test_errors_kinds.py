@@ -12,6 +12,7 @@ import pytest
 MODES = ["static", "dynamic", "streaming"]
 BEFORE = 2  # items before the failure
 PROMISED = 4
+PRELOAD = ["pytest"]
 
 
 class Unpicklable(Exception):

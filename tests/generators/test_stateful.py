@@ -20,6 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+PRELOAD = ["hypothesis.stateful", "pytest"]
+
 
 class Boom(Exception):
     """What a failing producer raises."""

@@ -6,6 +6,7 @@ import pytest
 
 MODES = ["static", "dynamic", "streaming"]
 KINDS = ["task", "sync", "threaded", "async"]
+PRELOAD = ["pytest"]
 
 
 class Producer:

@@ -1,0 +1,135 @@
+"""`init(preload=...)`: imported once, in the zygote; whatever fails there, programs work."""
+
+import importlib
+import json
+import os
+import signal
+from textwrap import indent
+
+import pytest
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Make a module by its source: importable here, but not imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(name, source):
+        tmp_path.joinpath(f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+        return name
+
+    return make
+
+
+def where(name):
+    """In a worker: the process that has imported it, its parent, and itself."""
+    return importlib.import_module(name).PID, os.getppid(), os.getpid()
+
+
+WHERE = "import os\nPID = os.getpid()\n"
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_every_worker_has_what_the_zygote_imported(fresh, module, monkeypatch, by_environment):
+    names = [module("preload_a", WHERE), module("preload_b", WHERE)]
+    if by_environment:
+        monkeypatch.setenv("SKATE_PRELOAD", ", ".join(names))
+    fresh.init(num_cpus=2, preload=None if by_environment else names)
+    task = fresh.remote(where)
+
+    @fresh.remote
+    class Actor:
+        def where(self, name):
+            return where(name)
+
+    actors = [Actor.remote() for _ in names]
+    rows = fresh.get([task.remote(name) for name in names])
+    rows += fresh.get([actor.where.remote(name) for actor in actors for name in names])
+    assert {imported_in for imported_in, _, _ in rows} == {parent for _, parent, _ in rows}
+    assert os.getpid() not in {pid for row in rows for pid in row}
+
+
+def test_a_new_zygote_preloads_as_well(fresh, module):
+    name = module("preload_again", WHERE)
+    fresh.init(num_cpus=1, preload=[name])
+    task = fresh.remote(where)
+    imported_in, zygote, worker = fresh.get(task.remote(name))
+    assert imported_in == zygote
+    os.kill(zygote, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    imported_in, another, _ = fresh.get(task.remote(name))
+    assert imported_in == another != zygote
+
+
+def test_a_package_and_what_it_finds_beside_it(fresh, tmp_path, module):
+    package = tmp_path / "preload_package"
+    package.mkdir()
+    package.joinpath("__init__.py").touch()
+    package.joinpath("inner.py").write_text("import os, preload_beside\nPID = os.getpid()\n")
+    module("preload_beside", "")
+    fresh.init(num_cpus=1, preload=["preload_package.inner"])
+    imported_in, zygote, _ = fresh.get(fresh.remote(where).remote("preload_package.inner"))
+    assert imported_in == zygote
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("raise KeyError('on purpose')", "KeyError: 'on purpose'"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+        ("import skate\nskate.init(num_cpus=1)", "imported before there are workers"),
+        ("import skate\nskate.put(1)", "imported before there are workers"),
+    ],
+)
+def test_what_cannot_be_preloaded_is_left_to_the_workers(fresh, module, capfd, source, why):
+    # Only ahead of the workers: in them it is a module like any other.
+    fails = f"if os.getppid() == {os.getpid()}:\n" + indent(source, "    ") + "\n"
+    name = module("preload_fails", WHERE + fails)
+    good = module("preload_good", WHERE)
+    fresh.init(num_cpus=1, preload=[name, good])
+    imported_in, zygote, worker = fresh.get(fresh.remote(where).remote(name))
+    assert imported_in == worker
+    assert fresh.get(fresh.remote(where).remote(good))[0] == zygote
+    fresh.shutdown()
+    err = capfd.readouterr().err
+    assert f"skate: init: preload: {name} cannot be imported ahead of the workers: " in err
+    assert why in err
+    assert good not in err
+
+
+def test_threads_that_are_not_forked_are_said(fresh, module, capfd):
+    thread = "threading.Thread(target=time.sleep, args=(1000,), daemon=True)"
+    name = module("preload_threads", f"{WHERE}import threading, time\n{thread}.start()\n")
+    fresh.init(num_cpus=1, preload=[name])
+    assert fresh.get(fresh.remote(where).remote(name))[0] != os.getpid()
+    fresh.shutdown()
+    assert f"{name} started 1 thread(s) when it was imported" in capfd.readouterr().err
+
+
+def test_in_one_process_there_is_nothing_to_preload(fresh, module):
+    name = module("preload_local", "raise AssertionError('imported')")
+    fresh.init(local_mode=True, preload=[name])
+    assert fresh.get(fresh.remote(lambda: 1).remote()) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "match"),
+    [
+        ("json", TypeError, "init: preload must be a list of modules' names, but is 'json'"),
+        ([json], TypeError, "init: preload must be a list of modules' names, but is"),
+        (["nowhere.at_all"], ModuleNotFoundError, r"'nowhere.at_all' \(preload=\)"),
+        ([""], ModuleNotFoundError, "preload names ''"),
+    ],
+)
+def test_what_is_no_list_of_modules_is_refused(fresh, wrong, error, match):
+    with pytest.raises(error, match=match):
+        fresh.init(num_cpus=1, preload=wrong)
+    assert not fresh.is_initialized()
+
+
+def test_a_wrong_name_in_the_environment_is_refused_by_its_variable(fresh, monkeypatch):
+    monkeypatch.setenv("SKATE_PRELOAD", "nowhere")
+    with pytest.raises(ModuleNotFoundError, match=r"'nowhere' \(SKATE_PRELOAD\)"):
+        fresh.init(num_cpus=1)
+    assert not fresh.is_initialized()
