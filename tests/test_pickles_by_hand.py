@@ -9,7 +9,10 @@ import os
 import pickle
 import select
 import signal
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -128,3 +131,46 @@ def test_generator_is_read_while_it_is_pickled(skate, where, is_over):
     task = skate.remote(max_retries=0)(put_and_read)
     outcome = skate.get(task.remote()) if where == "in a task" else put_and_read()
     assert outcome == ([0, 1, 2], [0, 1, 2, 3, 4])
+
+
+def copy_by_put(skate, generator):
+    return skate.get(skate.put([generator]))[0]
+
+
+def copy_by_hand(_skate, generator):
+    return pickle.loads(pickle.dumps(generator))
+
+
+@pytest.mark.parametrize("copy", [copy_by_put, copy_by_hand])
+@pytest.mark.parametrize("where", ["in a task", "in the driver"])
+def test_generator_is_pickled_while_an_answer_to_next_is_on_its_way(skate, where, copy):
+    @skate.remote(num_returns="dynamic", num_cpus=0)
+    def items():
+        yield 0
+        time.sleep(0.2)
+        yield 1
+        yield 2
+
+    def read_and_copy():
+        generator = skate.get(items.remote())
+        assert skate.get(next(generator)) == 0
+        with ThreadPoolExecutor() as pool:
+            reads = pool.submit(next, generator)
+            time.sleep(0.05)  # most likely it waits by now; if not, it is an easier case
+            interval = sys.getswitchinterval()
+            try:
+                sys.setswitchinterval(1000)  # it cannot have the interpreter until this one waits
+                until = time.monotonic() + 0.3
+                while time.monotonic() < until:
+                    pass
+                copied = copy(skate, generator)
+            finally:
+                sys.setswitchinterval(interval)
+            assert skate.get(reads.result()) == 1
+        rest = skate.get(list(generator))
+        return rest, skate.get(list(copied))
+
+    task = skate.remote(max_retries=0)(read_and_copy)
+    rest, copied = skate.get(task.remote()) if where == "in a task" else read_and_copy()
+    assert rest == [2]
+    assert copied in ([1, 2], [2])

@@ -247,14 +247,23 @@ impl Session {
 
     /// One handle less. Streams and actors at once, since much may hang on them; the rest within a few ms.
     pub(crate) fn release(&self, held: Held) {
+        if matches!(held, Held::Object(_) | Held::Lease(_) | Held::DiskLease(_)) {
+            return self.release_soon(held);
+        }
         if self.is_silent() {
             return;
         }
         self.handles.release(held);
-        if !matches!(held, Held::Object(_) | Held::Lease(_) | Held::DiskLease(_)) {
-            self.transport.try_flush(self);
-        }
+        self.transport.try_flush(self);
         if self.handles.is_dirty() {
+            self.transport.note_dirty();
+        }
+    }
+
+    /// One handle less, within a few ms.
+    pub(crate) fn release_soon(&self, held: Held) {
+        if !self.is_silent() {
+            self.handles.release(held);
             self.transport.note_dirty();
         }
     }

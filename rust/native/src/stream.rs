@@ -271,6 +271,9 @@ impl Stream {
                 return Ok(found);
             }
             *open = Some(request);
+            // The node moves the cursor before this thread hears of it: whoever pickles the handle
+            // meanwhile, or asks something of it, relies on the place that is left.
+            self.session.hold(Held::Cursor(self.task, *at));
             *at
         };
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
@@ -278,10 +281,13 @@ impl Stream {
         let found = answer.map(|found| found.map(|granted| granted.ids));
         let moved = found.as_ref().ok().and_then(|found| found.as_ref().ok());
         let moved = at + moved.map_or(0, |ids| ids.len() as u64);
+        let left_place = Held::Cursor(self.task, at);
         if let Cursor::Own { at, open } = &mut *self.cursor.lock() {
             (*at, *open) = (moved, None);
+            self.session.release_soon(left_place);
             return found;
         }
+        self.session.release_soon(left_place);
         // It was closed by another thread, which has left the cursor to this one.
         self.session.release(Held::Cursor(self.task, moved));
         match found {
