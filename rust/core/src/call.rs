@@ -119,8 +119,10 @@ impl Node {
     pub(crate) fn serve_actor(&mut self, actor: ActorId, actions: &mut Vec<Action>) {
         let Some(row) = self.actors.get(&actor) else { return };
         let (Stage::Alive, Some(worker)) = (row.stage, row.worker) else { return };
-        // One that is to be killed takes no more: they wait for the actor's next life.
-        if !self.workers[&worker].is_staying() {
+        // One that is to be killed takes no more: they wait for the actor's next life. One whose placement
+        // group is removed ends within this step, as its calls do.
+        let is_removed = self.classes[row.class as usize].is_removed;
+        if is_removed || !self.workers[&worker].is_staying() {
             return;
         }
         for lane in 0..row.lanes.len() {

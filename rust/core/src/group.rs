@@ -176,6 +176,9 @@ impl Node {
         }
         // In their order; not all that there ever were, of which groups leave many.
         let classes: BTreeSet<ClassId> = self.resources.classes_asking(&rows).collect();
+        for class in &classes {
+            self.classes[*class as usize].is_removed = true;
+        }
         for class in classes {
             self.end_class(class, actions);
         }
@@ -184,9 +187,7 @@ impl Node {
 
     /// Nothing runs with this demand any more.
     fn end_class(&mut self, class: ClassId, actions: &mut Vec<Action>) {
-        let row = &mut self.classes[class as usize];
-        row.is_removed = true;
-        for task in std::mem::take(&mut row.queue).iter() {
+        for task in std::mem::take(&mut self.classes[class as usize].queue).iter() {
             self.fail_group_removed(task, actions);
         }
         let of_class = |row: &&crate::actor::Actor| row.class == class;

@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{DRIVER, Stage, bytes, error, killed};
+use common::{DRIVER, ONE, Stage, bytes, error, killed};
 use skate_core::action::{Action, Reply};
 use skate_core::event::{
     AfterKill, Args, Creation, End, Event, Held, Order, Request, Returns, Submit, Within,
 };
+use skate_core::group::GroupSpec;
 use skate_core::id::{ActorId, ObjectId, RequestId, TaskId, TemplateId};
 use skate_core::node::Config;
 use skate_core::value::{Failure, Payload, Trouble, Value};
@@ -108,6 +109,31 @@ fn calls_of_a_killed_actor_are_taken_back_from_the_last_on() {
     let answered: Vec<RequestId> =
         stage.replies.iter().map(|(_, id, _)| *id).filter(|id| gets.contains(id)).collect();
     assert_eq!(answered, gets.into_iter().rev().collect::<Vec<_>>());
+}
+
+/// A call whose argument, a generator of the group, ended with the group was sent to an actor that ended
+/// with it as well, and taken back in the same step: a process that was quick enough began it.
+#[test]
+fn nothing_is_sent_to_an_actor_that_ends_with_its_group() {
+    let mut stage = stage();
+    let ready = TaskId::new(DRIVER, 10_000).item(0);
+    let bundles = [[("CPU".into(), ONE)].into()].into();
+    let (name, key) = ("".into(), "k1".into());
+    let spec = GroupSpec { ready, key, name, strategy: "PACK".into(), bundles };
+    stage.say(DRIVER, Request::Reserve(spec.into()));
+    for (template, returns) in [(CLASS, Returns::Static(0)), (3, Returns::Dynamic)] {
+        stage.define(template, returns, &[("CPU_group_k1", ONE)]);
+    }
+    let actor = create(&mut stage, 0, &[]);
+    stage.finish(actor.0, End::Returned(Vec::new()));
+    let queued = stage.submit(3, &[]);
+    let submit = submit(&mut stage, METHOD, Some(actor), &[queued.whole()]);
+    let call = submit.task;
+    stage.say(DRIVER, Request::Submit(submit));
+    stage.say(DRIVER, Request::RemoveGroup("k1".into()));
+    assert_eq!(stage.run_of(call), None);
+    let get = stage.get(DRIVER, &[call.item(0)]);
+    assert!(matches!(stage.reply_to(get), Some(Reply::Error { .. })));
 }
 
 /// The arguments of a constructor stayed in the store as long as the actor lived, although it could
