@@ -1,8 +1,10 @@
 """`util.multiprocessing.Pool`: the claims of the standard library's `Pool`, and of its own."""
 
+import itertools
 import multiprocessing
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -204,6 +206,48 @@ def test_terminate_fails_what_has_not_ended(skate, gate):
         with pytest.raises(RuntimeError, match="terminated"):
             result.get(timeout=10)
     pool.join()
+
+
+@pytest.mark.parametrize("name", ["imap", "imap_unordered"])
+def test_terminate_ends_what_reads_on(skate, gate, name):
+    def call(number):
+        return number if number < 2 else gate.read_bytes()
+
+    pool = Pool(1)
+    results = getattr(pool, name)(call, itertools.count())
+    assert [results.next(timeout=10) for _ in range(2)] == [0, 1]
+    pool.terminate()
+    errors = [str(error) for error in drain(results)]
+    assert 1 <= len(errors) <= 10  # of each call that had been asked for
+    assert set(errors) == {"the pool was terminated"}
+    pool.join()
+
+
+def test_terminate_reaches_a_reader_that_waits(skate, gate):
+    pool = Pool(1)
+    results = pool.imap(lambda _: gate.read_bytes(), range(3))
+    with ThreadPoolExecutor() as readers:
+        reading = readers.submit(lambda: [type(error) for error in drain(results)])
+        pool.terminate()
+        assert reading.result(timeout=10) == [RuntimeError] * 3
+
+
+def drain(results):
+    """The errors up to the end."""
+    while True:
+        try:
+            results.next(timeout=10)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            yield error
+
+
+def test_what_is_asked_while_it_is_terminated_fails(skate, monkeypatch):
+    pool = Pool(1)
+    monkeypatch.setattr(pool, "_check_running", pool.terminate)  # just after the look
+    with pytest.raises(RuntimeError, match="terminated"):
+        pool.apply_async(square, [2]).get(timeout=10)
 
 
 def test_a_pool_does_not_travel(pool):

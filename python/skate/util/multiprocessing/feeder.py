@@ -67,7 +67,10 @@ class Feeder:
                 self._lock.release()
 
     def _feed(self) -> None:
-        while not self._is_over and not self._pool.is_over():
+        while not self._is_over:
+            if self._pool.is_over():
+                self._end()
+                return
             if not self._is_unlimited and self.results.unread() >= self._pool.ahead():
                 return
             try:
@@ -78,12 +81,15 @@ class Feeder:
                 self._index += 1
                 items = []
             if not items:
-                self._is_over = True
-                self.results.end(self._index)
-                self._pool.drop_feeder(self)
+                self._end()
                 return
             self.results.expect(self._index + 1)
             calls: list[Any] = [((item,), {}) for item in items]
             chunk = Chunk(self.results, self._index, self._function, calls)
             self._index += 1
             self._pool.submit_one(chunk)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self.results.end(self._index)
+        self._pool.drop_feeder(self)

@@ -59,6 +59,11 @@ class _PoolActor:
         return [function(*args, **kwargs) for args, kwargs in calls]
 
 
+def _fail_terminated(chunks: list[Chunk]) -> None:
+    for chunk in chunks:
+        chunk.results.fail(chunk.index, RuntimeError("the pool was terminated"))
+
+
 class _Slot:
     """An actor and how many chunks it has run."""
 
@@ -216,13 +221,14 @@ class Pool:
             self._waiting.clear()
             self._under_way.clear()
             self._idle.clear()
-            self._feeders.clear()
+            feeders = list(self._feeders)
             self._changed.notify_all()
         with contextlib.suppress(skate.exceptions.RaySystemError):  # it ends meanwhile
             for slot in slots if self._has_session() else ():
                 skate.kill(slot.actor)
-        for chunk in left:
-            chunk.results.fail(chunk.index, RuntimeError("the pool was terminated"))
+        _fail_terminated(left)
+        for feeder in feeders:  # whoever reads hears of the end
+            feeder.feed()
 
     def join(self) -> None:
         """Waits until all that was asked for is done.
@@ -321,8 +327,13 @@ class Pool:
 
     def _submit(self, chunks: list[Chunk]) -> None:
         with self._lock:
-            self._waiting.extend(chunks)
-        self._dispatch()
+            is_over = self.is_over()
+            if not is_over:
+                self._waiting.extend(chunks)
+        if is_over:
+            _fail_terminated(chunks)
+        else:
+            self._dispatch()
 
     def submit_one(self, chunk: Chunk) -> None:
         """Of an `imap`."""
