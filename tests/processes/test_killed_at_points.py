@@ -103,6 +103,54 @@ def test_many_are_killed_in_one_session(start, tmp_path, seed):
     assert play(start, tmp_path, kills, 2 * MANY, 5 * TIMEOUT_S) == MANY
 
 
+PANICS = """
+skate.init(num_cpus=1)
+double = skate.remote(lambda x: 2 * x)
+assert skate.get(double.remote(1)) == 2
+
+@skate.remote
+def never():
+    time.sleep(1000)
+
+def told(call):
+    try:
+        return call()
+    except BaseException as error:
+        return f"{type(error).__name__} {error}"
+
+heard = []
+ref = never.remote()
+waiting = threading.Thread(target=lambda: heard.append(told(lambda: skate.get(ref))))
+waiting.start()
+open(os.environ["PERMIT"], "x").close()
+print(told(lambda: never.options(num_cpus=0).remote()))
+waiting.join()
+print(*heard)
+print(told(lambda: double.remote(1)))
+skate.shutdown()
+skate.init(num_cpus=1)
+print(skate.get(double.remote(2)))
+"""
+
+
+@needs_build
+def test_call_that_panics_in_the_node_loses_the_session(start, tmp_path):
+    permit = str(tmp_path / "permit")
+    environment = {
+        "PYTHONPATH": BUILD,
+        "SKATE_KILL_POINT": f"panics:Offered:1:{permit}",
+        "PERMIT": permit,
+    }
+    out, _ = start(PANICS, environment=environment).succeed(TIMEOUT_S)
+    panic, *others, last = out.splitlines()
+    assert panic == "PanicException on purpose, at Offered"
+    assert len(others) == 2
+    for line in others:
+        assert line.startswith("RaySystemError")
+        assert "the session is lost: a bug of skate: a call panicked in the node" in line
+    assert last == "4"
+
+
 def test_ordinary_build_has_no_kill_points(skate):
     from skate import _native
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use skate_core::action::{Action, Reply};
 use skate_core::event::{Event, Outcome, Request, Template};
@@ -35,6 +35,7 @@ use smallvec::SmallVec;
 use crate::answer::Answers;
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::guard::Guarded;
 use crate::handles::Handles;
 use crate::link::Link;
 use crate::mailbox::Mail;
@@ -168,15 +169,20 @@ impl Host {
         Ok(host)
     }
 
+    /// The tables. What is done with them is done to the end, or the session is lost.
+    fn lock(&self) -> Guarded<'_, State> {
+        Guarded::new(self.state.lock(), self)
+    }
+
     /// One turn: events in, their actions carried out, workers rung.
     fn turn<T>(&self, work: impl FnOnce(&Self, &mut State) -> T) -> T {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let result = work(self, &mut state);
         self.finish(state);
         result
     }
 
-    fn finish(&self, mut guard: MutexGuard<'_, State>) {
+    fn finish(&self, mut guard: Guarded<'_, State>) {
         self.settle(&mut guard);
         self.watcher.want(guard.node.deadline());
     }
@@ -297,14 +303,14 @@ impl Host {
 
     /// The process of each worker that is up.
     pub(crate) fn pids(&self) -> Vec<(ClientId, u32)> {
-        let state = self.state.lock();
+        let state = self.lock();
         let rows = state.links.iter().map(|(client, link)| (*client, link.pid()));
         rows.filter(|(_, pid)| *pid != 0).collect()
     }
 
     /// Lets the node do what is due; says how long until the next time. For the watcher's thread.
     pub(crate) fn on_time(&self) -> Option<Duration> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.node.wants_room() || state.node.is_watching() {
             // What would make room, or show that a task is done, may be on its way.
             self.flush(&mut state, None);
@@ -323,7 +329,7 @@ impl Host {
     }
 
     pub(crate) fn pid_of(&self, worker: ClientId) -> u32 {
-        self.state.lock().links.get(&worker).map_or(0, Link::pid)
+        self.lock().links.get(&worker).map_or(0, Link::pid)
     }
 
     pub(crate) const fn watcher(&self) -> &Watcher {
@@ -353,7 +359,7 @@ impl Host {
     }
 
     pub(crate) fn describe_workers(&self) -> Vec<WorkerRow> {
-        let state = self.state.lock();
+        let state = self.lock();
         let row = |client: &ClientId| {
             let link = state.links.get(client)?;
             let task_name = state.node.running_on(*client).map(|(_, name)| name);

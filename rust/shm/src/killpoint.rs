@@ -6,6 +6,7 @@
 //!                                              or later, and finds the file, removes it and is killed
 //!          worker:Read+Parking:3:/path         the same with several points, all of whose arrivals count
 //!          one,other                           several such targets
+//!          panics:Offered:1:/path              the driver panics there instead, as by a bug
 //! ```
 //!
 //! Invariant: only a build with the feature `kill-points` has them. Elsewhere [`reached`] and [`enter`]
@@ -150,6 +151,8 @@ mod armed {
         permit: PathBuf,
         /// Of this process, so far.
         arrivals: AtomicU64,
+        /// Its thread panics, and the process lives.
+        panics: bool,
     }
 
     static TARGETS: OnceLock<Vec<Target>> = OnceLock::new();
@@ -157,8 +160,10 @@ mod armed {
 
     fn parse(text: &str) -> Option<Target> {
         let mut parts = text.splitn(4, ':');
-        let role = match parts.next()? {
-            "driver" => Role::Driver,
+        let role = parts.next()?;
+        let panics = role == "panics";
+        let role = match role {
+            "driver" | "panics" => Role::Driver,
             "zygote" => Role::Zygote,
             "worker" => Role::Worker,
             _ => return None,
@@ -167,7 +172,7 @@ mod armed {
         let points = parts.next()?.split('+').map(named).collect::<Option<_>>()?;
         let arrival = parts.next()?.parse().ok()?;
         let (permit, arrivals) = (parts.next()?.into(), AtomicU64::new(0));
-        Some(Target { role: role as u8, points, arrival, permit, arrivals })
+        Some(Target { role: role as u8, points, arrival, permit, arrivals, panics })
     }
 
     /// What the environment asks for.
@@ -193,7 +198,8 @@ mod armed {
     /// Ends this process if it is the one, and this the time.
     ///
     /// # Panics
-    /// If the environment asks for what is not there: a test that kills nobody would prove nothing.
+    /// If the environment asks for it, or for what is not there: a test that kills nobody would prove
+    /// nothing.
     pub fn reached(point: Point) {
         for target in targets() {
             if !target.points.contains(&point) || target.role != ROLE.load(Ordering::Relaxed) {
@@ -201,6 +207,7 @@ mod armed {
             }
             let arrival = target.arrivals.fetch_add(1, Ordering::Relaxed) + 1;
             if arrival >= target.arrival && std::fs::remove_file(&target.permit).is_ok() {
+                assert!(!target.panics, "on purpose, at {}", point.name());
                 let _ = kill_process(getpid(), Signal::KILL);
             }
         }

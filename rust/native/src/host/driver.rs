@@ -69,7 +69,7 @@ impl Transport for Host {
     }
 
     fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
-        self.state.lock().functions.entry(function).or_insert(bytes);
+        self.lock().functions.entry(function).or_insert(bytes);
     }
 
     fn try_flush(&self, _session: &Session) {
@@ -82,7 +82,7 @@ impl Transport for Host {
     }
 
     fn peek(&self, _session: &Session, object: ObjectId) -> Option<Value> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let value = state.node.peek(object).filter(|value| value.extent().is_none())?.clone();
         if value.block().is_some() {
             let pin = Request::Hold(Held::Pin(object));
@@ -93,7 +93,7 @@ impl Transport for Host {
     }
 
     fn peek_ready(&self, on: &[Waitable], count: usize) -> Option<Vec<u32>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let places = state.node.ready_places(on, count);
         if places.len() >= count {
             return Some(places);
@@ -106,7 +106,7 @@ impl Transport for Host {
     }
 
     fn take(&self, task: TaskId, at: Option<u64>, most: Option<u32>) -> Option<Reply> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if at.is_some() && self.handles.has_holds() {
             // A copy that is being pickled relies on the place that this leaves.
             self.flush(&mut state, None);
