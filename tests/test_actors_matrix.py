@@ -12,6 +12,7 @@ import pytest
 
 WAYS = ("exception", "kill", "exit", "leave")
 RETRIES = (0, 2)
+PRELOAD = ["pytest"]
 
 
 def count(log):
