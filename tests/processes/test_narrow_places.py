@@ -119,15 +119,16 @@ def can_be_limited():
 
 
 @pytest.mark.skipif(not can_be_limited(), reason="only root can be another user, by setpriv")
+@pytest.mark.parametrize("log_to_driver", [True, False])
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7, 8, 12, 24])
-def test_few_processes_are_enough_or_said_to_be_too_few(start, limit):
+def test_few_processes_are_enough_or_said_to_be_too_few(start, limit, log_to_driver):
     source = (
         WORK
         + f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NPROC, ({limit}, 100))
 try:
-    skate.init(num_cpus=2)
+    skate.init(num_cpus=2, log_to_driver={log_to_driver})
     print(skate.get([skate.remote(lambda k=k: k).remote() for k in range(20)], timeout=40)[-1])
 except (skate.exceptions.RayError, OSError) as error:
     print("refused:", " ".join(str(error).split()))

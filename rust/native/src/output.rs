@@ -27,8 +27,6 @@ pub(crate) struct Output {
     is_stderr: bool,
     label: Arc<str>,
     line: Vec<u8>,
-    /// The latest whole line, of standard error only: why a process could not begin.
-    last: String,
     /// The label under way, while its end has not been read.
     marker: Option<Vec<u8>>,
     /// Not zero while a notice of it waits to be shown, which takes the number and leaves zero.
@@ -41,7 +39,6 @@ impl Output {
             is_stderr,
             label: "".into(),
             line: Vec::new(),
-            last: String::new(),
             marker: None,
             dropped: Arc::default(),
         }
@@ -73,14 +70,8 @@ impl Output {
         }
     }
 
-    /// The pipe is closed. Returns the last line, if it is standard error.
-    pub(crate) fn end(&mut self, pid: u32, mail: &Mail) -> &str {
-        self.end_line(pid, mail);
-        &self.last
-    }
-
-    /// What has no newline is a line, too.
-    fn end_line(&mut self, pid: u32, mail: &Mail) {
+    /// The pipe is closed: what has no newline is a line, too.
+    pub(crate) fn end_line(&mut self, pid: u32, mail: &Mail) {
         if !self.line.is_empty() {
             self.post_line(pid, mail);
         }
@@ -89,9 +80,6 @@ impl Output {
     fn post_line(&mut self, pid: u32, mail: &Mail) {
         let text = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        if self.is_stderr {
-            self.last.clone_from(&text);
-        }
         let (is_stderr, label) = (self.is_stderr, Arc::clone(&self.label));
         let notice = if mail.has_room(MOST_LINES, MOST_BYTES) {
             Notice::Line { is_stderr, pid, label, text }

@@ -60,6 +60,8 @@ const FULL_SOCKET: Duration = Duration::from_millis(1);
 const CHUNK: usize = 64 << 10;
 /// Chunks read from one pipe before the others have their turn; also more than a pipe holds.
 const CHUNKS_AT_ONCE: usize = 16;
+/// Bytes of a worker's standard error that are kept: its last line says why it could not begin.
+const LAST_WORDS: usize = 1 << 10;
 /// How long after a worker's end the zygote may take to say how it ended.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -171,12 +173,18 @@ impl Watcher {
     }
 }
 
+/// The last line of some text, as far as it is there.
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text.trim_ascii_end());
+    text.rsplit('\n').next().unwrap_or_default().to_owned()
+}
+
 /// A worker, seen from the watcher.
 #[derive(Default)]
 struct Watched {
     outputs: [Option<(OwnedFd, Output)>; 2],
-    /// The last line of standard error, once that is closed.
-    last_words: String,
+    /// The latest [`LAST_WORDS`] bytes of standard error, whoever reads it.
+    last_words: Vec<u8>,
     /// Its process, once forked. The host has a handle of its own, for signals.
     process: Option<Process>,
     /// The process has ended, and its status may come from the zygote until then.
@@ -420,7 +428,7 @@ impl Watch {
             let _ = self.poller.remove(&process);
         }
         let death = Death { pid, exit_code, signal, note: note.into() };
-        self.host.worker_died(worker, death, &last_words);
+        self.host.worker_died(worker, death, &last_line(&last_words));
     }
 
     /// Takes what a worker wrote last, whether or not an orphan of its tasks could still write more.
@@ -435,14 +443,22 @@ impl Watch {
     fn read_output(&mut self, worker: ClientId, which: usize) {
         let pid = self.host.pid_of(worker);
         let Some(watched) = self.workers.get_mut(&worker) else { return };
-        let Some((fd, output)) = &mut watched.outputs[which] else { return };
+        let Watched { outputs, last_words, .. } = watched;
+        let Some((fd, output)) = &mut outputs[which] else { return };
         for _ in 0..CHUNKS_AT_ONCE {
             match rustix::io::read(&*fd, &mut self.chunk) {
                 Ok(0) => return self.close_output(worker, which),
-                Ok(len) if self.reads_output => {
-                    output.feed(pid, &self.chunk[..len], self.host.notices());
+                Ok(len) => {
+                    let chunk = &self.chunk[..len];
+                    if which == 1 {
+                        last_words.extend_from_slice(&chunk[len.saturating_sub(LAST_WORDS)..]);
+                        last_words.drain(..last_words.len().saturating_sub(LAST_WORDS));
+                    }
+                    if self.reads_output {
+                        output.feed(pid, chunk, self.host.notices());
+                    }
                 }
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
         }
@@ -453,7 +469,7 @@ impl Watch {
         let Some(watched) = self.workers.get_mut(&worker) else { return };
         if let Some((fd, mut output)) = watched.outputs[which].take() {
             let _ = self.poller.remove(&fd);
-            watched.last_words += output.end(pid, self.host.notices());
+            output.end_line(pid, self.host.notices());
         }
     }
 
