@@ -1,6 +1,10 @@
 """However a driver ends, nothing of its session is left: no process, no name, no memory."""
 
+import contextlib
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from programs import wait_for_end
@@ -128,3 +132,26 @@ os.execvp("cat", ["cat"])
     program.popen.stdin = None
     assert program.finish()[0] == 0
     program.check_nothing_is_left()
+
+
+def test_what_tasks_have_started_is_gone_when_shutdown_returns(fresh):
+    large = "x = bytearray(b'1') * (50 << 20); print(flush=True); import time; time.sleep(1000)"
+
+    def start():
+        argv = [sys.executable, "-c", large]
+        children = [subprocess.Popen(argv, stdout=subprocess.PIPE) for _ in range(8)]
+        for child in children:
+            child.stdout.readline()
+        return [child.pid for child in children]
+
+    def has_memory(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return "VmRSS" in Path(f"/proc/{pid}/status").read_text()
+        return False
+
+    fresh.init(num_cpus=1)
+    pids = fresh.get(fresh.remote(start).remote())
+    assert all(has_memory(pid) for pid in pids)
+    fresh.shutdown()
+    # They were killed with their worker; to give their memory back takes them some time.
+    assert not any(has_memory(pid) for pid in pids)

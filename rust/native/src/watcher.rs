@@ -20,7 +20,7 @@ use skate_core::id::ClientId;
 use skate_core::value::Death;
 use skate_shm::fd::set_nonblocking;
 use skate_shm::thread::block_all_signals;
-use skate_shm::watch::{Poller, Process, Ready};
+use skate_shm::watch::{Poller, Process, Ready, wait_for_hang_up};
 
 use crate::error::{Error, Result};
 use crate::guard;
@@ -60,6 +60,10 @@ const FULL_SOCKET: Duration = Duration::from_millis(1);
 const CHUNK: usize = 64 << 10;
 /// Chunks read from one pipe before the others have their turn; also more than a pipe holds.
 const CHUNKS_AT_ONCE: usize = 16;
+/// How long the end of a session may wait for processes that tasks had started, once they are killed.
+const GROUP_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at them.
+const GLANCE: Duration = Duration::from_millis(1);
 /// Bytes of a worker's standard error that are kept: its last line says why it could not begin.
 const LAST_WORDS: usize = 1 << 10;
 /// How long after a worker's end the zygote may take to say how it ended.
@@ -192,6 +196,16 @@ struct Watched {
 }
 
 impl Watched {
+    /// What was killed with it is gone a moment later: waits for that. Not for who has left its group, and not
+    /// for what nobody reaps: that holds no output any more.
+    fn wait_for_group(&self, until: Instant) {
+        let Some(process) = &self.process else { return };
+        for (pipe, _) in self.outputs.iter().flatten() {
+            while process.has_group() && !wait_for_hang_up(pipe, GLANCE) && Instant::now() < until {
+            }
+        }
+    }
+
     /// Kills what is left of its group, when no zygote does. The group's number is still its own: the
     /// leader has not been reaped, or has ended only just now.
     fn kill_group(&self) {
@@ -477,6 +491,7 @@ impl Watch {
     fn end_all(&mut self) {
         let silent = self.zygote.take().and_then(|mut zygote| (!zygote.exit()).then_some(zygote));
         let workers: Vec<_> = self.workers.keys().copied().collect();
+        let until = Instant::now() + GROUP_PATIENCE;
         for worker in workers {
             let watched = &self.workers[&worker];
             if let Some(process) = &watched.process
@@ -486,6 +501,7 @@ impl Watch {
                 watched.kill_group();
                 process.wait(None);
             }
+            watched.wait_for_group(until);
             self.close_outputs(worker);
         }
         // Only now: until here it keeps the numbers of dead workers from being given to others.

@@ -84,6 +84,18 @@ impl Process {
     pub fn kill_group(&self) -> io::Result<()> {
         process::kill_process_group(self.pid, Signal::KILL)
     }
+
+    /// Whether somebody is left in that group, be it that nobody has reaped them.
+    pub fn has_group(&self) -> bool {
+        process::test_kill_process_group(self.pid).is_ok()
+    }
+}
+
+/// Waits, at most `timeout`, until nobody holds the other end of a pipe; true if so.
+pub fn wait_for_hang_up(pipe: impl AsFd, timeout: Duration) -> bool {
+    let timeout = Timespec::try_from(timeout).ok();
+    let mut fds = [PollFd::new(&pipe, PollFlags::empty())];
+    io::retry_on_intr(|| poll(&mut fds, timeout.as_ref())).is_ok_and(|ready| ready > 0)
 }
 
 impl AsFd for Process {
