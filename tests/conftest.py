@@ -6,6 +6,7 @@ and the test's write returns only when a task has come to read, so either side l
 
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -25,6 +26,13 @@ def pytest_collection_modifyitems(items):
     if ENGINE == "local":
         for item in items:
             skip_what_needs_processes(item)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint_counts():
+    """Ctrl-C counts, although a shell that starts the tests in its background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
