@@ -161,7 +161,8 @@ def init(
     Raises:
         RuntimeError: there is a session already, or a keyword is unknown.
         ValueError: an amount is out of range, or is given together with a cluster.
-        ModuleNotFoundError: `preload` names a module that is not there.
+        TypeError: `preload` is no list of names.
+        ModuleNotFoundError: it names a module that is not there.
         ImportError: a cluster is named, and Ray is not installed.
         ConnectionError: no cluster answers at the address.
         RaySystemError: in a forked child, or the system refuses memory or processes.
