@@ -89,7 +89,9 @@ def start_held(notebook, tmp_path, call, then=""):
     os.mkfifo(gate)
     cell = notebook.start(f"held = {call}.remote({str(gate)!r}){then}")
     list(notebook.messages(cell, is_idle))
-    later = notebook.start("print('later', flush=True)\nthreading.Event().wait(1000)")
+    # Naps: a signal just before one long wait would be noticed after it, so never.
+    naps = "while True:\n    threading.Event().wait(0.02)"
+    later = notebook.start(f"print('later', flush=True)\n{naps}")
     list(notebook.messages(later, says("later")))
     return cell, gate
 
