@@ -57,6 +57,18 @@ def log(tmp_path):
     return tmp_path / "log"
 
 
+def tells_its_end(body, ended):
+    """It is closed at its second yield, or not at all."""
+    try:
+        yield 1
+        body.wait()
+        yield 2
+    except GeneratorExit:
+        ended.write_bytes(b"closed")
+        raise
+    ended.write_bytes(b"to the end")
+
+
 def close(stream):
     stream.close()
 
@@ -285,22 +297,11 @@ def test_dropped_stream_runs_on_by_default(skate, body, gates):
 @pytest.mark.parametrize("as_option", [False, True])
 def test_drop_closes_if_asked(skate, body, gates, as_option):
     ended = gates("ended")
-
-    def items():
-        try:
-            yield 1
-            body.wait()
-            yield 2
-            yield 3
-        except GeneratorExit:
-            ended.write_bytes(b"closed")
-            raise
-
     if as_option:
-        remote = skate.remote(items).options(generator_on_drop="close")
+        remote = skate.remote(tells_its_end).options(generator_on_drop="close")
     else:
-        remote = skate.remote(generator_on_drop="close")(items)
-    stream = remote.remote()
+        remote = skate.remote(generator_on_drop="close")(tells_its_end)
+    stream = remote.remote(body, ended)
     next(stream)
     body.started()
     del stream
@@ -310,18 +311,8 @@ def test_drop_closes_if_asked(skate, body, gates, as_option):
 
 def test_drop_of_a_dynamic_generator_closes_if_asked(skate, body, gates):
     ended = gates("ended")
-
-    @skate.remote(num_returns="dynamic", generator_on_drop="close")
-    def items():
-        try:
-            yield 1
-            body.wait()
-            yield 2
-        except GeneratorExit:
-            ended.write_bytes(b"closed")
-            raise
-
-    ref = items.remote()
+    items = skate.remote(num_returns="dynamic", generator_on_drop="close")(tells_its_end)
+    ref = items.remote(body, ended)
     generator = skate.get(ref)
     next(generator)
     body.started()
@@ -331,16 +322,7 @@ def test_drop_of_a_dynamic_generator_closes_if_asked(skate, body, gates):
 
 
 def test_drop_counts_at_once_while_others_keep_the_node_busy(skate, body, log):
-    @skate.remote(generator_on_drop="close")
-    def items():
-        try:
-            yield 1
-            body.wait()
-            yield 2
-        except GeneratorExit:
-            log.write_text("closed")
-            raise
-        log.write_text("to the end")
+    items = skate.remote(generator_on_drop="close")(tells_its_end)
 
     @skate.remote
     def numbers():
@@ -348,7 +330,7 @@ def test_drop_counts_at_once_while_others_keep_the_node_busy(skate, body, log):
 
     busy = numbers.remote()
     for k in range(200):
-        stream = items.remote()
+        stream = items.remote(body, log)
         next(stream)
         body.started()
         done = stream.completed()
