@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import select
 import signal
 from textwrap import indent
 
@@ -105,6 +106,24 @@ def test_threads_that_are_not_forked_are_said(fresh, module, capfd):
     assert fresh.get(fresh.remote(where).remote(name))[0] != os.getpid()
     fresh.shutdown()
     assert f"{name} started 1 thread(s) when it was imported" in capfd.readouterr().err
+
+
+def test_a_module_that_ends_the_zygote_fails_the_tasks_and_says_so(fresh, module):
+    name = module("preload_kills", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    fresh.init(num_cpus=1, preload=[name])
+    with pytest.raises(fresh.exceptions.WorkerCrashedError, match=r"forks workers .*SIGKILL"):
+        fresh.get(fresh.remote(lambda: 1).remote(), timeout=30)
+
+
+def test_shutdown_does_not_wait_for_what_is_being_imported(fresh, module, gate):
+    tell = f"open({str(gate)!r}, 'w').write(str(os.getpid()))"
+    source = f"import os\n{tell}\nopen({str(gate)!r}).read()\n"
+    fresh.init(num_cpus=1, preload=[module("preload_waits", source)])
+    zygote = int(gate.read_bytes())  # its import has begun, and does not end by itself
+    process = os.pidfd_open(zygote)
+    fresh.shutdown()
+    assert select.select([process], [], [], 0)[0]
+    os.close(process)
 
 
 def test_in_one_process_there_is_nothing_to_preload(fresh, module):
