@@ -51,7 +51,7 @@ def test_counters_return_to_zero(skate, Small):
         skate.get(small.fail.remote())
     del small, made, stream
     counters = settle(skate)
-    of_machine = ("capacity", "warm", "resident", "huge", "workers")
+    of_machine = ("capacity", "warm", "resident", "huge", "workers", "templates")
     left = {name: n for name, n in counters.items() if n and not name.startswith(of_machine)}
     assert not left
     assert counters.workers == counters.workers_idle

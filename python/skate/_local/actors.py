@@ -12,7 +12,6 @@ client.
 from __future__ import annotations
 
 import contextlib
-import pickle
 from threading import RLock
 from weakref import ref as weak
 
@@ -56,7 +55,6 @@ class LocalActor:
         arguments: Arguments,
         name: tuple[str, str] | None,
         max_restarts: int,
-        serves: str,
         lanes: Sequence[int],
         body: bytes,
     ) -> None:
@@ -66,9 +64,9 @@ class LocalActor:
         self.template = template
         self.body = body
         self.name = name
-        self.is_loop = serves == "loop"
+        self.is_loop = template.serves == "loop"
         self.turn: AbstractContextManager[Any] = (
-            RLock() if serves == "turns" else contextlib.nullcontext()
+            RLock() if template.serves == "turns" else contextlib.nullcontext()
         )
         self.lanes = client.loop().lanes(lanes) if self.is_loop else []
         self.calls: set[AsyncCall] = set()
@@ -83,6 +81,9 @@ class LocalActor:
 
     def construct(self) -> None:
         """Makes the instance: in this thread, or on the loop."""
+        if self.client.is_removed(self.template):
+            self.leave_group()
+            return
         self.client.wait_for(self._arguments.cells())
         if self.is_loop:
             self.client.loop().call(self._construct)
@@ -246,8 +247,7 @@ class ActorRef:
         if name is not None and (taken := client.named(name)) is not None:
             return ActorRef(taken, is_weak=True), taken.body, name[1]
         arguments = Arguments(client, template.name, args, kwargs)
-        serves = client.serves_of(template)
-        actor = LocalActor(client, template, arguments, name, max_restarts, serves, lanes, body)
+        actor = LocalActor(client, template, arguments, name, max_restarts, lanes, body)
         if is_detached:
             client.detached.add(actor)
         if name is not None:
@@ -350,9 +350,3 @@ class ActorRef:
         if actor is not None:
             self.client.keep(actor)
         return restore_actor, (self._id,)
-
-
-def load_class(data: bytes) -> Callable[[LocalActor | None], Callable[..., Any]]:
-    """What finds an exported class."""
-    cls: Callable[..., Any] = pickle.loads(data)
-    return lambda _: cls

@@ -9,6 +9,7 @@ waits for the next item. Nothing of the client is locked while user code runs.
 
 from __future__ import annotations
 
+import pickle
 from threading import get_ident
 
 from skate._local import codec
@@ -35,11 +36,26 @@ class FailedError(Exception):
     """A task cannot run; the argument is the `Failure` of what it needs."""
 
 
+class Exported:
+    """A function or class, unpickled at the first call, once: what a worker does."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._found: Callable[..., Any] | None = None
+
+    def __call__(self, _actor: LocalActor | None) -> Callable[..., Any]:
+        """Gives it."""
+        if self._found is None:
+            self._found = pickle.loads(self._data)
+        return self._found
+
+
 class Template:
     """A function, a class or a method with its options. The names are those of `Client.template`.
 
     Attributes:
         find: Gives the function, for that actor.
+        serves: How actors of the class run their calls.
     """
 
     def __init__(  # noqa: PLR0917 - one call defines a whole template
@@ -67,6 +83,7 @@ class Template:
         self.window_bytes = window_bytes
         self.is_strict = is_strict
         self.lane = lane
+        self.serves = "turns"
 
     def submit(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str | None = None, /

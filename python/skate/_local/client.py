@@ -10,8 +10,8 @@ import time
 
 from skate import _native
 from skate._local import codec
-from skate._local.actors import ActorRef, LocalActor, load_class
-from skate._local.calls import Template
+from skate._local.actors import ActorRef, LocalActor
+from skate._local.calls import Exported, Template
 from skate._local.run import current
 from skate._local.state import CALL, State
 from skate._local.streams import Dynamic, Streaming
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _UNITS = 10_000
 _GAUGES = (
-    "tasks_waiting", "tasks_queued", "objects_pending", "requests", "requests_for_room",
-    "worker_handles", "pins", "leases", "warm_bytes", "workers", "workers_idle",
-    "workers_blocked", "resident_bytes", "huge_pages",
+    "tasks_waiting", "tasks_queued", "objects_pending", "templates", "requests",
+    "requests_for_room", "worker_handles", "pins", "leases", "warm_bytes", "workers",
+    "workers_idle", "workers_blocked", "resident_bytes", "huge_pages",
 )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ class Client(State):
     ) -> Template:
         self.check()
         template = Template(self, name, self._exported(cls), resources)
-        self.serves[template] = serves
+        template.serves = serves
         return template
 
     def method(  # noqa: PLR0917 - one call defines a whole template
@@ -98,17 +98,13 @@ class Client(State):
         return Template(self, name, find, (), returns, max_retries, retry_exceptions, window,
                         window_bytes, is_strict, lane)  # fmt: skip
 
-    def _exported(self, data: bytes) -> Callable[[LocalActor | None], Callable[..., Any]]:
-        """Unpickled at the first call, once: what a worker does."""
+    def _exported(self, data: bytes) -> Exported:
+        """Known by its content while a template has it, and for a while: see `define.rs`."""
         found = self.functions.get(data)
         if found is None:
-
-            def found(_actor: LocalActor | None) -> Callable[..., Any]:
-                load = self.functions[data] = load_class(data)
-                return load(None)
-
-            self.functions[data] = found
-        return lambda actor: self.functions[data](actor)  # noqa: PLW0108 - as it is then
+            found = self.functions[data] = Exported(data)
+            self.lately_exported.append(found)
+        return found
 
     # ── values ────────────────────────────────────────────────────────────────────────────────
 

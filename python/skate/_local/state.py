@@ -11,6 +11,7 @@ import functools
 import itertools
 import threading
 import time
+from collections import deque
 from weakref import WeakSet, WeakValueDictionary
 
 from skate import _native
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from skate._engine import Amounts
     from skate._local.actors import LocalActor
-    from skate._local.calls import Template
+    from skate._local.calls import Exported, Template
     from skate._local.codec import Packed
     from skate._local.loop import AsyncCall
     from skate._local.objects import Maker
@@ -63,8 +64,8 @@ class State:
         self._tasks = itertools.count(1)
         self.requests = itertools.count(1)
         self.watches: dict[int, Callable[[], None]] = {}
-        self.functions: dict[bytes, Callable[[LocalActor | None], Callable[..., Any]]] = {}
-        self.serves: dict[Template, str] = {}
+        self.functions: WeakValueDictionary[bytes, Exported] = WeakValueDictionary()
+        self.lately_exported: deque[Exported] = deque(maxlen=256)
         self.groups_made: dict[str, tuple[str, str, list[Amounts]]] = {}
         self.removed: set[str] = set()
         self.problems: list[tuple[str, str, int | None, Packed, float]] = []
@@ -237,10 +238,6 @@ class State:
             self.changed.notify_all()
         if not is_over and isinstance(cursor.maker, Producer):
             cursor.maker.close()
-
-    def serves_of(self, template: Template) -> str:
-        """How the actors of a constructor run their calls."""
-        return self.serves[template]
 
     def is_removed(self, template: Template) -> bool:
         """Whether it asks for resources of a placement group that was removed."""

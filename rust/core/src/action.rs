@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::event::{ActorName, Template};
+use crate::event::ActorName;
 use crate::group::{GroupSpec, GroupState};
 use crate::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use crate::inspect::Rows;
@@ -54,6 +54,8 @@ pub enum Action {
     Discard(Span),
     /// Tell the user, once, that values would be spilled now if they could be.
     CannotSpill(Arc<str>),
+    /// Nobody uses that template any more.
+    Undefine(TemplateId),
     /// Give heap memory that is free back to the kernel: a crowd has gone.
     TrimHeap,
     /// Tell the user of an error that no ref carries, or whose refs have all gone unread. The bytes
@@ -192,6 +194,3 @@ pub enum Reply {
     /// The request could not be met.
     Failed(Failure),
 }
-
-/// A template that a worker has not seen yet; sent by the runtime before the first `Run` with it.
-pub type Definition = (TemplateId, Arc<Template>);

@@ -68,7 +68,7 @@ pub(crate) struct Actor {
     pub(crate) creation: Creation,
     pub(crate) template: Arc<Template>,
     pub(crate) class: ClassId,
-    placing: Demand,
+    pub(crate) placing: Demand,
     is_warned: bool,
     /// Starts after a crash so far.
     pub(crate) restarts: u32,
@@ -154,6 +154,7 @@ impl Node {
             epitaph: None,
             creation,
         };
+        self.begin_use(actor.creation.submit.template);
         self.actors.insert(id, actor);
         self.enter(client, Held::Actor(id));
         self.begin_start(id, actions);
@@ -475,6 +476,7 @@ impl Node {
                 Stage::Dead if row.worker.is_some() || row.weak_handles > 0 => {}
                 Stage::Dead => {
                     let mut row = self.actors.remove(&id).expect("looked up just now");
+                    self.end_use(row.creation.submit.template);
                     let epitaph = row.epitaph.take();
                     if let Some(Epitaph::Ended(end)) = &epitaph {
                         row.epitaph = Some(Epitaph::Ended(Arc::clone(end)));

@@ -9,10 +9,11 @@ use crate::blocked::LEND_AFTER_NS;
 use crate::disk::{Place, Row};
 use crate::event::{Args, Held, Waitable};
 use crate::group::GroupState;
-use crate::id::{ActorId, ClientId, ObjectId, RequestId, SLOTS, TaskId};
+use crate::id::{ActorId, ClientId, ObjectId, RequestId, SLOTS, TaskId, TemplateId};
 use crate::node::Node;
 use crate::object::{Object, Waiter};
 use crate::request::Open;
+use crate::scheduler::ClassId;
 use crate::spill::movable;
 use crate::task::{Phase, Task};
 use crate::value::{Failure, Value};
@@ -23,6 +24,7 @@ impl Node {
     pub fn check(&self) {
         self.check_counts();
         self.check_tasks();
+        self.check_templates();
         self.check_workers();
         self.check_requests();
         self.check_actors();
@@ -247,6 +249,35 @@ impl Node {
         for (class, row) in self.classes.iter().enumerate() {
             let is_listed = self.queued_classes.contains(&(class as u32));
             assert!(row.queue.is_empty() || is_listed, "class {class} is listed");
+        }
+    }
+
+    fn check_templates(&self) {
+        let mut uses: BTreeMap<TemplateId, u64> = BTreeMap::new();
+        let of_tasks = self.tasks.values().map(|row| row.submit.template);
+        for id in of_tasks.chain(self.actors.values().map(|row| row.creation.submit.template)) {
+            *uses.entry(id).or_default() += 1;
+        }
+        let mut classes: BTreeMap<ClassId, u64> = BTreeMap::new();
+        for (id, row) in &self.templates {
+            assert_eq!(row.uses, uses.remove(id).unwrap_or(0), "uses of {id:?}");
+            assert!(row.uses > 0 || !row.is_undefined, "{id:?} is not used");
+            let client = id.client();
+            let is_there = client == ClientId::DRIVER || self.workers.contains_key(&client);
+            assert!(is_there || row.is_undefined, "{id:?} is of a dead client");
+            *classes.entry(row.class).or_default() += 1;
+        }
+        assert!(uses.is_empty(), "templates that are not known: {uses:?}");
+        assert_eq!(self.class_ids.len() + self.free_classes.len(), self.classes.len(), "classes");
+        for (demand, class) in &self.class_ids {
+            let row = &self.classes[*class as usize];
+            assert_eq!(&row.demand, demand, "demand of class {class}");
+            assert_eq!(Some(row.templates), classes.remove(class), "templates of class {class}");
+        }
+        assert!(classes.is_empty(), "classes that are not in use: {classes:?}");
+        let granted = self.workers.values().filter_map(|row| row.grant);
+        for class in granted.chain(self.queued_classes.iter().copied()) {
+            assert!(self.classes[class as usize].templates > 0, "class {class} is in use");
         }
     }
 

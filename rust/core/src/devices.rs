@@ -189,6 +189,16 @@ impl Devices {
         }
     }
 
+    /// The rows that pools, or allotments from them, are known by.
+    pub(crate) fn rows<'a>(
+        &self,
+        allotted: impl Iterator<Item = &'a Allotment>,
+    ) -> impl Iterator<Item = ResourceId> {
+        let machine = self.machine.map(|(row, _)| row);
+        let known = self.pools.keys().chain(self.unions.keys()).copied().chain(machine);
+        known.chain(allotted.flat_map(|allotment| allotment.0.iter().map(|(row, ..)| *row)))
+    }
+
     /// Panics unless all of every device is free or allotted.
     pub(crate) fn check<'a>(&self, allotted: impl Iterator<Item = &'a Allotment>) {
         let count = self.machine.map_or(0, |(_, count)| count) as usize;

@@ -43,8 +43,11 @@ pub enum Event {
 /// What a client may ask of the node or tell it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Registers what `.options(...)` decided. Before the first `Submit` that names it.
-    Define(TemplateId, Arc<Template>),
+    /// Registers what `.options(...)` decided. Before the first `Submit` that names it. With the code of its
+    /// function, which is for the runtime, unless this client has another template of that function.
+    Define(TemplateId, Arc<Template>, Option<Bytes>),
+    /// This client will not submit with that template, of its own, again.
+    Undefine(TemplateId),
     /// Starts a task. Gives the client one handle on each of its refs (see [`Returns`]).
     Submit(Submit),
     /// Makes an actor, whose id is that of `Creation::submit`, and gives the client one handle on it.

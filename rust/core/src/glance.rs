@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{ClientId, ObjectId, TaskId};
+use crate::id::{ClientId, ObjectId, TaskId, TemplateId};
 use crate::node::Node;
 use crate::scheduler::RETIRE_AFTER_NS;
 use crate::value::Value;
@@ -56,6 +56,11 @@ impl Node {
     /// Name, total and available of each resource, in units of 1/10000.
     pub fn resources(&self) -> Vec<(Arc<str>, i64, i64)> {
         self.resources.table()
+    }
+
+    /// Whether that template is known.
+    pub fn is_defined(&self, id: TemplateId) -> bool {
+        self.templates.contains_key(&id)
     }
 
     /// Whether a worker has sent anything.

@@ -7,8 +7,8 @@
 //!
 //! A placed group is a few rows of resources: for the i-th bundle of a group with the key k, `CPU_group_i_k`
 //! has what the bundle has of CPU, and `CPU_group_k` the sum over all bundles. Who runs in the group asks
-//! for these names instead of `CPU`; so the scheduler need not know of groups at all. `bundle_group_k` is
-//! there for those who ask for nothing, that they wait for the group, too.
+//! for these names instead of `CPU`; so the scheduler need not know of groups at all. And for
+//! `bundle_group_k`: those who ask for nothing else wait for the group, too.
 //!
 //! Invariants: what a placed group holds of the machine is reserved: it is neither available nor granted
 //! to anybody. Nothing runs, or is queued, for the rows of a removed group.
@@ -27,7 +27,10 @@ use crate::scheduler::ClassId;
 use crate::value::{Cause, Failure, NONE, Payload, Value};
 use crate::worker::Life;
 
-/// Of `bundle_group_…`, more than anybody can ask for.
+/// Begins the names of what everybody asks for who runs in a group.
+const PASS: &str = "bundle_group_";
+
+/// Of these, more than anybody can ask for.
 const PASSES: u64 = 1 << 40;
 
 /// Removed groups that are still listed.
@@ -77,9 +80,9 @@ impl Group {
     /// Names and amounts of the rows that it is.
     fn rows(&self) -> Vec<(Arc<str>, u64)> {
         let key = &self.spec.key;
-        let mut rows = vec![(format!("bundle_group_{key}").into(), PASSES)];
+        let mut rows = vec![(format!("{PASS}{key}").into(), PASSES)];
         for (index, bundle) in self.spec.bundles.iter().enumerate() {
-            rows.push((format!("bundle_group_{index}_{key}").into(), PASSES));
+            rows.push((format!("{PASS}{index}_{key}").into(), PASSES));
             for (name, amount) in bundle {
                 rows.push((format!("{name}_group_{index}_{key}").into(), *amount));
                 rows.push((format!("{name}_group_{key}").into(), *amount));
@@ -97,6 +100,12 @@ impl Node {
             && !self.groups.contains_key(&spec.key);
         if !is_fresh {
             return self.violates(client, "it makes a placement group a second time", actions);
+        }
+        if self.resources.is_to_be_swept() {
+            let of_groups = self.groups.values().map(|group| &group.demand);
+            let of_actors = self.actors.values().map(|actor| &actor.placing);
+            let allotted = self.workers.values().map(|worker| &worker.devices);
+            self.resources.sweep(of_groups.chain(of_actors), allotted);
         }
         let all: Vec<(Arc<str>, u64)> = spec.bundles.iter().flatten().cloned().collect();
         let demand = self.resources.demand(&all);
@@ -221,6 +230,14 @@ impl Node {
     /// Whether a resource will be there once a group has been placed.
     pub(crate) fn is_of_waiting_group(&self, name: &str) -> bool {
         self.waiting_groups.iter().any(|key| name.ends_with(&**key))
+    }
+
+    /// Whether it is the pass of a group that was removed, perhaps long ago: who asks for a pass has a
+    /// handle, so the group was there.
+    pub(crate) fn is_of_removed_group(&self, name: &str) -> bool {
+        let Some(pass) = name.strip_prefix(PASS) else { return false };
+        let key = pass.rsplit('_').next().unwrap_or(pass);
+        self.groups.get(key).is_none_or(|group| group.state == GroupState::Removed)
     }
 
     /// Answers with all groups, in the order of their keys.

@@ -8,6 +8,7 @@
 //!   event, action        what is asked, what is to be done
 //!   node                 the tables, and the one door: `Node::step`
 //!   submit, task         from a submission to a task; what was asked for
+//!   template             what submissions name, and how long that is known
 //!   resources            what it may use
 //!   queue, scheduler     when it runs, and where
 //!   brisk                why short tasks stay together
@@ -80,6 +81,7 @@ mod stream;
 mod submit;
 mod table;
 mod task;
+mod template;
 pub mod value;
 mod wait;
 mod warm;

@@ -18,7 +18,7 @@ use crate::actor::Actor;
 use crate::crowd::Crowd;
 use crate::deadlock::Deadlocks;
 use crate::disk::Disk;
-use crate::event::{ActorName, Event, Held, Request, Returns, Template};
+use crate::event::{ActorName, Event, Held, Request, Returns};
 use crate::fate::Fate;
 use crate::group::Group;
 use crate::history::{History, Yield};
@@ -28,11 +28,12 @@ use crate::memory::Memory;
 use crate::object::Object;
 use crate::resources::{Demand, Resources};
 use crate::room::Room;
-use crate::scheduler::{Class, ClassId, KnownTemplate};
+use crate::scheduler::{Class, ClassId};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::table::Table;
 use crate::task::Task;
+use crate::template::KnownTemplate;
 use crate::value::{Death, Value};
 use crate::worker::{Life, Worker};
 
@@ -79,8 +80,12 @@ pub struct Node {
     /// Actors that may have to end.
     pub(crate) ending: Vec<ActorId>,
     pub(crate) templates: FxHashMap<TemplateId, KnownTemplate>,
+    /// Templates that are undefined and may go.
+    pub(crate) unused: Vec<TemplateId>,
     pub(crate) classes: Vec<Class>,
-    class_ids: FxHashMap<Demand, ClassId>,
+    pub(crate) class_ids: FxHashMap<Demand, ClassId>,
+    /// Classes that are not in use.
+    pub(crate) free_classes: Vec<ClassId>,
     /// Classes that may have queued tasks.
     pub(crate) queued_classes: Vec<ClassId>,
     pub(crate) resources: Resources,
@@ -147,8 +152,10 @@ impl Node {
             unplaceable: Vec::new(),
             ending: Vec::new(),
             templates: FxHashMap::default(),
+            unused: Vec::new(),
             classes: Vec::new(),
             class_ids: FxHashMap::default(),
+            free_classes: Vec::new(),
             queued_classes: Vec::new(),
             resources: Resources::new(&config.resources),
             store: Store::new(config.capacity),
@@ -234,6 +241,7 @@ impl Node {
         }
         self.share_windows(actions);
         self.serve_room(actions);
+        self.drop_unused(actions);
     }
 
     fn worker_started(&mut self, worker: ClientId) {
@@ -273,7 +281,8 @@ impl Node {
             return self.violates(client, "it asks twice by one number", actions);
         }
         match request {
-            Request::Define(id, template) => self.define(id, template),
+            Request::Define(id, template, _) => self.define(client, id, template, actions),
+            Request::Undefine(id) => self.undefine(client, id, actions),
             Request::Submit(submit) => self.submit(client, submit, actions),
             Request::Create(creation) => self.create_actor(client, *creation, actions),
             Request::Kill(actor, after) => self.kill_actor(actor, after, actions),
@@ -388,18 +397,6 @@ impl Node {
         if client != ClientId::DRIVER {
             self.kill(client, Life::Condemned, why, actions);
         }
-    }
-
-    fn define(&mut self, id: TemplateId, template: Arc<Template>) {
-        let demand = self.resources.demand(&template.resources);
-        let class = self.class_ids.get(&demand).copied().unwrap_or_else(|| {
-            let class = self.classes.len() as ClassId;
-            self.classes.push(Class::new(demand.clone()));
-            self.resources.note_class(&demand, class);
-            self.class_ids.insert(demand, class);
-            class
-        });
-        self.templates.insert(id, KnownTemplate { template, class, estimate_ns: 0 });
     }
 
     fn put(

@@ -135,6 +135,7 @@ impl Node {
         self.hand_back_lent(worker, actions);
         self.end_watch(worker);
         let row = self.workers.remove(&worker).expect("looked up just now");
+        self.undefine_all(worker);
         for dispatch in &row.queue {
             self.each_argument(dispatch.task, Self::unpin);
         }

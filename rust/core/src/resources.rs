@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::devices::{Allotment, Devices};
@@ -55,15 +55,26 @@ pub(crate) struct Resources {
     rows: Vec<Resource>,
     ids: FxHashMap<Arc<str>, ResourceId>,
     devices: Devices,
+    /// Rows without a name.
+    free: Vec<ResourceId>,
+    /// So many rows had one after the last sweep.
+    swept: usize,
 }
 
 impl Resources {
+    /// So many rows may have names before the first look for those that nothing refers to.
+    const LEAST_SWEPT: usize = 256;
     const CPU: ResourceId = 0;
     const DEVICES: &str = "GPU";
 
     pub(crate) fn new(totals: &[(Arc<str>, u64)]) -> Self {
-        let mut resources =
-            Self { rows: Vec::new(), ids: FxHashMap::default(), devices: Devices::default() };
+        let mut resources = Self {
+            rows: Vec::new(),
+            ids: FxHashMap::default(),
+            devices: Devices::default(),
+            free: Vec::new(),
+            swept: 0,
+        };
         resources.intern(&Arc::from("CPU"));
         for (name, total) in totals {
             let id = resources.intern(name) as usize;
@@ -87,16 +98,51 @@ impl Resources {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let id = self.rows.len() as ResourceId;
-        self.rows.push(Resource {
+        let row = Resource {
             name: Arc::clone(name),
             total: 0,
             available: 0,
             reserved: 0,
             asked_by: Vec::new(),
-        });
+        };
+        let id = self.free.pop().unwrap_or(self.rows.len() as ResourceId);
+        match self.rows.get_mut(id as usize) {
+            Some(free) => *free = row,
+            None => self.rows.push(row),
+        }
         self.ids.insert(Arc::clone(name), id);
         id
+    }
+
+    /// Whether names may be most of those that nothing refers to: removed groups leave theirs.
+    pub(crate) fn is_to_be_swept(&self) -> bool {
+        self.ids.len() >= Self::LEAST_SWEPT.max(2 * self.swept)
+    }
+
+    /// Drops the names of which there is nothing, and to which nothing refers: no class, nothing of `kept`
+    /// and no device.
+    pub(crate) fn sweep<'a>(
+        &mut self,
+        kept: impl Iterator<Item = &'a Demand>,
+        allotted: impl Iterator<Item = &'a Allotment>,
+    ) {
+        let mut kept: FxHashSet<ResourceId> =
+            kept.flat_map(|demand| &demand.0).map(|(id, _)| *id).collect();
+        kept.insert(Self::CPU);
+        kept.extend(self.devices.rows(allotted));
+        let (rows, free) = (&mut self.rows, &mut self.free);
+        self.ids.retain(|_, id| {
+            let row = &mut rows[*id as usize];
+            let is_there = row.total != 0 || row.available != 0 || row.reserved != 0;
+            let is_kept = is_there || !row.asked_by.is_empty() || kept.contains(id);
+            if !is_kept {
+                row.name = Arc::default();
+                row.asked_by = Vec::new();
+                free.push(*id);
+            }
+            is_kept
+        });
+        self.swept = self.ids.len();
     }
 
     /// What a template asks for.
@@ -261,6 +307,13 @@ impl Resources {
         }
     }
 
+    /// Nobody asks for that as this class any more.
+    pub(crate) fn forget_class(&mut self, demand: &Demand, class: ClassId) {
+        for (id, _) in &demand.0 {
+            self.rows[*id as usize].asked_by.retain(|other| *other != class);
+        }
+    }
+
     /// Classes that ask for any of these; a class may be there twice.
     pub(crate) fn classes_asking<'a>(
         &'a self,
@@ -306,6 +359,10 @@ impl Resources {
         allotted: impl Iterator<Item = &'a Allotment>,
     ) {
         self.devices.check(allotted);
+        assert_eq!(self.ids.len() + self.free.len(), self.rows.len(), "rows of resources");
+        for (name, id) in &self.ids {
+            assert_eq!(&self.rows[*id as usize].name, name, "row {id}");
+        }
         let mut expected: Vec<i64> = self.rows.iter().map(|row| row.total - row.reserved).collect();
         for (id, amount) in granted.flat_map(|demand| &demand.0) {
             expected[*id as usize] -= amount;
@@ -369,5 +426,52 @@ mod tests {
         let mut resources = two_cpus();
         let demand = resources.demand(&[("CPU".into(), 10_000), ("TPU".into(), 10_000)]);
         assert_eq!(resources.missing(&demand), vec![("TPU".into(), 10_000, 0)]);
+    }
+
+    /// The names of removed groups stayed for the rest of the session.
+    #[test]
+    fn names_go_when_nothing_refers_to_them() {
+        let mut resources = two_cpus();
+        let kept = resources.demand(&[("of a group".into(), ONE as u64)]);
+        let of_class = resources.demand(&[("of a class".into(), ONE as u64)]);
+        resources.note_class(&of_class, 3);
+        resources.add(&"there".into(), 1);
+        let mut most = 0;
+        for number in 0..10_000 {
+            if resources.is_to_be_swept() {
+                resources.sweep([&kept].into_iter(), [].into_iter());
+            }
+            let name: Arc<str> = format!("CPU_group_{number}").into();
+            resources.add(&name, 1);
+            resources.withdraw(&name, 1);
+            most = most.max(resources.rows.len());
+        }
+        assert_eq!(most, Resources::LEAST_SWEPT);
+        for name in ["CPU", "x", "of a group", "of a class", "there"] {
+            let id = resources.ids[name];
+            assert_eq!(&*resources.rows[id as usize].name, name);
+        }
+        assert_eq!(resources.demand(&[("of a group".into(), ONE as u64)]), kept);
+        resources.forget_class(&of_class, 3);
+        resources.sweep([].into_iter(), [].into_iter());
+        assert_eq!(resources.ids.len(), 3, "CPU, x and what is there");
+    }
+
+    /// A pool of devices that was removed is named by who has some of it still.
+    #[test]
+    fn the_name_of_a_pool_stays_while_a_device_of_it_is_out() {
+        let mut resources = Resources::new(&[("GPU".into(), ONE as u64)]);
+        let bundles: [Bundle; 1] = [[("GPU".into(), ONE as u64)].into()];
+        resources.add(&"GPU_group_0_k".into(), ONE as u64);
+        resources.reserve_devices(&bundles, "k");
+        let demand = resources.demand(&[("GPU_group_0_k".into(), ONE as u64)]);
+        let device = resources.take(&demand);
+        resources.unreserve_devices("k");
+        resources.withdraw(&"GPU_group_0_k".into(), ONE as u64);
+        resources.give(&demand, &Allotment::default());
+        resources.sweep([].into_iter(), [&device].into_iter());
+        assert!(resources.ids.contains_key("GPU_group_0_k"));
+        resources.sweep([].into_iter(), [].into_iter());
+        assert!(!resources.ids.contains_key("GPU_group_0_k"));
     }
 }

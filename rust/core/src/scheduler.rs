@@ -53,6 +53,8 @@ pub(crate) type ClassId = u32;
 #[derive(Debug)]
 pub(crate) struct Class {
     pub(crate) demand: Demand,
+    /// Known templates that ask for it.
+    pub(crate) templates: u64,
     pub(crate) queue: Queue,
     /// Among the node's `queued_classes`.
     pub(crate) is_listed: bool,
@@ -64,14 +66,15 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    pub(crate) fn new(demand: Demand) -> Self {
+    pub(crate) fn new(demand: Demand, is_removed: bool) -> Self {
         Self {
             demand,
+            templates: 0,
             queue: Queue::default(),
             is_listed: false,
             roomy: Vec::new(),
             is_warned: false,
-            is_removed: false,
+            is_removed,
         }
     }
 }
@@ -503,13 +506,4 @@ impl Node {
             row.estimate_ns = if known == 0 { fresh } else { (known * 7 + fresh) / 8 }.max(1);
         }
     }
-}
-
-/// A template with what is known of its tasks.
-#[derive(Debug)]
-pub(crate) struct KnownTemplate {
-    pub(crate) template: Arc<crate::event::Template>,
-    pub(crate) class: ClassId,
-    /// How long its tasks run; 0 until one has.
-    pub(crate) estimate_ns: u64,
 }

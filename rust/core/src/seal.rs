@@ -288,6 +288,7 @@ impl Node {
             self.leave(*argument);
         }
         self.let_go_arguments(&task.submit, actions);
+        self.end_use(task.submit.template);
         self.call_ended(id, &task, actions);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.has_ended = true;

@@ -29,6 +29,8 @@ pub struct Statistics {
     pub actors: u64,
     /// ... that are not dead.
     pub actors_living: u64,
+    /// Functions and methods with their options that are known: to be submitted with, or used.
+    pub templates: u64,
     /// Requests that wait for an answer.
     pub requests: u64,
     /// ... that wait for room in the store.
@@ -83,6 +85,7 @@ impl Node {
             actors: self.actors.len() as u64,
             actors_living: self.actors.values().filter(|row| row.stage != Stage::Dead).count()
                 as u64,
+            templates: self.templates.len() as u64,
             requests: self.open_requests().count() as u64,
             requests_for_room: self.room.len() as u64,
             used_bytes: self.store.used(),

@@ -81,6 +81,9 @@ impl Node {
         let is_sound =
             id.client() == client && !self.tasks.contains_key(&id) && stored.is_none_or(is_sealed);
         let known = self.templates.get(&submit.template).filter(|_| is_sound)?;
+        if known.is_undefined {
+            return None;
+        }
         Some((Arc::clone(&known.template), known.class))
     }
 
@@ -111,6 +114,7 @@ impl Node {
         let mut task =
             Task::new(submit, template, class, phase, (attempt, self.oom_retries), self.now_ns);
         task.is_ordered_by_parent = is_call && self.runs_tasks(id.client());
+        self.begin_use(task.submit.template);
         self.tasks.insert(id, task);
         self.waiting_tasks += 1;
         if is_call {

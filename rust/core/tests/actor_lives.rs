@@ -122,6 +122,7 @@ fn nothing_is_sent_to_an_actor_that_ends_with_its_group() {
     let spec = GroupSpec { ready, key, name, strategy: "PACK".into(), bundles };
     stage.say(DRIVER, Request::Reserve(spec.into()));
     for (template, returns) in [(CLASS, Returns::Static(0)), (3, Returns::Dynamic)] {
+        stage.say(DRIVER, Request::Undefine(TemplateId(template)));
         stage.define(template, returns, &[("CPU_group_k1", ONE)]);
     }
     let actor = create(&mut stage, 0, &[]);

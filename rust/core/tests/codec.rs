@@ -93,7 +93,9 @@ fn requests() -> Vec<Request> {
     let returned = values().into_iter().map(|value| (value, held())).collect();
     let raised = End::Raised { error: value(), holds: held(), retry: true, yielded: 4 };
     vec![
-        Request::Define(TemplateId(1), template().into()),
+        Request::Define(TemplateId(1), template().into(), None),
+        Request::Define(TemplateId(1), template().into(), Some(bytes())),
+        Request::Undefine(TemplateId(1)),
         Request::Submit(submit),
         Request::Find(id, ActorName { namespace: "n".into(), name: "a".into() }),
         Request::Kill(ActorId(task()), AfterKill::MayRestart),

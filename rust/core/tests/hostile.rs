@@ -121,7 +121,7 @@ impl Liar<'_> {
     fn submit(&mut self, actor: Option<ActorId>) -> Submit {
         Submit {
             task: actor.map_or_else(|| self.task(), |actor| actor.0),
-            template: TemplateId(self.random.below(6)),
+            template: self.template_id(),
             actor: actor.or_else(|| self.random.chance(20).then(|| ActorId(self.task()))),
             parent: self.random.chance(50).then(|| self.task()),
             name: None,
@@ -133,6 +133,16 @@ impl Liar<'_> {
             waits: self.several(Self::object),
             holds: self.several(Self::held),
         }
+    }
+
+    /// One that it may define.
+    fn own_template(&self, number: u64) -> TemplateId {
+        TemplateId(TaskId::new(self.me, 1_000 + number).0)
+    }
+
+    fn template_id(&mut self) -> TemplateId {
+        let number = self.random.below(6);
+        if self.random.chance(50) { self.own_template(number) } else { TemplateId(number) }
     }
 
     fn template(&mut self) -> Template {
@@ -208,7 +218,7 @@ impl Liar<'_> {
         let (plain, stream, dynamic) = (self.tasks[0], self.tasks[1], self.tasks[2]);
         let request = RequestId(100 + self.said);
         match self.random.below(16) {
-            0 => Request::Define(TemplateId(7), self.template().into()),
+            0 => Request::Define(self.own_template(self.said), self.template().into(), None),
             1 => {
                 let template = TemplateId(1 + self.random.below(3));
                 let (waits, holds) = (Box::default(), Box::default());
@@ -259,8 +269,9 @@ impl Liar<'_> {
 
     fn request(&mut self) -> Request {
         let at = self.random.chance(50).then(|| self.number());
-        match self.random.below(36) {
-            0 => Request::Define(TemplateId(self.random.below(6)), self.template().into()),
+        match self.random.below(37) {
+            0 => Request::Define(self.template_id(), self.template().into(), None),
+            36 => Request::Undefine(self.template_id()),
             1 | 2 => Request::Submit(self.submit(None)),
             3 | 4 => Request::Create(Box::new(self.creation())),
             5 => Request::Find(
@@ -356,7 +367,7 @@ fn scribbled(request: &Request, random: &mut Random) -> Option<Request> {
 
 /// Of a request that makes as many objects as it says.
 fn is_modest(request: &Request) -> bool {
-    let Request::Define(_, template) = request else { return true };
+    let Request::Define(_, template, _) = request else { return true };
     !matches!(template.returns, Returns::Static(count) if u64::from(count) > MOST_RETURNS)
 }
 

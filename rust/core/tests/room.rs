@@ -49,7 +49,7 @@ impl Bench {
             lane: 0,
             body: NONE.into(),
         };
-        bench.ask(DRIVER, Request::Define(TemplateId(1), Arc::new(template)));
+        bench.ask(DRIVER, Request::Define(TemplateId(1), Arc::new(template), None));
         for counter in 1..=tasks {
             bench.ask(
                 DRIVER,

@@ -106,7 +106,7 @@ impl ActorRef {
         let task = session.next_task();
         let actor = ActorId(task);
         let (mut submit, owed, stored) =
-            template::pack_call(py, session, task, template.id, &template.name, args, kwargs)?;
+            template::pack_call(py, session, task, *template.id, &template.name, args, kwargs)?;
         submit.actor = Some(actor);
         // A constructor is nobody's child: it may run again when its parent is long gone.
         submit.parent = None;

@@ -12,7 +12,7 @@ use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId}
 
 use crate::actor_ref::{ActorRef, actor_bytes};
 use crate::answer::Asker;
-use crate::define::{amounts, define, export, on_drop, retry_on, returns_of};
+use crate::define::{amounts, define, function_id, on_drop, retry_on, returns_of};
 use crate::error::{self, Error};
 use crate::fresh::Fresh;
 use crate::host::Host;
@@ -170,7 +170,7 @@ impl Client {
             session,
             Definition {
                 name: name.into(),
-                function: export(session, function),
+                function: function_id(function),
                 lane: 0,
                 resources: amounts(resources),
                 returns: returns_of(returns)?,
@@ -180,6 +180,7 @@ impl Client {
                 on_drop: on_drop(closes_on_drop),
                 body: body.encode(),
             },
+            Some(function),
         ))
     }
 
@@ -205,7 +206,7 @@ impl Client {
             session,
             Definition {
                 name: name.into(),
-                function: export(session, cls),
+                function: function_id(cls),
                 lane: 0,
                 resources: amounts(resources),
                 returns: Returns::Static(0),
@@ -215,6 +216,7 @@ impl Client {
                 on_drop: OnDrop::RunOn,
                 body: TemplateBody { retry: RetryOn::Nothing, is_strict: false, target }.encode(),
             },
+            Some(cls),
         ))
     }
 
@@ -254,6 +256,7 @@ impl Client {
                 body: TemplateBody { retry: retry_on(retry_exceptions)?, is_strict, target }
                     .encode(),
             },
+            None,
         ))
     }
 

@@ -1,14 +1,24 @@
 //! What `.options(...)` decided, told to the node once: the definitions behind templates.
 //!
-//! Invariant: a function or class is exported, under the hash of its content, before the definition that
-//! names it.
+//! ```text
+//!   function, options ─▶ known? ──yes──▶ another holder of the same id
+//!                          └─no──▶ Define, with the code unless a known one has it ─▶ known
+//!   many are known ─▶ those that nobody holds ─▶ Undefine
+//! ```
+//!
+//! A function that is unpickled for each call is known by its content, and so are its options. So what
+//! nobody holds is kept for a while.
+//!
+//! Invariant: the node has the code of every function of a known definition. The lock is held until what
+//! follows from it is sent: no thread reaches the node with an id that another one takes back.
 
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use skate_core::event::{OnDrop, Returns, Template as Definition};
-use skate_core::id::FunctionId;
+use skate_core::event::{OnDrop, Request, Returns, Template as Definition};
+use skate_core::id::{FunctionId, TemplateId};
 use skate_core::value::Bytes;
 
 use crate::session::Session;
@@ -20,19 +30,72 @@ pub(crate) const DYNAMIC: i64 = -1;
 /// `returns` of a template that stands for `"streaming"`.
 pub(crate) const STREAMING: i64 = -2;
 
-/// Makes a function or class known by its content.
-pub(crate) fn export(session: &Session, bytes: &[u8]) -> FunctionId {
-    let mut hasher = SipHasher13::new();
-    std::hash::Hasher::write(&mut hasher, bytes);
-    let hash = FunctionId(hasher.finish128().as_u128());
-    session.transport.export(session, hash, Bytes::from(bytes));
-    hash
+/// So many may be known before the first look for those that nobody holds.
+const LEAST_SWEPT: usize = 256;
+
+/// Those that the node knows from this client.
+#[derive(Default)]
+pub(crate) struct Definitions {
+    /// An id that has no other owner is held by nobody.
+    ids: FxHashMap<Arc<Definition>, Arc<TemplateId>>,
+    /// How many of them have that function.
+    functions: FxHashMap<FunctionId, usize>,
+    /// So many were held at the last look.
+    held: usize,
 }
 
-/// Registers it with the node, unless the same is known.
-pub(crate) fn define(session: &Arc<Session>, definition: Definition) -> Template {
+impl Definitions {
+    /// Forgets those that nobody holds, once they may be as many as the others.
+    fn sweep(&mut self) -> Vec<TemplateId> {
+        if self.ids.len() < LEAST_SWEPT.max(2 * self.held) {
+            return Vec::new();
+        }
+        let functions = &mut self.functions;
+        let unheld = self.ids.extract_if(|_, id| Arc::strong_count(id) == 1);
+        let unheld = unheld.map(|(definition, id)| {
+            let count = functions.get_mut(&definition.function).expect("it was counted");
+            *count -= 1;
+            if *count == 0 {
+                functions.remove(&definition.function);
+            }
+            *id
+        });
+        let unheld = unheld.collect();
+        self.held = self.ids.len();
+        unheld
+    }
+}
+
+/// Names a function or class by its content.
+pub(crate) fn function_id(code: &[u8]) -> FunctionId {
+    let mut hasher = SipHasher13::new();
+    std::hash::Hasher::write(&mut hasher, code);
+    FunctionId(hasher.finish128().as_u128())
+}
+
+/// Registers it with the node, unless the same is known. `code` is that of its function, if it has one.
+pub(crate) fn define(
+    session: &Arc<Session>,
+    definition: Definition,
+    code: Option<&[u8]>,
+) -> Template {
+    let definition = Arc::new(definition);
+    let mut known = session.definitions.lock();
+    let id = known.ids.get(&definition).cloned().unwrap_or_else(|| {
+        for unheld in known.sweep() {
+            session.send(Request::Undefine(unheld));
+        }
+        let id = session.next_template();
+        let count = known.functions.entry(definition.function).or_default();
+        *count += 1;
+        let code = code.filter(|_| *count == 1).map(Bytes::from);
+        session.send(Request::Define(id, Arc::clone(&definition), code));
+        let id = Arc::new(id);
+        known.ids.insert(Arc::clone(&definition), Arc::clone(&id));
+        id
+    });
+    drop(known);
     let (name, returns) = (Arc::clone(&definition.name), definition.returns);
-    let id = session.define(definition);
     Template { session: Arc::clone(session), id, name, returns }
 }
 

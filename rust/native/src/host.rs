@@ -11,6 +11,7 @@
 //! takes the GIL while it holds the lock.
 
 mod act;
+mod definitions;
 mod driver;
 mod look;
 mod workers;
@@ -23,15 +24,15 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use skate_core::action::{Action, Reply};
 use skate_core::event::{Event, Outcome, Request, Template};
-use skate_core::id::{ClientId, FunctionId, TemplateId};
+use skate_core::id::ClientId;
 use skate_core::memory::Shortage;
 use skate_core::node::{Config, Node};
-use skate_core::value::Bytes;
 use skate_shm::hub::Hub;
 use skate_shm::killpoint::{Point, reached};
 use skate_shm::segment::Segment;
 use smallvec::SmallVec;
 
+use self::definitions::Definitions;
 use crate::answer::Answers;
 use crate::disk::Disk;
 use crate::error::Result;
@@ -65,8 +66,7 @@ struct State {
     links: FxHashMap<ClientId, Link>,
     /// Keys of `links`, by their seats at the hub's flags.
     seats: Vec<SmallVec<[ClientId; 1]>>,
-    functions: FxHashMap<FunctionId, Bytes>,
-    templates: FxHashMap<TemplateId, Arc<Template>>,
+    definitions: Definitions,
     scratch: Vec<u8>,
     /// Workers to be rung at the end of the turn.
     to_ring: Vec<ClientId>,
@@ -140,8 +140,7 @@ impl Host {
                 actions,
                 links: FxHashMap::default(),
                 seats: Vec::new(),
-                functions: FxHashMap::default(),
-                templates: FxHashMap::default(),
+                definitions: Definitions::default(),
                 scratch: Vec::new(),
                 to_ring: Vec::new(),
                 submits: 0,
@@ -243,17 +242,23 @@ impl Host {
             _ => {}
         }
         if let Request::Create(creation) = &request
-            && let Some(template) = state.templates.get(&creation.submit.template)
+            && let Some(template) = state.definitions.get(creation.submit.template)
             && is_for_loop(template)
             && !std::mem::replace(&mut state.has_preloaded, true)
         {
             // Every process with a loop needs it: imported once, before they are forked.
             self.watcher.order(Order::Preload("skate._actor_loop"));
         }
-        if let Request::Define(id, template) = &request {
-            state.templates.insert(*id, Arc::clone(template));
-        }
+        let defined = match &mut request {
+            Request::Define(id, template, code) => Some((*id, Arc::clone(template), code.take())),
+            _ => None,
+        };
         self.step(state, Event::Client(client, request));
+        if let Some((id, template, code)) = defined
+            && state.node.is_defined(id)
+        {
+            state.definitions.insert(id, template, code);
+        }
     }
 
     /// Tells the node what the driver's handles have gathered, around the request that goes with it.

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 use skate_core::action::Run;
-use skate_core::event::Template;
+use skate_core::event::{Request, Template};
 use skate_core::id::{FunctionId, TemplateId, Ticket};
 use skate_shm::control::{Control, SLOTS};
 use skate_shm::doorbell::Urgency;
 use skate_shm::ring::{Push, RingReader, RingWriter};
 use skate_shm::watch::Process;
 
-use crate::wire::{self, ToNode, ToWorker};
+use crate::wire::{self, ToWorker};
 
 const _: () =
     assert!(SLOTS as u64 == skate_core::id::SLOTS, "both sides find the slot of a ticket");
@@ -39,6 +39,8 @@ pub(crate) struct Link {
     backlog: VecDeque<Vec<u8>>,
     functions: FxHashSet<FunctionId>,
     templates: FxHashSet<TemplateId>,
+    /// What it knows and need not know any more.
+    undefined: (Vec<TemplateId>, Vec<FunctionId>),
     /// The latest dispatch in each slot that was used.
     tickets: Vec<Ticket>,
     /// None until the zygote has forked it.
@@ -60,6 +62,7 @@ impl Link {
             backlog: VecDeque::new(),
             functions: HashSet::default(),
             templates: HashSet::default(),
+            undefined: Default::default(),
             tickets: Vec::new(),
             process: None,
             doom: Doom::None,
@@ -129,9 +132,23 @@ impl Link {
         self.functions.insert(template.function)
     }
 
-    /// A worker keeps the functions that it sent.
-    pub(crate) fn knows_function(&mut self, id: FunctionId) {
-        self.functions.insert(id);
+    /// It will be sent no more runs of that template; and that function, if it is one, is no longer known.
+    pub(crate) fn undefine(&mut self, template: TemplateId, function: Option<FunctionId>) {
+        if self.templates.remove(&template) {
+            self.undefined.0.push(template);
+        }
+        if let Some(function) = function.filter(|function| self.functions.remove(function)) {
+            self.undefined.1.push(function);
+        }
+    }
+
+    /// Tells it so. Before the next run is early enough: to wake an idle worker for it costs more than what
+    /// it keeps.
+    pub(crate) fn send_undefined(&mut self, scratch: &mut Vec<u8>) {
+        if !self.undefined.0.is_empty() || !self.undefined.1.is_empty() {
+            let (templates, functions) = std::mem::take(&mut self.undefined);
+            self.send(&ToWorker::Undefine(templates.into(), functions.into()), scratch);
+        }
     }
 
     /// Takes a dispatch back; false if the worker has claimed it.
@@ -171,7 +188,7 @@ impl Link {
     }
 
     /// The next message; `Err` if the worker wrote garbage.
-    pub(crate) fn receive(&mut self, scratch: &mut Vec<u8>) -> Result<Option<ToNode>, ()> {
+    pub(crate) fn receive(&mut self, scratch: &mut Vec<u8>) -> Result<Option<Request>, ()> {
         match self.from.pop(scratch) {
             Ok(true) => wire::decode(scratch).map(Some).ok_or(()),
             Ok(false) => Ok(None),

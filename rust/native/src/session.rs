@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use pyo3::prelude::*;
-use rustc_hash::FxHashMap;
 use skate_core::action::Reply;
-use skate_core::event::{Held, Patience, Request, Template, Waitable};
-use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId};
-use skate_core::value::{Bytes, Value};
+use skate_core::event::{Held, Patience, Request, Waitable};
+use skate_core::id::{ClientId, ObjectId, RequestId, TaskId, TemplateId};
+use skate_core::value::Value;
 use skate_shm::segment::Segment;
 use skate_shm::spill_file::SpillFile;
 
 use crate::answer::{Answers, Asker, Seat};
+use crate::define::Definitions;
 use crate::error::{Error, Result};
 use crate::handles::Handles;
 use crate::lease::Leases;
@@ -36,8 +36,6 @@ const LONG: Duration = Duration::from_secs(1);
 pub(crate) trait Transport: Send + Sync {
     /// Sends what the handles have gathered, then the request.
     fn send(&self, session: &Session, request: Request);
-    /// Makes a function known, before the first template that names it.
-    fn export(&self, session: &Session, function: FunctionId, bytes: Bytes);
     /// Sends what the handles have gathered, unless that could wait for another process.
     fn try_flush(&self, session: &Session);
     /// A handle was dropped although nothing may be sent for long: have it flushed soon.
@@ -92,8 +90,7 @@ pub(crate) struct Session {
     /// Where values are that the store has no room for.
     spill_file: Option<Arc<SpillFile>>,
     counter: AtomicU64,
-    /// Those that the node knows from here.
-    templates: Mutex<FxHashMap<Arc<Template>, TemplateId>>,
+    pub(crate) definitions: Mutex<Definitions>,
     handles: Arc<Handles>,
     pub(crate) leases: Leases,
     pub(crate) answers: Arc<Answers>,
@@ -121,7 +118,7 @@ impl Session {
             segment: RwLock::new(Some(segment)),
             spill_file,
             counter: AtomicU64::new(1),
-            templates: Mutex::default(),
+            definitions: Mutex::default(),
             handles,
             leases: Leases::default(),
             answers,
@@ -210,26 +207,16 @@ impl Session {
         TaskId::new(self.client, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
+    pub(crate) fn next_template(&self) -> TemplateId {
+        TemplateId(self.next_task().0)
+    }
+
     pub(crate) fn next_call(&self) -> TaskId {
         TaskId::new_call(self.client, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn next_request(&self) -> RequestId {
         RequestId(self.counter.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The number of a template, of which the node is told once. A function that is unpickled for each call
-    /// is known by its content, and so are its options.
-    pub(crate) fn define(&self, template: Template) -> TemplateId {
-        let template = Arc::new(template);
-        let known = self.templates.lock().get(&template).copied();
-        known.unwrap_or_else(|| {
-            let id = TemplateId(self.next_task().0);
-            self.send(Request::Define(id, Arc::clone(&template)));
-            // Another thread may send it, too, but none finds it here before it was sent.
-            self.templates.lock().insert(template, id);
-            id
-        })
     }
 
     /// One more handle on something that is alive through another one.

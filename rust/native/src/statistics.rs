@@ -4,7 +4,7 @@ use skate_core::node::Statistics;
 use skate_shm::segment::{Pages, Segment};
 
 /// Name and value of each; a field without a name here does not compile.
-pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 26] {
+pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 27] {
     let Statistics {
         tasks,
         tasks_waiting,
@@ -15,6 +15,7 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 26] 
         streams,
         actors,
         actors_living,
+        templates,
         requests,
         requests_for_room,
         driver_handles,
@@ -43,6 +44,7 @@ pub(crate) const fn table(statistics: &Statistics) -> [(&'static str, u64); 26] 
         ("streams", streams),
         ("actors", actors),
         ("actors_living", actors_living),
+        ("templates", templates),
         ("requests", requests),
         ("requests_for_room", requests_for_room),
         ("driver_handles", driver_handles),

@@ -23,7 +23,8 @@ use crate::stream;
 #[pyclass(frozen, module = "skate._native")]
 pub(crate) struct Template {
     pub(crate) session: Arc<Session>,
-    pub(crate) id: TemplateId,
+    /// While it is held, the node knows it.
+    pub(crate) id: Arc<TemplateId>,
     pub(crate) name: Arc<str>,
     pub(crate) returns: Returns,
 }
@@ -43,7 +44,7 @@ impl Template {
         let task = if actor.is_some() { session.next_call() } else { session.next_task() };
         let called = name.unwrap_or(&self.name);
         let (mut submit, owed, stored) =
-            pack_call(py, session, task, self.id, called, args, kwargs)?;
+            pack_call(py, session, task, *self.id, called, args, kwargs)?;
         submit.actor = actor;
         submit.name = name.map(Arc::from);
         session.send(Request::Submit(submit));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skate_core::action::{Reply, Run};
-use skate_core::event::{Request, Template};
+use skate_core::event::Template;
 use skate_core::id::{FunctionId, RequestId, TemplateId, Ticket};
 use skate_core::value::Bytes;
 
@@ -18,6 +18,8 @@ pub(crate) enum ToWorker {
     Function(FunctionId, Bytes),
     /// A template, before the first run that needs it.
     Define(TemplateId, Arc<Template>),
+    /// It will run nothing with these templates again; and these functions are no longer known.
+    Undefine(Box<[TemplateId]>, Box<[FunctionId]>),
     /// Execute this, if its slot can be claimed.
     Run(Box<Run>),
     /// That call of an actor, which runs, was cancelled; its slot says so, too.
@@ -26,15 +28,6 @@ pub(crate) enum ToWorker {
     Reply(RequestId, Reply),
     /// Leave when idle.
     Leave,
-}
-
-/// From a worker to the node.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ToNode {
-    /// What every client may ask or tell.
-    Request(Request),
-    /// A function that templates of this worker name.
-    Function(FunctionId, Bytes),
 }
 
 /// What only the worker needs of a template ([`Template::body`]).

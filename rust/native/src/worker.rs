@@ -12,6 +12,7 @@
 mod actor;
 mod pause;
 mod telling;
+mod templates;
 
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,11 +24,10 @@ use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use rustc_hash::FxHashMap;
 use skate_core::action::{Reply, Run};
-use skate_core::event::{Request, Template, Waitable};
-use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, TaskId, TemplateId, Ticket};
-use skate_core::value::{Bytes, Value};
+use skate_core::event::{Request, Waitable};
+use skate_core::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
+use skate_core::value::Value;
 use skate_shm::claim::Slot;
 use skate_shm::control::Control;
 use skate_shm::doorbell::{Doorbell, Urgency};
@@ -38,6 +38,7 @@ use skate_shm::ring::{RingReader, RingWriter};
 
 pub(crate) use self::pause::Credit;
 use self::pause::Pause;
+use self::templates::Templates;
 use crate::answer::{Answers, Seat};
 use crate::background;
 use crate::current::{Current, Running};
@@ -51,7 +52,7 @@ use crate::prepared::Prepared;
 use crate::pump::Engine;
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
-use crate::wire::{self, Serves, ToNode, ToWorker};
+use crate::wire::{self, Serves, ToWorker};
 
 /// Waits on the core of the node before this worker moves: moving costs as much as some of them.
 const SHARED_WAITS: u32 = 16;
@@ -97,10 +98,7 @@ pub(crate) struct Worker {
     lanes: OnceLock<Arc<Lanes>>,
     /// Which of these sleep, if the actor has CPU to lend.
     naps: OnceLock<Naps>,
-    definitions: Mutex<FxHashMap<TemplateId, Arc<Template>>>,
-    /// Those that the node knows as well: it has sent them here, or they were sent from here.
-    functions: Mutex<FxHashMap<FunctionId, Bytes>>,
-    prepared: Mutex<FxHashMap<TemplateId, Arc<Prepared>>>,
+    templates: Mutex<Templates>,
     handles: Arc<Handles>,
     answers: Arc<Answers>,
     /// The sentinel's: it flushes handles.
@@ -149,9 +147,7 @@ impl Worker {
             has_devices: AtomicBool::new(false),
             lanes: OnceLock::new(),
             naps: OnceLock::new(),
-            definitions: Mutex::default(),
-            functions: Mutex::default(),
-            prepared: Mutex::default(),
+            templates: Mutex::default(),
             handles,
             answers,
             ticker,
@@ -309,33 +305,6 @@ impl Worker {
         Ok(())
     }
 
-    /// The function and options of a template, unpickled once.
-    pub(crate) fn prepared(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
-        let known = self.prepared.lock().get(&id).cloned();
-        let prepared = match known {
-            Some(prepared) => prepared,
-            None => self.prepare(py, id)?,
-        };
-        if let Some(captures) = prepared.captures
-            && self.captures.load(Ordering::Relaxed) != captures
-        {
-            self.captures.store(captures, Ordering::Relaxed);
-            modules::worker(py)?.call_method1(intern!(py, "capture"), (captures,))?;
-        }
-        Ok(prepared)
-    }
-
-    fn prepare(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
-        let definition = self.definitions.lock().get(&id).cloned();
-        let definition = definition.expect("the node defines a template before its first run");
-        let function = self.functions.lock().get(&definition.function).cloned();
-        // Unpickling runs user code: no lock is held.
-        let prepared =
-            Arc::new(Prepared::load(py, &definition, function.as_ref(), self.shares_window())?);
-        self.prepared.lock().insert(id, Arc::clone(&prepared));
-        Ok(prepared)
-    }
-
     /// Why the running task is not run again although it could be: "had consumed 3 items of …".
     pub(crate) fn consumed_note(&self) -> Option<String> {
         let running = self.current.get()?;
@@ -350,11 +319,10 @@ impl Worker {
     /// Takes one message.
     fn route(&self, message: ToWorker) {
         match message {
-            ToWorker::Function(id, bytes) => {
-                self.functions.lock().insert(id, bytes);
-            }
-            ToWorker::Define(id, template) => {
-                self.definitions.lock().insert(id, template);
+            ToWorker::Function(id, bytes) => self.templates.lock().learn(id, bytes),
+            ToWorker::Define(id, template) => self.templates.lock().define(id, template),
+            ToWorker::Undefine(templates, functions) => {
+                self.templates.lock().undefine(&templates, &functions);
             }
             ToWorker::Run(run) => {
                 self.enqueue(run);
@@ -447,17 +415,7 @@ impl Transport for Worker {
     fn send(&self, _session: &Session, request: Request) {
         leave_if_forked();
         let urgency = self.urgency_of(&request);
-        self.write_all(&ToNode::Request(request), urgency);
-    }
-
-    fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
-        if self.functions.lock().contains_key(&function) {
-            return;
-        }
-        // It matters with the task that comes after it. Another thread may send it, too, but none
-        // finds it here before it was sent.
-        self.write_all(&ToNode::Function(function, bytes.clone()), Urgency::Relaxed);
-        self.functions.lock().insert(function, bytes);
+        self.write_all(&request, urgency);
     }
 
     fn try_flush(&self, _session: &Session) {
@@ -508,7 +466,7 @@ impl Transport for Worker {
                 None => consumed.push((taken.stream, taken.count.into())),
             }
         }
-        let message = ToNode::Request(Request::Taken(taken.request, taken.count, by));
+        let message = Request::Taken(taken.request, taken.count, by);
         if taken.has_window {
             return self.write_all(&message, Urgency::Urgent);
         }

@@ -72,7 +72,7 @@ impl Bench {
                 on_drop: OnDrop::RunOn,
                 body: NONE.into(),
             };
-            bench.driver(Request::Define(id, Arc::new(template)));
+            bench.driver(Request::Define(id, Arc::new(template), None));
         }
         bench
     }

@@ -129,7 +129,7 @@ impl Stage {
             lane: 0,
             body: bytes(),
         };
-        self.say(DRIVER, Request::Define(TemplateId(number), Arc::new(template)));
+        self.say(DRIVER, Request::Define(TemplateId(number), Arc::new(template), None));
     }
 
     pub(crate) fn submit(&mut self, template: u64, waits: &[ObjectId]) -> TaskId {

@@ -4,7 +4,7 @@ use skate_core::event::{
     ActorName, AfterKill, Args, Cancel, Creation, Held, OnDrop, Patience, Request, Returns, Submit,
     Waitable, Within,
 };
-use skate_core::id::{ActorId, ObjectId, RequestId, TaskId};
+use skate_core::id::{ActorId, ObjectId, RequestId, TaskId, TemplateId};
 
 use super::body::call_id;
 use super::client::{Asked, Client};
@@ -49,7 +49,7 @@ impl Client {
         let holds: Box<[Held]> = self.some_handles(&mut shared.random, 3).into();
         shared.holds_of.insert(task, holds.clone());
         let name = Some(format!("{task:?}").into());
-        let template = skate_core::id::TemplateId(0);
+        let template = TemplateId(0); // of which there is none: the caller knows
         Submit { task, template, parent, name, args, waits, holds, actor }
     }
 
@@ -63,6 +63,27 @@ impl Client {
         self.submit_to(&callable, None, (parent, actor), shared);
     }
 
+    /// The template of this client for that callable, of which the node is told at its first use.
+    fn template(&mut self, callable: &Callable, shared: &mut Shared) -> TemplateId {
+        if let Some(id) = self.templates.get(&callable.id) {
+            return *id;
+        }
+        let id = TemplateId(TaskId::new(self.id, self.count()).0);
+        self.templates.insert(callable.id, id);
+        shared.callables.insert(id, callable.clone());
+        self.send(Request::Define(id, callable.template.clone(), None));
+        id
+    }
+
+    /// Nothing holds the template of that callable any more, perhaps.
+    fn drop_template(&mut self, callable: &Callable, shared: &mut Shared) {
+        if shared.random.chance(30)
+            && let Some(id) = self.templates.remove(&callable.id)
+        {
+            self.send(Request::Undefine(id));
+        }
+    }
+
     fn submit_to(
         &mut self,
         callable: &Callable,
@@ -70,6 +91,9 @@ impl Client {
         (parent, actor): (Option<TaskId>, Option<ActorId>),
         shared: &mut Shared,
     ) {
+        if callable.group().is_some_and(|key| !shared.reserved.contains(key)) {
+            return;
+        }
         let task = call_id(self, actor.is_some());
         let mut submit = self.submission(task, parent, actor, shared);
         if let Some(holds) = holds {
@@ -82,7 +106,9 @@ impl Client {
         if callable.template.on_drop == OnDrop::Close {
             shared.closing.insert(task);
         }
-        self.send(Request::Submit(Submit { template: callable.id, ..submit }));
+        let template = self.template(callable, shared);
+        self.send(Request::Submit(Submit { template, ..submit }));
+        self.drop_template(callable, shared);
         match callable.template.returns {
             Returns::Static(count) => {
                 let items = (0..u64::from(count)).map(|index| Held::Object(task.item(index)));
@@ -94,18 +120,23 @@ impl Client {
     }
 
     fn create(&mut self, parent: Option<TaskId>, shared: &mut Shared) {
+        let place = shared.random.place(shared.classes.len());
+        let constructor = shared.classes[place].constructor.clone();
+        if constructor.group().is_some_and(|key| !shared.reserved.contains(key)) {
+            return;
+        }
         let task = call_id(self, false);
         let actor = ActorId(task);
         let submit = self.submission(task, parent, Some(actor), shared);
-        let place = shared.random.place(shared.classes.len());
         let name = shared.random.chance(20).then(|| {
             let name = format!("n{}", shared.random.below(NAMES)).into();
             (ActorName { namespace: "".into(), name }, RequestId(self.count()))
         });
         let is_detached = name.is_some() && shared.random.chance(30);
+        let template = self.template(&constructor, shared);
         let class = &shared.classes[place];
         let creation = Creation {
-            submit: Submit { template: class.constructor.id, ..submit },
+            submit: Submit { template, ..submit },
             name: name.clone(),
             placing: class.placing.clone(),
             max_restarts: class.max_restarts,
@@ -114,7 +145,7 @@ impl Client {
             lanes: class.lanes.clone(),
             body: (&[][..]).into(),
         };
-        let plans = plans(&mut shared.random, &class.constructor, Of::Constructor);
+        let plans = plans(&mut shared.random, &constructor, Of::Constructor);
         shared.plans.insert(task, plans);
         shared.class_of.insert(actor, place);
         shared.actors_left -= 1;
@@ -126,6 +157,7 @@ impl Client {
             self.send(create);
             self.handles.push(Held::Actor(actor));
         }
+        self.drop_template(&constructor, shared);
     }
 
     fn actors(&self, with_weak: bool) -> Vec<ActorId> {

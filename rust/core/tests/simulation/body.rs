@@ -227,6 +227,7 @@ impl Client {
     fn begin(&mut self, run: Box<Run>, shared: &mut Shared) -> Did {
         self.settled = self.outbox.len();
         let callable = shared.callables[&run.template].clone();
+        assert!(!shared.undefined.contains(&run.template), "{run:?} has begun and is unknown");
         let plans = &shared.plans[&run.task];
         let plan = plans[(run.attempt as usize).min(plans.len() - 1)];
         if let Some(class) = shared.class_of.get(&ActorId(run.task)) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use skate_core::action::{Items, Reply, Run};
 use skate_core::ahead::{Ahead, Taken};
 use skate_core::event::{Held, Request};
-use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, Ticket};
+use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
 use super::body::Execution;
@@ -76,6 +76,8 @@ pub(crate) struct Client {
     /// So many of these were sent before the last claim, which is proof of them.
     pub(crate) settled: usize,
     pub(crate) inbox: VecDeque<Letter>,
+    /// What the node was told of callables, by what they are in the program.
+    pub(crate) templates: BTreeMap<TemplateId, TemplateId>,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     /// The driver's; of a worker, those of the call whose turn it is.
     pub(crate) handles: Vec<Held>,
@@ -118,6 +120,7 @@ impl Client {
             outbox: VecDeque::new(),
             settled: 0,
             inbox: VecDeque::new(),
+            templates: BTreeMap::new(),
             asked: BTreeMap::new(),
             handles: Vec::new(),
             current: None,

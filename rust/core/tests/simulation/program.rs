@@ -130,7 +130,8 @@ impl Setup {
         let mut classes: Vec<Class> =
             (0..count).map(|number| class(random, FIRST_CLASS * (number + 1), cpus)).collect();
         for (key, _) in &groups {
-            let resources: Box<[_]> = [(format!("CPU_group_{key}").into(), ONE / 2)].into();
+            let name = |part: &str| format!("{part}_group_{key}").into();
+            let resources: Box<[_]> = [(name("CPU"), ONE / 2), (name("bundle"), 1)].into();
             let place = random.place(functions.len());
             give(&mut functions[place], resources.clone());
             if !classes.is_empty() && random.chance(40) {
@@ -167,12 +168,13 @@ impl Setup {
             ticks: random.pick(&[1, 5, 20]),
         }
     }
+}
 
-    /// All that is defined.
-    pub(crate) fn callables(&self) -> impl Iterator<Item = &Callable> {
-        let of_classes =
-            self.classes.iter().flat_map(|class| class.methods.iter().chain([&class.constructor]));
-        self.functions.iter().chain(of_classes)
+impl Callable {
+    /// Key of the placement group that it is to run in.
+    pub(crate) fn group(&self) -> Option<&str> {
+        let mut names = self.template.resources.iter();
+        names.find_map(|(name, _)| name.strip_prefix("CPU_group_"))
     }
 }
 

@@ -35,6 +35,7 @@ impl World {
                 let is_shared = id != ClientId::DRIVER && self.clients[&id].actor.is_none();
                 self.model.submitted(submit, template, is_shared);
             }
+            Request::Reserve(spec) => _ = self.shared.reserved.insert(spec.key.clone()),
             Request::Create(creation) if creation.name.is_some() => {
                 self.unnamed.insert(creation.submit.task, (**creation).clone());
             }
@@ -227,6 +228,7 @@ impl World {
                 | Action::Infeasible { .. }
                 | Action::CannotSpill(_)
                 | Action::Punch(_)
+                | Action::Undefine(_)
                 | Action::TrimHeap => {}
             }
         }

@@ -1,6 +1,7 @@
 //! What processes have in common: the seed's program and memory, and what they share with the node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Held, Returns};
@@ -62,7 +63,12 @@ pub(crate) enum Leaving {
 /// What all clients share: the seed's program, and memory.
 pub(crate) struct Shared {
     pub(crate) random: Random,
+    /// What clients have defined.
     pub(crate) callables: BTreeMap<TemplateId, Callable>,
+    /// What the node has said that nobody uses any more.
+    pub(crate) undefined: BTreeSet<TemplateId>,
+    /// Keys of the placement groups of which the node was told: before that nobody has a handle on them.
+    pub(crate) reserved: BTreeSet<Arc<str>>,
     pub(crate) functions: Vec<Callable>,
     pub(crate) classes: Vec<Class>,
     pub(crate) plans: BTreeMap<TaskId, Vec<Plan>>,

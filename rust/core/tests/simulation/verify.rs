@@ -19,6 +19,7 @@ impl World {
         match action {
             Action::Run(worker, run) => {
                 assert!(!self.condemned.contains_key(worker), "{worker:?} is to be killed");
+                assert!(!self.shared.undefined.contains(&run.template), "{run:?} is unknown");
                 self.model.dispatched(*worker, run, &self.shared.memory);
             }
             Action::Reply(client, request, reply) => self.verify_reply(*client, *request, reply),
@@ -35,6 +36,9 @@ impl World {
                 assert!(is_meant, "{task:?} is closed for nothing");
                 self.seen.closed += 1;
                 self.model.closed(task);
+            }
+            Action::Undefine(id) => {
+                assert!(self.shared.undefined.insert(*id), "{id:?} is undefined twice");
             }
             Action::Unhandled { returns: Some(_), .. } => self.unhandled.1 += 1,
             // An error that nobody fetched.

@@ -111,12 +111,11 @@ impl World {
         let node = Node::new(&setup.config, &mut actions);
         let mut driver = Client::new(ClientId::DRIVER);
         driver.birth = Birth::Reported;
-        for callable in setup.callables() {
-            driver.send(Request::Define(callable.id, callable.template.clone()));
-        }
         let shared = Shared {
             random,
-            callables: setup.callables().map(|each| (each.id, each.clone())).collect(),
+            callables: BTreeMap::new(),
+            undefined: BTreeSet::new(),
+            reserved: BTreeSet::new(),
             functions: setup.functions.clone(),
             classes: setup.classes.clone(),
             plans: BTreeMap::new(),
@@ -163,10 +162,6 @@ impl World {
             setup,
         };
         world.tell(|world| format!("{:?}", world.setup.config));
-        // The driver defines everything before anybody can know of it.
-        while !world.clients[&ClientId::DRIVER].outbox.is_empty() {
-            world.deliver(ClientId::DRIVER);
-        }
         world
     }
 

@@ -102,6 +102,12 @@ impl Host {
             Action::Prepare(span) => self.order_disk(Job::Prepare(span)),
             Action::Discard(span) => self.order_disk(Job::Discard(span)),
             Action::CannotSpill(why) => self.notify(Notice::CannotSpill(why)),
+            Action::Undefine(id) => {
+                let function = state.definitions.remove(id);
+                for link in state.links.values_mut() {
+                    link.undefine(id, function);
+                }
+            }
             Action::TrimHeap => state.is_heap_loose = true,
             Action::Unhandled { task, task_name, returns, error } => {
                 let error = Problem::new(task, task_name, returns, &error);
@@ -116,15 +122,15 @@ impl Host {
 
     /// Sends a dispatch, after what the worker has not seen of its template.
     fn send_run(state: &mut State, worker: ClientId, run: Run) {
-        let State { links, templates, functions, .. } = state;
+        let State { links, definitions, .. } = state;
         let Some(link) = links.get_mut(&worker) else { return };
-        let template = templates.get(&run.template);
+        let template = definitions.get(run.template);
         let template = template.filter(|_| link.is_new_template(run.template)).cloned();
         let function = template.as_ref().filter(|template| link.is_new_function(template));
-        let function = function.and_then(|template| {
-            Some((template.function, functions.get(&template.function)?.clone()))
-        });
+        let function = function
+            .and_then(|template| Some((template.function, definitions.code_of(template)?.clone())));
         state.tell(worker, |link, scratch| {
+            link.send_undefined(scratch);
             if let Some((id, bytes)) = function {
                 link.send(&ToWorker::Function(id, bytes), scratch);
             }

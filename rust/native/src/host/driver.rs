@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use skate_core::action::Reply;
 use skate_core::event::{Held, Request, Waitable};
-use skate_core::id::{ClientId, FunctionId, ObjectId, TaskId};
-use skate_core::value::{Bytes, Value};
+use skate_core::id::{ClientId, ObjectId, TaskId};
+use skate_core::value::Value;
 use skate_shm::doorbell::Doorbell;
 
 use super::{Host, State};
@@ -66,10 +66,6 @@ impl Transport for Host {
             }
             host.flush(state, Some(request));
         });
-    }
-
-    fn export(&self, _session: &Session, function: FunctionId, bytes: Bytes) {
-        self.lock().functions.entry(function).or_insert(bytes);
     }
 
     fn try_flush(&self, _session: &Session) {

@@ -20,7 +20,6 @@ use smallvec::SmallVec;
 use super::{Host, State};
 use crate::link::{Doom, Link};
 use crate::watcher::Order;
-use crate::wire::ToNode;
 
 /// Messages taken from one worker before the next one's turn.
 const BATCH: usize = 256;
@@ -65,11 +64,7 @@ impl Host {
         for _ in 0..most {
             let Some(link) = state.links.get_mut(&worker) else { return true };
             match link.receive(&mut state.scratch) {
-                Ok(Some(ToNode::Request(request))) => self.request(state, worker, request),
-                Ok(Some(ToNode::Function(id, bytes))) => {
-                    link.knows_function(id);
-                    state.functions.insert(id, bytes);
-                }
+                Ok(Some(request)) => self.request(state, worker, request),
                 Ok(None) => {
                     is_all = true;
                     break;

@@ -23,7 +23,7 @@ impl Worker {
     /// If the run is an actor's constructor, this is its process from now on: how it serves.
     pub(super) fn enter_actor(&self, run: &Run) -> (Serves, Box<[u32]>) {
         if self.actor.get().is_none()
-            && let Some(definition) = self.definitions.lock().get(&run.template)
+            && let Some(definition) = self.templates.lock().definition(run.template)
             && let Some(body) = wire::decode::<TemplateBody>(&definition.body)
             && let Target::Class(serves, limits) = body.target
         {
@@ -42,8 +42,9 @@ impl Worker {
     /// Whether all streams of this process have one window together.
     pub(super) fn shares_window(&self) -> bool {
         let class = self.actor_template.get();
-        class
-            .is_some_and(|id| self.definitions.lock().get(id).is_some_and(|it| it.window.is_some()))
+        class.is_some_and(|id| {
+            self.templates.lock().definition(*id).is_some_and(|it| it.window.is_some())
+        })
     }
 
     /// The actor whose process this is.
@@ -59,11 +60,11 @@ impl Worker {
     /// Its class and options: what it holds.
     pub(crate) fn actor_class(&self) -> Option<Arc<Prepared>> {
         let template = self.actor_template.get()?;
-        self.prepared.lock().get(template).cloned()
+        self.templates.lock().prepared(*template).cloned()
     }
 
     pub(super) fn lane_of(&self, template: TemplateId) -> usize {
-        self.definitions.lock().get(&template).map_or(0, |definition| definition.lane as usize)
+        self.templates.lock().definition(template).map_or(0, |definition| definition.lane as usize)
     }
 
     /// Executes calls of a lane, in a thread of its own, until the process leaves. `spawn` is called

@@ -18,7 +18,7 @@ use skate_shm::ring::Push;
 
 use super::{Outbox, Worker, leave_if_forked};
 use crate::sentinel::end_with_driver;
-use crate::wire::{self, ToNode};
+use crate::wire;
 
 /// How long to leave the node alone when the ring to it is full.
 const FULL_RING_NAP: Duration = Duration::from_micros(50);
@@ -31,7 +31,7 @@ impl Worker {
         self.hub.call(self.seat_at_hub, urgency);
     }
 
-    fn write(&self, outbox: &mut Outbox, message: &ToNode) {
+    fn write(&self, outbox: &mut Outbox, message: &Request) {
         let Outbox { writer, scratch } = outbox;
         wire::encode(message, scratch);
         while writer.push(scratch) == Push::Full {
@@ -44,16 +44,16 @@ impl Worker {
     }
 
     /// Sends what the handles have gathered, around the message that goes out with it.
-    pub(super) fn flush(&self, outbox: &mut Outbox, message: Option<&ToNode>) {
+    pub(super) fn flush(&self, outbox: &mut Outbox, message: Option<&Request>) {
         let pending = self.handles.take();
         for held in pending.holds {
-            self.write(outbox, &ToNode::Request(Request::Hold(held)));
+            self.write(outbox, &Request::Hold(held));
         }
         if let Some(message) = message {
             self.write(outbox, message);
         }
         for held in pending.releases {
-            self.write(outbox, &ToNode::Request(Request::Release(held)));
+            self.write(outbox, &Request::Release(held));
         }
     }
 
@@ -62,7 +62,7 @@ impl Worker {
     /// sentinel's next look is rung for then.
     pub(super) fn urgency_of(&self, request: &Request) -> Urgency {
         let is_result = match request {
-            Request::Yielded(..) | Request::Span(_) => true,
+            Request::Yielded(..) | Request::Span(_) | Request::Undefine(_) => true,
             Request::Finished(_, outcome) => {
                 outcome.unhandled.is_none()
                     && matches!(outcome.end, End::Returned(_) | End::Exhausted(..))
@@ -91,7 +91,7 @@ impl Worker {
         self.ticker.note_dirty();
     }
 
-    pub(super) fn write_all(&self, message: &ToNode, urgency: Urgency) {
+    pub(super) fn write_all(&self, message: &Request, urgency: Urgency) {
         leave_if_forked();
         let mut outbox = self.outbox.lock();
         self.flush(&mut outbox, Some(message));
