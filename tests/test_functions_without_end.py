@@ -46,6 +46,26 @@ def test_thousands_leave_nothing_in_the_driver_and_the_workers(fresh):
     assert sum(map(resident, pids)) - before < 6_000_000
 
 
+def test_options_without_end_leave_nothing(fresh):
+    """Each stayed with its function, and so with the node: 2.5 KB there and 2 KB in each worker."""
+    fresh.init(num_cpus=1)
+    function = fresh.remote(make("result"))
+
+    @fresh.remote
+    class Actor:
+        def method(self):
+            return "result"
+
+    actor = Actor.remote()
+    for number in range(MANY):
+        refs = [
+            function.options(num_cpus=number / 10_000).remote(),
+            actor.method.options(max_task_retries=number).remote(),
+        ]
+        assert fresh.get(refs) == ["result"] * 2
+    assert fresh.statistics().templates <= KEPT
+
+
 def test_one_that_is_held_is_called_again(skate):
     held = skate.remote(make("held"))
     assert skate.get(held.remote()) == "held"

@@ -15,6 +15,7 @@ from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
 from skate._frames import HIDDEN, REFUSALS
 from skate._method import constructor_of, methods_of
+from skate._templates import Templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class ActorDefinition:
         is_async: Whether a method is an `async def`.
     """
 
-    __slots__ = ("_client", "_pickled", "_templates", "cls", "constructor", "is_async", "methods",
-                 "name")  # fmt: skip
+    __slots__ = ("_pickled", "_templates", "cls", "constructor", "is_async", "methods", "name")
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
@@ -72,18 +72,15 @@ class ActorDefinition:
         self.constructor = constructor_of(cls)
         self.is_async = any(spec.is_async for spec in self.methods.values())
         self._pickled: bytes | None = None
-        self._client: Client | None = None
-        self._templates: dict[tuple[object, ...], Template] = {}
+        self._templates = Templates()
 
     def template(self, client: Client, resolved: ActorOptions) -> Template:
         """The node's handle on this class with these options."""
-        if self._client is not client:
-            self._client, self._templates = client, {}
         env = repr(resolved.env) if resolved.env else ""
         lanes = tuple(resolved.lanes)
         strategy = _options.strategy_key(resolved.strategy)
         key = (resolved.resources, resolved.serves, lanes, resolved.window, strategy, env)
-        template = self._templates.get(key)
+        template = self._templates.get(client, key)
         if template is None:
             from skate._serialization import dumps_function
 
@@ -103,7 +100,7 @@ class ActorDefinition:
                 resolved.window,
             )
             _options.place(template, resolved.strategy)
-            self._templates[key] = template
+            self._templates.add(client, key, template)
         return template
 
     def spec(self, resolved: ActorOptions) -> ActorSpec:

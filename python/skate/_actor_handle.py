@@ -14,6 +14,7 @@ from __future__ import annotations
 from skate import _options, _session
 from skate._frames import HIDDEN, REFUSALS
 from skate._ids import ActorID
+from skate._templates import Templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,13 +65,10 @@ class ActorSpec:
             self.retry_exceptions,
             self.max_pending_calls,
         ) = pickle.loads(packed)
-        self._client: Client | None = None
-        self._templates: dict[tuple[object, ...], Template] = {}
+        self._templates = Templates()
 
     def template(self, client: Client, method: MethodSpec, options: dict[str, Any]) -> Template:
         """The node's handle on a method with these options, which count more than the method's."""
-        if self._client is not client:
-            self._client, self._templates = client, {}
         merged = {**method.options, **options}
         returns = _options.returns_of(merged.get("num_returns"), is_generator=method.is_generator)
         retries = merged.get("max_task_retries")
@@ -87,10 +85,10 @@ class ActorSpec:
             _options.is_strict_of(merged.get(_options.STRICT), returns),
             self._lane(method, merged.get("concurrency_group")),
         )
-        template = self._templates.get(key)
+        template = self._templates.get(client, key)
         if template is None:
             template = client.method(method.full_name, *key)
-            self._templates[key] = template
+            self._templates.add(client, key, template)
         return template
 
     def _lane(self, method: MethodSpec, group: str | None) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _options, _session
 from skate._frames import HIDDEN, REFUSALS
+from skate._templates import Templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,15 +95,14 @@ class Definition:
         least, most: How many positional arguments a call without keywords may have.
     """
 
-    __slots__ = ("_client", "_pickled", "_templates", "function", "least", "most", "name")
+    __slots__ = ("_pickled", "_templates", "function", "least", "most", "name")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.name = f"{function.__module__}.{function.__name__}"
         self.least, self.most = _arity(function)
         self._pickled: bytes | None = None
-        self._client: Client | None = None
-        self._templates: dict[tuple[object, ...], Template] = {}
+        self._templates = Templates()
 
     def is_generator(self) -> bool:
         """Whether its body has a `yield`."""
@@ -110,10 +110,8 @@ class Definition:
 
     def template(self, client: Client, resolved: _options.Resolved) -> Template:
         """The node's handle on this function with these options."""
-        if self._client is not client:
-            self._client, self._templates = client, {}
         key = resolved.key()
-        template = self._templates.get(key)
+        template = self._templates.get(client, key)
         if template is None:
             from skate._serialization import dumps_function
 
@@ -142,7 +140,7 @@ class Definition:
                 resolved.is_strict,
             )
             _options.place(template, resolved.strategy)
-            self._templates[key] = template
+            self._templates.add(client, key, template)
         return template
 
     def _counted(self, pickled: bytes, most: int) -> bytes:
