@@ -17,27 +17,25 @@ impl Node {
             // An actor is killed, not cancelled.
             return;
         }
-        // All are marked before the first one ends, so that its end starts none of the others.
+        // All are marked and out of the queues before the first one ends, so that its end starts none of
+        // the others.
         let mut ids = vec![root];
         let mut place = 0;
-        while let Some(id) = ids.get(place) {
+        while let Some(id) = ids.get(place).copied() {
             place += 1;
-            let Some(task) = self.tasks.get_mut(id) else { continue };
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
             task.cancel = Some(how);
             if how.recursive {
                 ids.extend(task.children());
+            }
+            if task.phase == Phase::Ready && task.submit.actor.is_none() {
+                self.classes[task.class as usize].queue.remove(id);
             }
         }
         for id in ids {
             let Some(task) = self.tasks.get(&id) else { continue };
             match task.phase {
-                Phase::Waiting(_) => self.fail_cancelled(id, actions),
-                Phase::Ready => {
-                    if task.submit.actor.is_none() {
-                        self.classes[task.class as usize].queue.remove(id);
-                    }
-                    self.fail_cancelled(id, actions);
-                }
+                Phase::Waiting(_) | Phase::Ready => self.fail_cancelled(id, actions),
                 Phase::Dispatched(worker, ticket) => actions.push(Action::Revoke(worker, ticket)),
             }
         }
