@@ -196,6 +196,81 @@ def test_what_is_dropped_in_the_worker_may_use_skate(fresh, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"dropped by {pid}"]
 
 
+class Waiting:
+    """Waits for a task when it is dropped, in the worker that unpickled it."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def __reduce__(self):
+        return type(self), (self.driver,)
+
+    def __del__(self):
+        import skate
+
+        if os.getpid() != self.driver:
+            skate.get(skate.remote(make("waited for")).remote())
+
+
+@pytest.mark.processes("what is dropped there has a destructor")
+def test_what_is_dropped_may_wait_for_a_task(fresh):
+    """It belonged to no task, so its CPU, the only one, was not lent."""
+    fresh.init(num_cpus=1)
+
+    def waiting(captured):
+        return lambda: captured.driver
+
+    fresh.get(fresh.remote(waiting(Waiting(os.getpid()))).remote())
+    make_many(fresh)
+    make_many(fresh, MANY)
+
+
+class Slow:
+    """Takes long to be dropped, in the worker that unpickled it."""
+
+    def __init__(self, begun, driver):
+        self.begun, self.driver = begun, driver
+
+    def __reduce__(self):
+        return type(self), (self.begun, self.driver)
+
+    def __del__(self):
+        if os.getpid() != self.driver:
+            self.begun.read_bytes()
+            threading.Event().wait()
+
+
+@pytest.mark.processes("what is dropped there has a destructor")
+def test_a_cancel_meanwhile_ends_the_task(fresh, gate, attempts):
+    """Its exception ends in the destructor, and the task went on to its end."""
+    fresh.init(num_cpus=1)
+
+    def slow(captured):
+        return lambda: captured.driver
+
+    @fresh.remote
+    def task():
+        attempts.write_bytes(b"x")
+
+    fresh.get(fresh.remote(slow(Slow(gate, os.getpid()))).remote())
+    for number in range(MANY):  # without a run, so that it is dropped with the next one
+        fresh.remote(make(number))._bind()
+    ref = task.remote()
+    gate.write_bytes(b"")
+    fresh.cancel(ref)
+    with pytest.raises(fresh.exceptions.TaskCancelledError):
+        fresh.get(ref)
+    assert attempts.stat().st_size == 0
+
+
+def test_large_functions_are_taken_back_sooner(fresh):
+    """Some hundred of them were kept, whatever their size."""
+    fresh.init(num_cpus=1)
+    for number in range(60):
+        assert fresh.get(fresh.remote(make(bytes([number]) * 1_000_000)).remote())[0] == number
+    assert fresh.statistics().templates < 40
+
+
 @pytest.mark.processes("threads")
 def test_threads_make_the_same_and_others_at_once(skate):
     wrong = []

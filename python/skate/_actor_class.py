@@ -14,8 +14,8 @@ from skate import _actor_options, _options, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
 from skate._frames import HIDDEN, REFUSALS
+from skate._latest import Latest
 from skate._method import constructor_of, methods_of
-from skate._templates import Templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class ActorDefinition:
         self.constructor = constructor_of(cls)
         self.is_async = any(spec.is_async for spec in self.methods.values())
         self._pickled: bytes | None = None
-        self._templates = Templates()
+        self._templates: Latest[Template] = Latest()
 
     def template(self, client: Client, resolved: ActorOptions) -> Template:
         """The node's handle on this class with these options."""

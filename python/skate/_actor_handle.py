@@ -14,7 +14,7 @@ from __future__ import annotations
 from skate import _options, _session
 from skate._frames import HIDDEN, REFUSALS
 from skate._ids import ActorID
-from skate._templates import Templates
+from skate._latest import Latest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ActorSpec:
             self.retry_exceptions,
             self.max_pending_calls,
         ) = pickle.loads(packed)
-        self._templates = Templates()
+        self._templates: Latest[Template] = Latest()
 
     def template(self, client: Client, method: MethodSpec, options: dict[str, Any]) -> Template:
         """The node's handle on a method with these options, which count more than the method's."""
@@ -102,20 +102,16 @@ class ActorSpec:
             raise ValueError(msg) from None
 
 
-_specs: tuple[Client | None, dict[bytes, ActorSpec]] = (None, {})
-"""Of the session, which its specs go with."""
+_specs: Latest[ActorSpec] = Latest()
 
 
 def spec_of(packed: bytes) -> ActorSpec:
-    """The spec of these bytes, unpickled once in a session."""
-    global _specs  # noqa: PLW0603 - belongs to the one current session
-    client, specs = _specs
-    if client is not _session.client:
-        specs = {}
-        _specs = (_session.client, specs)
-    spec = specs.get(packed)
+    """The spec of these bytes, unpickled once while it is among the latest."""
+    client = _session.client
+    spec = _specs.get(client, packed)
     if spec is None:
-        spec = specs[packed] = ActorSpec(packed)
+        spec = ActorSpec(packed)
+        _specs.add(client, packed, spec)
     return spec
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from skate import _options, _session
 from skate._frames import HIDDEN, REFUSALS
-from skate._templates import Templates
+from skate._latest import Latest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Definition:
         self.name = f"{function.__module__}.{function.__name__}"
         self.least, self.most = _arity(function)
         self._pickled: bytes | None = None
-        self._templates = Templates()
+        self._templates: Latest[Template] = Latest()
 
     def is_generator(self) -> bool:
         """Whether its body has a `yield`."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from skate._native import Mailbox, ObjectRef
 
 _UNITS = 10_000
+_LARGE = 1 << 20
+_MOST_REMOVED = 1_000  # groups that are still listed: as many as in the node
 _GAUGES = (
     "tasks_waiting", "tasks_queued", "objects_pending", "templates", "requests",
     "requests_for_room", "worker_handles", "pins", "leases", "warm_bytes", "workers",
@@ -103,7 +105,8 @@ class Client(State):
         found = self.functions.get(data)
         if found is None:
             found = self.functions[data] = Exported(data)
-            self.lately_exported.append(found)
+            if len(data) < _LARGE:
+                self.lately_exported.append(found)
         return found
 
     # ── values ────────────────────────────────────────────────────────────────────────────────
@@ -319,7 +322,10 @@ class Client(State):
 
     def remove_group(self, key: str, /) -> None:
         self.check()
-        self.removed.add(key)
+        self.removed[key] = None
+        if len(self.removed) > _MOST_REMOVED:
+            oldest = next(iter(self.removed))
+            del self.removed[oldest], self.groups_made[oldest]
         for actor in list(self.actors.values()):
             if self.is_removed(actor.template):
                 actor.leave_group()

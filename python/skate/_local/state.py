@@ -15,6 +15,7 @@ from collections import deque
 from weakref import WeakSet, WeakValueDictionary
 
 from skate import _native
+from skate._group import ENTRY
 from skate._ids import JOB_ID
 from skate._local import codec
 from skate._local.calls import Producer
@@ -67,7 +68,7 @@ class State:
         self.functions: WeakValueDictionary[bytes, Exported] = WeakValueDictionary()
         self.lately_exported: deque[Exported] = deque(maxlen=256)
         self.groups_made: dict[str, tuple[str, str, list[Amounts]]] = {}
-        self.removed: set[str] = set()
+        self.removed: dict[str, None] = {}  # the oldest first
         self.problems: list[tuple[str, str, int | None, Packed, float]] = []
         self.machine = machine
         self.is_open = True
@@ -241,7 +242,9 @@ class State:
 
     def is_removed(self, template: Template) -> bool:
         """Whether it asks for resources of a placement group that was removed."""
-        return any(name.endswith(key) for key in self.removed for name, _ in template.resources)
+        passes = (name for name, _ in template.resources if name.startswith(ENTRY))
+        keys = [name.removeprefix(ENTRY) for name in passes]
+        return any(key in self.removed or key not in self.groups_made for key in keys)
 
     def named(self, name: tuple[str, str]) -> LocalActor | None:
         """The living actor of that namespace and name."""

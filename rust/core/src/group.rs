@@ -235,9 +235,8 @@ impl Node {
     /// Whether it is the pass of a group that was removed, perhaps long ago: who asks for a pass has a
     /// handle, so the group was there.
     pub(crate) fn is_of_removed_group(&self, name: &str) -> bool {
-        let Some(pass) = name.strip_prefix(PASS) else { return false };
-        let key = pass.rsplit('_').next().unwrap_or(pass);
-        self.groups.get(key).is_none_or(|group| group.state == GroupState::Removed)
+        let is_pass = name.starts_with(PASS);
+        is_pass && self.resources.is_none_of(name) && !self.is_of_waiting_group(name)
     }
 
     /// Answers with all groups, in the order of their keys.

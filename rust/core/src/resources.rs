@@ -168,6 +168,11 @@ impl Resources {
         Demand(amounts, cpus)
     }
 
+    /// Whether the machine has nothing of that name.
+    pub(crate) fn is_none_of(&self, name: &str) -> bool {
+        self.ids.get(name).is_none_or(|id| self.rows[*id as usize].total == 0)
+    }
+
     /// Whole CPUs, at least 1.
     pub(crate) fn cpus(&self) -> usize {
         (self.rows[Self::CPU as usize].total / ONE).max(1).cast_unsigned() as usize

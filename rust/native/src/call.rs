@@ -67,11 +67,11 @@ impl Call {
         lane: usize,
     ) -> (Self, Option<PyErr>) {
         worker.nap(session, |naps, tell| naps.began(run.ticket, tell));
-        let (prepared, error) = match worker.prepared(py, run.template) {
+        let running = worker.running(&run);
+        let (prepared, error) = match worker.prepared(py, run.template, &running) {
             Ok(prepared) => (Some(prepared), None),
             Err(error) => (None, Some(error)),
         };
-        let running = worker.running(&run, prepared.as_ref());
         let stored_bytes = run.skip_bytes;
         let call = Self {
             worker: Arc::clone(worker),

@@ -8,7 +8,7 @@
 //! ```
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use pyo3::intern;
@@ -25,8 +25,8 @@ pub(crate) struct Running {
     pub(crate) task: TaskId,
     pub(crate) name: Arc<str>,
     pub(crate) attempt: u32,
-    /// None if its function could not be unpickled.
-    pub(crate) prepared: Option<Arc<Prepared>>,
+    /// Once its function is unpickled: that is user code as well, and part of the task.
+    pub(crate) prepared: OnceLock<Arc<Prepared>>,
     /// Items that it took from streams that were passed on to it.
     pub(crate) consumed: Mutex<Vec<(TaskId, u64)>>,
 }

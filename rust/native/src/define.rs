@@ -3,7 +3,7 @@
 //! ```text
 //!   function, options ─▶ known? ──yes──▶ another holder of the same id
 //!                          └─no──▶ Define, with the code unless a known one has it ─▶ known
-//!   many are known ─▶ those that nobody holds ─▶ Undefine
+//!   many are known, or much code ─▶ those that nobody holds ─▶ Undefine, a few with each new one
 //! ```
 //!
 //! A function that is unpickled for each call is known by its content, and so are its options. So what
@@ -32,37 +32,55 @@ pub(crate) const STREAMING: i64 = -2;
 
 /// So many may be known before the first look for those that nobody holds.
 const LEAST_SWEPT: usize = 256;
+/// Or so many bytes of code.
+const LEAST_SWEPT_CODE: usize = 16 << 20;
+/// At most so many are taken back at once: the node's other work waits meanwhile.
+const MOST_AT_ONCE: usize = 64;
 
 /// Those that the node knows from this client.
 #[derive(Default)]
 pub(crate) struct Definitions {
     /// An id that has no other owner is held by nobody.
     ids: FxHashMap<Arc<Definition>, Arc<TemplateId>>,
-    /// How many of them have that function.
-    functions: FxHashMap<FunctionId, usize>,
-    /// So many were held at the last look.
-    held: usize,
+    /// How many of them have that function, and the bytes of its code.
+    functions: FxHashMap<FunctionId, (usize, usize)>,
+    /// Bytes of code of all functions.
+    code: usize,
+    /// So many were held at the last look, with so much code.
+    held: (usize, usize),
+    /// Those that nobody can hold any more; the node is to be told.
+    unheld: Vec<TemplateId>,
 }
 
 impl Definitions {
     /// Forgets those that nobody holds, once they may be as many as the others.
-    fn sweep(&mut self) -> Vec<TemplateId> {
-        if self.ids.len() < LEAST_SWEPT.max(2 * self.held) {
-            return Vec::new();
+    fn sweep(&mut self) {
+        let (held, held_code) = self.held;
+        let may_be_many = self.ids.len() >= LEAST_SWEPT.max(2 * held);
+        if !may_be_many && self.code < LEAST_SWEPT_CODE.max(2 * held_code) {
+            return;
         }
-        let functions = &mut self.functions;
-        let unheld = self.ids.extract_if(|_, id| Arc::strong_count(id) == 1);
-        let unheld = unheld.map(|(definition, id)| {
-            let count = functions.get_mut(&definition.function).expect("it was counted");
+        for (definition, id) in self.ids.extract_if(|_, id| Arc::strong_count(id) == 1) {
+            self.unheld.push(*id);
+            let function = self.functions.get_mut(&definition.function);
+            let (count, code) = function.expect("it was counted");
             *count -= 1;
             if *count == 0 {
-                functions.remove(&definition.function);
+                self.code -= *code;
+                self.functions.remove(&definition.function);
             }
-            *id
-        });
-        let unheld = unheld.collect();
-        self.held = self.ids.len();
-        unheld
+        }
+        self.held = (self.ids.len(), self.code);
+    }
+
+    /// Whether it is the first with that function.
+    fn count(&mut self, function: FunctionId, code: Option<&[u8]>) -> bool {
+        let size = code.map_or(0, <[u8]>::len);
+        let (count, _) = self.functions.entry(function).or_insert((0, size));
+        *count += 1;
+        let is_first = *count == 1;
+        self.code += if is_first { size } else { 0 };
+        is_first
     }
 }
 
@@ -82,13 +100,14 @@ pub(crate) fn define(
     let definition = Arc::new(definition);
     let mut known = session.definitions.lock();
     let id = known.ids.get(&definition).cloned().unwrap_or_else(|| {
-        for unheld in known.sweep() {
+        known.sweep();
+        let rest = known.unheld.len().saturating_sub(MOST_AT_ONCE);
+        for unheld in known.unheld.drain(rest..) {
             session.send(Request::Undefine(unheld));
         }
         let id = session.next_template();
-        let count = known.functions.entry(definition.function).or_default();
-        *count += 1;
-        let code = code.filter(|_| *count == 1).map(Bytes::from);
+        let is_first = known.count(definition.function, code);
+        let code = code.filter(|_| is_first).map(Bytes::from);
         session.send(Request::Define(id, Arc::clone(&definition), code));
         let id = Arc::new(id);
         known.ids.insert(Arc::clone(&definition), Arc::clone(&id));

@@ -81,13 +81,14 @@ pub(crate) fn execute(
     run: Run,
 ) -> PyResult<()> {
     let began_ns = crate::monotonic_ns();
-    let prepared = worker.prepared(py, run.template);
-    let running = worker.running(&run, prepared.as_ref().ok());
-    let name = Arc::clone(&running.name);
-    worker.current.set(Some(Arc::new(running)));
-    let mut task = Task::new(worker, session, py, &run, name);
+    let running = Arc::new(worker.running(&run));
+    worker.current.set(Some(Arc::clone(&running)));
+    let prepared = worker.prepared(py, run.template, &running);
+    let mut task = Task::new(worker, session, py, &run, Arc::clone(&running.name));
     let retry = prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
     let result = match prepared {
+        // The exception that said so may have ended in a destructor of what was dropped.
+        Ok(prepared) if !prepared.is_of_actor && worker.is_cancelled() => Err(Stop::Cancelled),
         Ok(prepared) => task.perform(&prepared),
         Err(error) => Err(Stop::Raised(error)),
     };
@@ -489,7 +490,7 @@ impl<'a, 'py> Task<'a, 'py> {
     fn is_of_actor(&self) -> bool {
         let running = self.worker.current.get();
         running.is_some_and(|running| {
-            running.prepared.as_ref().is_some_and(|prepared| prepared.is_of_actor)
+            running.prepared.get().is_some_and(|prepared| prepared.is_of_actor)
         })
     }
 

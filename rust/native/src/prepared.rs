@@ -15,7 +15,6 @@ use crate::wire::{self, RetryOn, Target, TemplateBody};
 
 /// A template as its worker uses it.
 pub(crate) struct Prepared {
-    pub(crate) name: Arc<str>,
     pub(crate) function: Py<PyAny>,
     /// By name, in units of 1/10000.
     pub(crate) resources: Box<[(Arc<str>, u64)]>,
@@ -66,7 +65,6 @@ impl Prepared {
             }
         };
         Ok(Self {
-            name: Arc::clone(&template.name),
             function: function.unbind(),
             resources: template.resources.clone(),
             returns: template.returns,

@@ -269,25 +269,21 @@ impl Worker {
     }
 
     /// What is known of a run by the code that it runs.
-    pub(crate) fn running(&self, run: &Run, prepared: Option<&Arc<Prepared>>) -> Running {
-        let name = match (&run.name, prepared) {
-            (Some(name), _) => Arc::clone(name),
-            (None, Some(prepared)) => Arc::clone(&prepared.name),
-            (None, None) => "function".into(),
-        };
+    pub(crate) fn running(&self, run: &Run) -> Running {
+        let name = run.name.clone().unwrap_or_else(|| self.templates.lock().name_of(run.template));
         Running {
             ticket: run.ticket,
             task: run.task,
             name,
             attempt: run.attempt,
-            prepared: prepared.cloned(),
+            prepared: OnceLock::new(),
             consumed: Mutex::default(),
         }
     }
 
     /// The function and options of the task that the caller belongs to.
     pub(crate) fn current_prepared(&self) -> Option<Arc<Prepared>> {
-        self.current.get()?.prepared.clone()
+        self.current.get()?.prepared.get().cloned()
     }
 
     /// Whether that task has been cancelled.

@@ -13,8 +13,10 @@ use rustc_hash::FxHashMap;
 use skate_core::event::Template;
 use skate_core::id::{FunctionId, TemplateId};
 use skate_core::value::Bytes;
+use skate_shm::thread::trim_heap;
 
 use super::Worker;
+use crate::current::Running;
 use crate::modules;
 use crate::prepared::Prepared;
 
@@ -24,8 +26,28 @@ pub(super) struct Templates {
     functions: FxHashMap<FunctionId, Bytes>,
     definitions: FxHashMap<TemplateId, Arc<Template>>,
     prepared: FxHashMap<TemplateId, Arc<Prepared>>,
-    /// To be dropped before the next task.
-    dropped: Vec<Arc<Prepared>>,
+    dropped: Dropped,
+}
+
+/// What is to be dropped before the next task.
+#[derive(Default)]
+struct Dropped {
+    prepared: Vec<Arc<Prepared>>,
+    /// Bytes of code of the functions that went, too.
+    code: usize,
+}
+
+/// So much code is worth it to give memory back to the kernel: what was unpickled is as much.
+const WORTH_TRIMMING: usize = 1 << 20;
+
+impl Dropped {
+    /// Its functions can have destructors.
+    fn drop(self) {
+        drop(self.prepared);
+        if self.code >= WORTH_TRIMMING {
+            trim_heap();
+        }
+    }
 }
 
 impl Templates {
@@ -40,15 +62,26 @@ impl Templates {
     pub(super) fn undefine(&mut self, templates: &[TemplateId], functions: &[FunctionId]) {
         for id in templates {
             self.definitions.remove(id);
-            self.dropped.extend(self.prepared.remove(id));
+            self.dropped.prepared.extend(self.prepared.remove(id));
         }
         for id in functions {
-            self.functions.remove(id);
+            self.dropped.code += self.functions.remove(id).map_or(0, |code| code.len());
         }
+    }
+
+    fn take_dropped(&mut self) -> Option<Dropped> {
+        let is_any = !self.dropped.prepared.is_empty() || self.dropped.code > 0;
+        is_any.then(|| std::mem::take(&mut self.dropped))
     }
 
     pub(super) fn definition(&self, id: TemplateId) -> Option<&Arc<Template>> {
         self.definitions.get(&id)
+    }
+
+    /// Of a template that is known.
+    pub(super) fn name_of(&self, id: TemplateId) -> Arc<str> {
+        let definition = self.definition(id);
+        Arc::clone(&definition.expect("the node defines a template before its first run").name)
     }
 
     pub(super) fn prepared(&self, id: TemplateId) -> Option<&Arc<Prepared>> {
@@ -57,17 +90,25 @@ impl Templates {
 }
 
 impl Worker {
-    /// The function and options of a template, unpickled once.
-    pub(crate) fn prepared(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
+    /// The function and options of a template, unpickled once: for a task that has begun.
+    pub(crate) fn prepared(
+        &self,
+        py: Python<'_>,
+        id: TemplateId,
+        running: &Running,
+    ) -> PyResult<Arc<Prepared>> {
         let (known, dropped) = {
             let mut templates = self.templates.lock();
-            (templates.prepared(id).cloned(), std::mem::take(&mut templates.dropped))
+            (templates.prepared(id).cloned(), templates.take_dropped())
         };
-        drop(dropped);
+        if let Some(dropped) = dropped {
+            dropped.drop();
+        }
         let prepared = match known {
             Some(prepared) => prepared,
             None => self.prepare(py, id)?,
         };
+        let _ = running.prepared.set(Arc::clone(&prepared));
         if let Some(captures) = prepared.captures
             && self.captures.load(Ordering::Relaxed) != captures
         {
@@ -81,14 +122,16 @@ impl Worker {
         let (definition, code) = {
             let templates = self.templates.lock();
             let definition = templates.definition(id).cloned();
-            let definition = definition.expect("the node defines a template before its first run");
+            let definition = definition.expect("its task has begun");
             let code = templates.functions.get(&definition.function).cloned();
             (definition, code)
         };
         // Unpickling runs user code: no lock is held.
         let prepared =
             Arc::new(Prepared::load(py, &definition, code.as_ref(), self.shares_window())?);
-        self.templates.lock().prepared.insert(id, Arc::clone(&prepared));
+        // Another thread may have been as quick: what it made is not dropped under the lock.
+        let other = self.templates.lock().prepared.insert(id, Arc::clone(&prepared));
+        drop(other);
         Ok(prepared)
     }
 }
