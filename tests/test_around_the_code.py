@@ -89,3 +89,27 @@ def test_unpickling_knows_its_task(fresh, name):
 
     ref = fresh.remote(with_captured(Unpickled(load))).options(name=name).remote()
     assert fresh.get(ref) == (name or "function", ref.task_id().hex())
+
+
+@pytest.mark.parametrize("kind", ["in turn", "threads", "loop"])
+def test_unpickling_of_a_class_may_wait_for_a_task(fresh, kind):
+    fresh.init(num_cpus=1)
+
+    def load():
+        import skate
+
+        return skate.get(skate.remote(with_captured("waited for")).remote())
+
+    captured = Unpickled(load)
+
+    class Plain:
+        def method(self):
+            return captured
+
+    class Loop:
+        async def method(self):
+            return captured
+
+    cls = fresh.remote(Loop if kind == "loop" else Plain)
+    actor = cls.options(num_cpus=1, max_concurrency=2 if kind == "threads" else None).remote()
+    assert fresh.get(actor.method.remote(), timeout=60) == "waited for"

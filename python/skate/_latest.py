@@ -1,4 +1,4 @@
-"""What a process keeps of a session by some key, of many only the latest.
+"""What a process keeps of a session by some key, of many only what was made last.
 
 For what is cheap to make again and is held by whoever uses it: templates by options, what callers
 must know of actors. A program may come with other options in each call.
@@ -32,27 +32,32 @@ else:
             return cls
 
 
-_MOST = 128  # more than a class has methods
+MOST = 128  # more than a class has methods, with few options each
 
 
 class Latest(_Of[V]):
     """A table of values."""
 
-    __slots__ = ("_client", "_values")
+    __slots__ = ("_table",)
 
     def __init__(self) -> None:
-        self._client: Client | None = None
-        self._values: dict[Hashable, V] = {}
+        # One attribute: another thread may begin another session at any time.
+        self._table: tuple[Client | None, dict[Hashable, V]] = (None, {})
 
     def get(self, client: Client | None, key: Hashable) -> V | None:
         """The one with that key, if it is still there."""
-        if self._client is not client:
-            self._client, self._values = client, {}
-        return self._values.get(key)
+        return self._values(client).get(key)
 
     def add(self, client: Client | None, key: Hashable, value: V) -> None:
         """Keeps one that was made just now."""
-        if self._client is client:  # or another thread has begun another session
-            self._values[key] = value
-            for oldest in tuple(self._values)[:-_MOST]:
-                self._values.pop(oldest, None)
+        values = self._values(client)
+        values[key] = value
+        for oldest in tuple(values)[:-MOST]:
+            values.pop(oldest, None)
+
+    def _values(self, client: Client | None) -> dict[Hashable, V]:
+        known, values = self._table
+        if known is not client:
+            values = {}
+            self._table = client, values
+        return values

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from skate._native import Mailbox, ObjectRef
 
 _UNITS = 10_000
-_LARGE = 1 << 20
+_LARGE = 1 << 16  # 256 of them are 16 MB: see `define.rs`
 _MOST_REMOVED = 1_000  # groups that are still listed: as many as in the node
 _GAUGES = (
-    "tasks_waiting", "tasks_queued", "objects_pending", "templates", "requests",
+    "tasks_waiting", "tasks_queued", "objects_pending", "requests",
     "requests_for_room", "worker_handles", "pins", "leases", "warm_bytes", "workers",
     "workers_idle", "workers_blocked", "resident_bytes", "huge_pages",
 )  # fmt: skip
@@ -309,6 +309,7 @@ class Client(State):
                 "used_bytes": sum(cell.packed.size_bytes for cell in cells if cell.packed),
                 "capacity_bytes": self.machine.store_bytes,
                 **dict.fromkeys(_GAUGES, 0),
+                "templates": len(self.functions),
                 "objects_pending": sum(not cell.is_ready for cell in cells),
             }
 
@@ -322,6 +323,8 @@ class Client(State):
 
     def remove_group(self, key: str, /) -> None:
         self.check()
+        if key not in self.groups_made or key in self.removed:
+            return
         self.removed[key] = None
         if len(self.removed) > _MOST_REMOVED:
             oldest = next(iter(self.removed))

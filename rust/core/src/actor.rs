@@ -119,6 +119,7 @@ impl Node {
     ) {
         let id = ActorId(creation.submit.task);
         let is_constructor = creation.submit.actor == Some(id) && !creation.lanes.is_empty();
+        let is_constructor = is_constructor && !self.actors.contains_key(&id);
         let known = self.known_template(client, &creation.submit);
         let known = known.filter(|(template, _)| template.returns == Returns::Static(0));
         let (true, Some((template, class))) = (is_constructor, known) else {

@@ -17,8 +17,9 @@ impl Node {
             // An actor is killed, not cancelled.
             return;
         }
-        // All are marked and out of the queues before the first one ends, so that its end starts none of
-        // the others.
+        // All are marked before the first one ends, so that its end starts none of the others: neither
+        // those that get their last argument then, nor calls of an actor whose turn it is (`call.rs`). From
+        // the queues of the classes they are taken.
         let mut ids = vec![root];
         let mut place = 0;
         while let Some(id) = ids.get(place).copied() {

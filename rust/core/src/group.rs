@@ -28,7 +28,7 @@ use crate::value::{Cause, Failure, NONE, Payload, Value};
 use crate::worker::Life;
 
 /// Begins the names of what everybody asks for who runs in a group.
-const PASS: &str = "bundle_group_";
+pub const PASS: &str = "bundle_group_";
 
 /// Of these, more than anybody can ask for.
 const PASSES: u64 = 1 << 40;
@@ -101,12 +101,7 @@ impl Node {
         if !is_fresh {
             return self.violates(client, "it makes a placement group a second time", actions);
         }
-        if self.resources.is_to_be_swept() {
-            let of_groups = self.groups.values().map(|group| &group.demand);
-            let of_actors = self.actors.values().map(|actor| &actor.placing);
-            let allotted = self.workers.values().map(|worker| &worker.devices);
-            self.resources.sweep(of_groups.chain(of_actors), allotted);
-        }
+        self.sweep_names();
         let all: Vec<(Arc<str>, u64)> = spec.bundles.iter().flatten().cloned().collect();
         let demand = self.resources.demand(&all);
         self.create(spec.ready);

@@ -174,7 +174,7 @@ impl Cell {
 
     fn amounts(resources: &[(Arc<str>, u64)]) -> Self {
         // Passes of groups are no resources of anybody.
-        let is_shown = |(name, _): &&(Arc<str>, u64)| !name.starts_with("bundle_group_");
+        let is_shown = |(name, _): &&(Arc<str>, u64)| !name.starts_with(crate::group::PASS);
         let rows = resources.iter().filter(is_shown);
         Self::Amounts(rows.map(|(name, units)| (Arc::clone(name), units.cast_signed())).collect())
     }

@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::devices::{Allotment, Devices};
-use crate::group::Bundle;
+use crate::group::{Bundle, PASS};
 use crate::scheduler::ClassId;
 
 /// One whole CPU, GPU or whatever.
@@ -117,6 +117,11 @@ impl Resources {
     /// Whether names may be most of those that nothing refers to: removed groups leave theirs.
     pub(crate) fn is_to_be_swept(&self) -> bool {
         self.ids.len() >= Self::LEAST_SWEPT.max(2 * self.swept)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> usize {
+        self.ids.len()
     }
 
     /// Drops the names of which there is nothing, and to which nothing refers: no class, nothing of `kept`
@@ -349,9 +354,8 @@ impl Resources {
     /// Name, total and available of what this machine has.
     pub(crate) fn table(&self) -> Vec<(Arc<str>, i64, i64)> {
         // Passes of groups are no resources of anybody.
-        let is_there = |row: &&Resource| {
-            (row.total > 0 || row.available != 0) && !row.name.starts_with("bundle_group_")
-        };
+        let is_there =
+            |row: &&Resource| (row.total > 0 || row.available != 0) && !row.name.starts_with(PASS);
         let rows = self.rows.iter().filter(is_there);
         rows.map(|row| (Arc::clone(&row.name), row.total, row.available)).collect()
     }

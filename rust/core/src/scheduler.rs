@@ -298,7 +298,7 @@ impl Node {
         self.each_argument(id, Self::pin);
         let task = self.tasks.get_mut(&id).expect("a queued task is in the table");
         // Not known: as long as all that may be ahead, so that nothing waits behind it but one.
-        let estimate = self.templates.get(&task.submit.template).map_or(0, |row| row.estimate_ns);
+        let estimate = self.templates[&task.submit.template].estimate_ns;
         let estimate = if estimate == 0 { AHEAD_NS } else { estimate.max(LEAST_NS) };
         let row = self.workers.get_mut(&worker).expect("the place was found just now");
         let was_idle = row.queue.is_empty();

@@ -43,6 +43,7 @@ impl Node {
         if id.client() != client || self.templates.contains_key(&id) {
             return self.violates(client, "it defines what it cannot", actions);
         }
+        self.sweep_names();
         let class = self.class_of(&template);
         self.classes[class as usize].templates += 1;
         let known = KnownTemplate { template, class, estimate_ns: 0, uses: 0, is_undefined: false };
@@ -119,6 +120,16 @@ impl Node {
         class
     }
 
+    /// Drops names of resources that nothing has and nobody asks for, when they may be many.
+    pub(crate) fn sweep_names(&mut self) {
+        if self.resources.is_to_be_swept() {
+            let of_groups = self.groups.values().map(|group| &group.demand);
+            let of_actors = self.actors.values().map(|actor| &actor.placing);
+            let allotted = self.workers.values().map(|worker| &worker.devices);
+            self.resources.sweep(of_groups.chain(of_actors), allotted);
+        }
+    }
+
     fn drop_class(&mut self, class: ClassId) {
         let row = &mut self.classes[class as usize];
         let demand = std::mem::take(&mut row.demand);
@@ -135,5 +146,51 @@ impl TemplateId {
     /// The client that made this id.
     pub(crate) const fn client(self) -> ClientId {
         TaskId(self.0).client()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, OnDrop, Request, Returns};
+    use crate::id::FunctionId;
+    use crate::node::Config;
+
+    /// What each asks for is its own.
+    #[test]
+    fn classes_and_names_are_used_again() {
+        let config = Config {
+            resources: vec![("CPU".into(), 10_000)],
+            capacity: 1 << 20,
+            spill: Err("it is off".into()),
+            oom_retries: 0,
+            prestart: 0,
+            max_workers: 1,
+        };
+        let mut actions = Vec::new();
+        let mut node = Node::new(&config, &mut actions);
+        let mut most = 0;
+        for number in 1..=2_000 {
+            let template = Template {
+                name: "f".into(),
+                function: FunctionId(1),
+                lane: 0,
+                resources: [(format!("x{number}").into(), 1)].into(),
+                returns: Returns::Static(1),
+                max_retries: 0,
+                window: None,
+                window_bytes: None,
+                on_drop: OnDrop::RunOn,
+                body: (&[][..]).into(),
+            };
+            let id = TemplateId(number);
+            for request in [Request::Define(id, template.into(), None), Request::Undefine(id)] {
+                node.step(Event::Client(ClientId::DRIVER, request), &mut actions);
+                node.check();
+            }
+            most = most.max(node.resources.names());
+        }
+        assert_eq!(node.classes.len(), 1);
+        assert!(most <= 256, "{most} names");
     }
 }

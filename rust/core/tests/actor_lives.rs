@@ -46,6 +46,11 @@ fn submit(stage: &mut Stage, template: u64, actor: Option<ActorId>, waits: &[Obj
 fn create(stage: &mut Stage, max_restarts: i32, waits: &[ObjectId]) -> ActorId {
     let submit = submit(stage, CLASS, None, waits);
     let actor = ActorId(submit.task);
+    make(stage, submit, max_restarts);
+    actor
+}
+
+fn make(stage: &mut Stage, submit: Submit, max_restarts: i32) {
     stage.say(
         DRIVER,
         Request::Create(Box::new(Creation {
@@ -59,7 +64,6 @@ fn create(stage: &mut Stage, max_restarts: i32, waits: &[ObjectId]) -> ActorId {
             body: bytes(),
         })),
     );
-    actor
 }
 
 fn call(stage: &mut Stage, actor: ActorId) -> TaskId {
@@ -67,6 +71,19 @@ fn call(stage: &mut Stage, actor: ActorId) -> TaskId {
     let task = submit.task;
     stage.say(DRIVER, Request::Submit(submit));
     task
+}
+
+/// Who made one with the id of a living one took its place.
+#[test]
+fn an_actor_is_made_once() {
+    let mut stage = stage();
+    let actor = create(&mut stage, 0, &[]);
+    stage.finish(actor.0, End::Returned(Vec::new()));
+    let again = Submit { task: actor.0, ..submit(&mut stage, CLASS, Some(actor), &[]) };
+    make(&mut stage, again, 0);
+    assert_eq!(stage.run_of(actor.0).map(|(_, ticket)| ticket.0), Some(0), "one constructor");
+    let call = call(&mut stage, actor);
+    assert_eq!(stage.run_of(call).unwrap().0, stage.spawned[0]);
 }
 
 /// The node kept the constructor in its table for ever when it had raised.

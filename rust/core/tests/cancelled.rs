@@ -1,4 +1,4 @@
-//! A task that was cancelled and was sent to a worker all the same.
+//! A task that is cancelled is not sent to a worker.
 
 #![allow(clippy::unwrap_used, reason = "a story goes as the test says, or the test fails")]
 

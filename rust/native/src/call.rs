@@ -33,7 +33,6 @@ pub(crate) struct Call {
     session: Arc<Session>,
     run: Box<Run>,
     lane: usize,
-    prepared: Option<Arc<Prepared>>,
     running: Arc<Running>,
     began_ns: u64,
     yielded: AtomicU64,
@@ -62,31 +61,28 @@ impl Call {
     pub(crate) fn new(
         worker: &Arc<Worker>,
         session: &Arc<Session>,
-        py: Python<'_>,
         run: Box<Run>,
         lane: usize,
-    ) -> (Self, Option<PyErr>) {
+    ) -> Self {
         worker.nap(session, |naps, tell| naps.began(run.ticket, tell));
-        let running = worker.running(&run);
-        let (prepared, error) = match worker.prepared(py, run.template, &running) {
-            Ok(prepared) => (Some(prepared), None),
-            Err(error) => (None, Some(error)),
-        };
         let stored_bytes = run.skip_bytes;
-        let call = Self {
+        Self {
+            running: Arc::new(worker.running(&run)),
             worker: Arc::clone(worker),
             session: Arc::clone(session),
             run,
             lane,
-            prepared,
-            running: Arc::new(running),
             began_ns: crate::monotonic_ns(),
             yielded: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(stored_bytes),
             kept: Mutex::new(None),
             has_ended: AtomicBool::new(false),
-        };
-        (call, error)
+        }
+    }
+
+    /// Once it has begun.
+    fn prepared(&self) -> Option<&Arc<Prepared>> {
+        self.running.prepared.get()
     }
 
     pub(crate) const fn running(&self) -> &Arc<Running> {
@@ -112,8 +108,7 @@ impl Call {
         }
         let mut task = self.task(py);
         let result = end(&mut task);
-        let retry =
-            self.prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
+        let retry = self.prepared().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
         self.worker.unpause(self.run.ticket);
         let concluded = conclude(&mut task, result, &retry, self.began_ns);
         self.worker.loop_call_ended(self.lane);
@@ -134,13 +129,18 @@ impl Call {
         self.run.ticket.0
     }
 
-    /// Calls the method: what is to be awaited or iterated, or None if it has ended.
+    /// Calls the method: what is to be awaited or iterated, or None if it has ended. The caller has made it
+    /// the context's, which finding the method belongs to.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(prepared) = &self.prepared else { return Ok(None) };
-        let result = match self.task(py).invoke(prepared) {
-            Ok(result) => result,
-            Err(error) => {
-                self.end(py, |_| Err(Stop::from(error)))?;
+        let prepared = self.worker.prepared(py, self.run.template, &self.running);
+        let begun = prepared.map_err(Stop::from).and_then(|prepared| {
+            let result = self.task(py).invoke(&prepared).map_err(Stop::from)?;
+            Ok((prepared, result))
+        });
+        let (prepared, result) = match begun {
+            Ok(begun) => begun,
+            Err(stop) => {
+                self.end(py, |_| Err(stop))?;
                 return Ok(None);
             }
         };
@@ -149,13 +149,13 @@ impl Call {
         if is_kind("coroutine") || is_kind("async_generator") {
             return Ok(Some(result));
         }
-        self.end(py, |task| task.settle(prepared, result))?;
+        self.end(py, |task| task.settle(&prepared, result))?;
         Ok(None)
     }
 
     #[pyo3(signature = (value, /))]
     fn finish(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
-        let Some(prepared) = &self.prepared else { return Ok(()) };
+        let Some(prepared) = self.prepared() else { return Ok(()) };
         self.end(py, |task| task.settle(prepared, value.into_bound(py)))
     }
 
@@ -179,7 +179,7 @@ impl Call {
     /// Publishes an item of an async generator, or begins to.
     #[pyo3(signature = (item, /))]
     fn publish(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<u8> {
-        let Some(prepared) = &self.prepared else { return Ok(OVER) };
+        let Some(prepared) = self.prepared() else { return Ok(OVER) };
         let mut task = self.task(py);
         let limits = prepared.limits;
         if let Some(limit) = limits.items.filter(|limit| task.yielded >= *limit) {
@@ -202,7 +202,7 @@ impl Call {
 
     /// Whether what a wait waits for is there.
     fn may_go_on(&self) -> bool {
-        let Some(prepared) = &self.prepared else { return true };
+        let Some(prepared) = self.prepared() else { return true };
         let ticket = self.run.ticket;
         match &*self.kept.lock() {
             Some((Kept::Waiting, packed)) => {
@@ -231,7 +231,7 @@ impl Call {
 
     /// An async generator has ended, or was closed.
     fn exhausted(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(prepared) = &self.prepared else { return Ok(()) };
+        let Some(prepared) = self.prepared() else { return Ok(()) };
         let last = self.unkeep(Kept::Last);
         self.end(py, |task| {
             if let Some((packed, mut owed)) = last {

@@ -42,44 +42,54 @@ const MOST_AT_ONCE: usize = 64;
 pub(crate) struct Definitions {
     /// An id that has no other owner is held by nobody.
     ids: FxHashMap<Arc<Definition>, Arc<TemplateId>>,
-    /// How many of them have that function, and the bytes of its code.
-    functions: FxHashMap<FunctionId, (usize, usize)>,
+    functions: FxHashMap<FunctionId, Function>,
     /// Bytes of code of all functions.
     code: usize,
-    /// So many were held at the last look, with so much code.
-    held: (usize, usize),
+    /// So many ids were held at the last look.
+    held: usize,
+    /// With so much code.
+    held_code: usize,
     /// Those that nobody can hold any more; the node is to be told.
     unheld: Vec<TemplateId>,
+}
+
+struct Function {
+    /// How many definitions have it.
+    uses: usize,
+    /// Bytes of its code.
+    code: usize,
 }
 
 impl Definitions {
     /// Forgets those that nobody holds, once they may be as many as the others.
     fn sweep(&mut self) {
-        let (held, held_code) = self.held;
-        let may_be_many = self.ids.len() >= LEAST_SWEPT.max(2 * held);
-        if !may_be_many && self.code < LEAST_SWEPT_CODE.max(2 * held_code) {
+        let are_few = self.ids.len() < LEAST_SWEPT.max(2 * self.held);
+        let are_small = self.code < LEAST_SWEPT_CODE.max(2 * self.held_code);
+        if are_few && are_small {
             return;
         }
         for (definition, id) in self.ids.extract_if(|_, id| Arc::strong_count(id) == 1) {
             self.unheld.push(*id);
             let function = self.functions.get_mut(&definition.function);
-            let (count, code) = function.expect("it was counted");
-            *count -= 1;
-            if *count == 0 {
-                self.code -= *code;
+            let function = function.expect("it was counted");
+            function.uses -= 1;
+            if function.uses == 0 {
+                self.code -= function.code;
                 self.functions.remove(&definition.function);
             }
         }
-        self.held = (self.ids.len(), self.code);
+        (self.held, self.held_code) = (self.ids.len(), self.code);
     }
 
     /// Whether it is the first with that function.
     fn count(&mut self, function: FunctionId, code: Option<&[u8]>) -> bool {
-        let size = code.map_or(0, <[u8]>::len);
-        let (count, _) = self.functions.entry(function).or_insert((0, size));
-        *count += 1;
-        let is_first = *count == 1;
-        self.code += if is_first { size } else { 0 };
+        let code = code.map_or(0, <[u8]>::len);
+        let function = self.functions.entry(function).or_insert(Function { uses: 0, code });
+        function.uses += 1;
+        let is_first = function.uses == 1;
+        if is_first {
+            self.code += code;
+        }
         is_first
     }
 }

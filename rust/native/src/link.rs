@@ -30,6 +30,13 @@ pub(crate) enum Doom {
     Kill(&'static str),
 }
 
+/// What a worker need not know any more.
+#[derive(Default)]
+struct Undefined {
+    templates: Vec<TemplateId>,
+    functions: Vec<FunctionId>,
+}
+
 /// One worker, seen from the node.
 pub(crate) struct Link {
     control: Control,
@@ -39,8 +46,8 @@ pub(crate) struct Link {
     backlog: VecDeque<Vec<u8>>,
     functions: FxHashSet<FunctionId>,
     templates: FxHashSet<TemplateId>,
-    /// What it knows and need not know any more.
-    undefined: (Vec<TemplateId>, Vec<FunctionId>),
+    /// Of what it knows; it is not told yet.
+    undefined: Undefined,
     /// The latest dispatch in each slot that was used.
     tickets: Vec<Ticket>,
     /// None until the zygote has forked it.
@@ -62,7 +69,7 @@ impl Link {
             backlog: VecDeque::new(),
             functions: HashSet::default(),
             templates: HashSet::default(),
-            undefined: Default::default(),
+            undefined: Undefined::default(),
             tickets: Vec::new(),
             process: None,
             doom: Doom::None,
@@ -135,18 +142,18 @@ impl Link {
     /// It will be sent no more runs of that template; and that function, if it is one, is no longer known.
     pub(crate) fn undefine(&mut self, template: TemplateId, function: Option<FunctionId>) {
         if self.templates.remove(&template) {
-            self.undefined.0.push(template);
+            self.undefined.templates.push(template);
         }
         if let Some(function) = function.filter(|function| self.functions.remove(function)) {
-            self.undefined.1.push(function);
+            self.undefined.functions.push(function);
         }
     }
 
     /// Tells it so. Before the next run is early enough: to wake an idle worker for it costs more than what
     /// it keeps.
     pub(crate) fn send_undefined(&mut self, scratch: &mut Vec<u8>) {
-        if !self.undefined.0.is_empty() || !self.undefined.1.is_empty() {
-            let (templates, functions) = std::mem::take(&mut self.undefined);
+        if !self.undefined.templates.is_empty() || !self.undefined.functions.is_empty() {
+            let Undefined { templates, functions } = std::mem::take(&mut self.undefined);
             self.send(&ToWorker::Undefine(templates.into(), functions.into()), scratch);
         }
     }

@@ -1,6 +1,6 @@
 //! A template as its worker uses it: the function unpickled, and what its calls may do.
 //!
-//! Invariant: it is made once for each template and process, when the first call comes, and shared by all.
+//! Invariant: it is made when the first call comes, and shared by all calls in the process.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use skate_core::event::{Returns, Template};
+use skate_core::group::PASS;
 use skate_core::value::Bytes;
 
 use crate::modules;
@@ -91,5 +92,5 @@ impl Prepared {
 
 /// Who is in a placement group asks for a pass of it, and for two if it captures (`_group.py`).
 fn is_capturing_pass((name, units): &(Arc<str>, u64)) -> bool {
-    name.starts_with("bundle_group_") && *units > 1
+    name.starts_with(PASS) && *units > 1
 }

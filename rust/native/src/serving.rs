@@ -69,14 +69,7 @@ impl Serving {
                     self.lanes.ended(lane);
                     continue;
                 }
-                let (call, error) = Call::new(&self.worker, &self.session, py, run, lane);
-                let call = Bound::new(py, call)?;
-                match error {
-                    Some(error) => {
-                        call.call_method1("fail", (error.into_value(py),))?;
-                    }
-                    None => calls.push(call.unbind()),
-                }
+                calls.push(Py::new(py, Call::new(&self.worker, &self.session, run, lane))?);
             }
         }
         let cancelled = self.lanes.take_cancelled().into_iter().map(|ticket| ticket.0).collect();

@@ -90,8 +90,8 @@ pub(crate) struct Worker {
     /// The actor whose process this is, and whether it was started before.
     actor: OnceLock<(ActorId, bool)>,
     actor_template: OnceLock<TemplateId>,
-    /// Whether what it runs captures its children, as Python has been told.
-    captures: AtomicBool,
+    /// Whether what it runs captures its children, as Python has been told: 0, 1 or unknown.
+    captures: AtomicU8,
     /// Whether Python has been told of its GPUs.
     has_devices: AtomicBool,
     /// Its calls, if it runs several at once.
@@ -143,7 +143,7 @@ impl Worker {
             pauses: Mutex::default(),
             actor: OnceLock::new(),
             actor_template: OnceLock::new(),
-            captures: AtomicBool::new(false),
+            captures: AtomicU8::new(0),
             has_devices: AtomicBool::new(false),
             lanes: OnceLock::new(),
             naps: OnceLock::new(),

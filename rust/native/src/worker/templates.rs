@@ -2,7 +2,8 @@
 //! says so.
 //!
 //! Invariant: the node takes back no template of a dispatch that this worker can still claim. What is
-//! dropped with one can be user code, so the thread that runs tasks does it, under no lock.
+//! dropped with one can have destructors, which are user code: a thread that runs tasks does it, under no
+//! lock. They belong to its next task, which bears what they do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,15 +38,17 @@ struct Dropped {
     code: usize,
 }
 
+/// Nobody knows what Python was told of `captures`.
+const UNTOLD: u8 = 2;
+
 /// So much code is worth it to give memory back to the kernel: what was unpickled is as much.
 const WORTH_TRIMMING: usize = 1 << 20;
 
 impl Dropped {
-    /// Its functions can have destructors.
-    fn drop(self) {
+    fn let_go(self, py: Python<'_>) {
         drop(self.prepared);
         if self.code >= WORTH_TRIMMING {
-            trim_heap();
+            py.detach(trim_heap);
         }
     }
 }
@@ -102,7 +105,7 @@ impl Worker {
             (templates.prepared(id).cloned(), templates.take_dropped())
         };
         if let Some(dropped) = dropped {
-            dropped.drop();
+            dropped.let_go(py);
         }
         let prepared = match known {
             Some(prepared) => prepared,
@@ -110,10 +113,12 @@ impl Worker {
         };
         let _ = running.prepared.set(Arc::clone(&prepared));
         if let Some(captures) = prepared.captures
-            && self.captures.load(Ordering::Relaxed) != captures
+            && self.captures.load(Ordering::Relaxed) != u8::from(captures)
         {
-            self.captures.store(captures, Ordering::Relaxed);
+            // A cancel can end the call before Python has heard, or after.
+            self.captures.store(UNTOLD, Ordering::Relaxed);
             modules::worker(py)?.call_method1(intern!(py, "capture"), (captures,))?;
+            self.captures.store(captures.into(), Ordering::Relaxed);
         }
         Ok(prepared)
     }
