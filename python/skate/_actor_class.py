@@ -39,13 +39,7 @@ else:
     def overload(_declaration: object) -> None:
         """For type checkers only."""
 
-    class _Typed:
-        """Takes type arguments and ignores them."""
-
-        __slots__ = ()
-
-        def __class_getitem__(cls, _item: object) -> type:
-            return cls
+    from skate._untyped import Untyped as _Typed
 
 
 class ActorClassInheritanceException(TypeError):  # noqa: N818 - Ray's name

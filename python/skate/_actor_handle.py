@@ -30,12 +30,10 @@ if TYPE_CHECKING:
         """At run time a plain class: `typing` takes 10 ms to import."""
 
 else:
+    from skate._untyped import Untyped
 
-    class _Typed:
-        """Takes type arguments and ignores them."""
-
-        def __class_getitem__(cls, _item: object) -> type:
-            return cls
+    class _Typed(Untyped):
+        """With a `__dict__` and weak references."""
 
 
 class ActorSpec:

@@ -43,12 +43,10 @@ if TYPE_CHECKING:
         def task_id(self) -> str: ...
 
 else:
+    from skate._untyped import Untyped
 
-    class _Typed:
-        """Takes type arguments and ignores them; `typing` takes 10 ms to import."""
-
-        def __class_getitem__(cls, _item: object) -> type:
-            return cls
+    class _Typed(Untyped):
+        """With a `__dict__` and weak references."""
 
 
 class ObjectRefGenerator(_Typed["T"]):

@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 else:
     V = object
 
-    class _Of:
-        """Takes a type argument and ignores it."""
-
-        __slots__ = ()
-
-        def __class_getitem__(cls, _item: object) -> type:
-            return cls
+    from skate._untyped import Untyped as _Of
 
 
 MOST = 128  # more than a class has methods, with few options each

@@ -68,14 +68,7 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[P, Any], /) -> RemoteFunction[P, Any]: ...
 
 else:
-
-    class _Typed:
-        """Takes type arguments and ignores them."""
-
-        __slots__ = ()
-
-        def __class_getitem__(cls, _item: object) -> type:
-            return cls
+    from skate._untyped import Untyped as _Typed
 
     def overload(_declaration: object) -> None:
         """For type checkers only."""
