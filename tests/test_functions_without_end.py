@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -166,82 +167,59 @@ def test_what_a_worker_made_goes_with_it(fresh):
     assert fresh.statistics().templates <= 100
 
 
-class Noisy:
-    """Uses skate when it is dropped, in the worker that unpickled it."""
+class AtDrop:
+    """Calls that when it is dropped, in the worker that unpickled it."""
 
-    def __init__(self, directory, driver):
-        self.directory, self.driver = directory, driver
+    def __init__(self, act, *args, driver=None):
+        self.act, self.args, self.driver = act, args, driver or os.getpid()
 
     def __reduce__(self):
-        return type(self), (self.directory, self.driver)
+        return partial(type(self), driver=self.driver), (self.act, *self.args)
 
     def __del__(self):
-        import skate
-
         if os.getpid() != self.driver:
-            value = skate.get(skate.put(os.getpid()))
-            (self.directory / f"dropped by {value}").touch()
+            self.act(*self.args)
+
+    def captured(self):
+        """A function that has it."""
+        return lambda: self.driver and os.getpid()
+
+
+def use_skate(directory):
+    import skate
+
+    value = skate.get(skate.put(os.getpid()))
+    (directory / f"dropped by {value}").touch()
 
 
 @pytest.mark.processes("what is dropped there has a destructor")
 def test_what_is_dropped_in_the_worker_may_use_skate(fresh, tmp_path):
     fresh.init(num_cpus=1)
-
-    def noisy(captured):
-        def function():
-            return os.getpid(), captured.directory.name
-
-        return function
-
-    pid, _ = fresh.get(fresh.remote(noisy(Noisy(tmp_path, os.getpid()))).remote())
+    pid = fresh.get(fresh.remote(AtDrop(use_skate, tmp_path).captured()).remote())
     make_many(fresh)
     make_many(fresh, MANY)
     assert [path.name for path in tmp_path.iterdir()] == [f"dropped by {pid}"]
 
 
-class Waiting:
-    """Waits for a task when it is dropped, in the worker that unpickled it."""
+def wait_for_a_task(path):
+    import skate
 
-    def __init__(self, path, driver):
-        self.path, self.driver = path, driver
-
-    def __reduce__(self):
-        return type(self), (self.path, self.driver)
-
-    def __del__(self):
-        import skate
-
-        if os.getpid() != self.driver:
-            self.path.write_text(skate.get(skate.remote(make("waited for")).remote()))
+    path.write_text(skate.get(skate.remote(make("waited for")).remote()))
 
 
 @pytest.mark.processes("what is dropped there has a destructor")
 def test_what_is_dropped_may_wait_for_a_task(fresh, tmp_path):
     """It belonged to no task, so its CPU, the only one, was not lent."""
     fresh.init(num_cpus=1)
-
-    def waiting(captured):
-        return lambda: captured.driver
-
-    fresh.get(fresh.remote(waiting(Waiting(tmp_path / "told", os.getpid()))).remote())
+    fresh.get(fresh.remote(AtDrop(wait_for_a_task, tmp_path / "told").captured()).remote())
     make_many(fresh)
     make_many(fresh, MANY)
     assert (tmp_path / "told").read_text() == "waited for"
 
 
-class Slow:
-    """Takes long to be dropped, in the worker that unpickled it."""
-
-    def __init__(self, begun, driver):
-        self.begun, self.driver = begun, driver
-
-    def __reduce__(self):
-        return type(self), (self.begun, self.driver)
-
-    def __del__(self):
-        if os.getpid() != self.driver:
-            self.begun.read_bytes()
-            threading.Event().wait()
+def take_long(begun):
+    begun.read_bytes()
+    threading.Event().wait()
 
 
 @pytest.mark.processes("what is dropped there has a destructor")
@@ -249,14 +227,11 @@ def test_a_cancel_meanwhile_ends_the_task(fresh, gate, attempts):
     """Its exception ends in the destructor, and the task went on to its end."""
     fresh.init(num_cpus=1)
 
-    def slow(captured):
-        return lambda: captured.driver
-
     @fresh.remote
     def task():
         attempts.write_bytes(b"x")
 
-    fresh.get(fresh.remote(slow(Slow(gate, os.getpid()))).remote())
+    fresh.get(fresh.remote(AtDrop(take_long, gate).captured()).remote())
     for number in range(MANY):  # without a run, so that it is dropped with the next one
         fresh.remote(make(number))._bind()
     ref = task.remote()
@@ -312,3 +287,18 @@ def test_a_function_that_asks_for_a_removed_group_for_the_first_time_fails(skate
 
     with pytest.raises(skate.exceptions.ActorDiedError, match="its placement group was removed"):
         skate.get(Late.remote().call.remote(), timeout=60)
+
+
+def test_groups_without_end_are_removed_once(skate):
+    """In local mode one that was removed again, long after, was taken for the oldest: KeyError."""
+
+    def make_and_remove(count):
+        for _ in range(count):
+            skate.util.remove_placement_group(skate.util.placement_group([{"CPU": 1}]))
+
+    first = skate.util.placement_group([{"CPU": 1}])
+    skate.util.remove_placement_group(first)
+    make_and_remove(1_100)
+    skate.util.remove_placement_group(first)
+    make_and_remove(1_100)
+    assert len(skate.util.placement_group_table()) <= 1_001

@@ -80,10 +80,8 @@ impl Node {
         let is_sealed = |id: ObjectId| self.value_of(id).is_some();
         let is_sound =
             id.client() == client && !self.tasks.contains_key(&id) && stored.is_none_or(is_sealed);
-        let known = self.templates.get(&submit.template).filter(|_| is_sound)?;
-        if known.is_undefined {
-            return None;
-        }
+        let known = self.templates.get(&submit.template);
+        let known = known.filter(|row| is_sound && !row.is_undefined)?;
         Some((Arc::clone(&known.template), known.class))
     }
 

@@ -4,11 +4,9 @@
 
 mod common;
 
-use common::{DRIVER, ONE, Stage, bytes, error, killed};
+use common::{DRIVER, ONE, Stage, error, killed};
 use skate_core::action::{Action, Reply};
-use skate_core::event::{
-    AfterKill, Args, Creation, End, Event, Held, Order, Request, Returns, Submit, Within,
-};
+use skate_core::event::{AfterKill, End, Event, Held, Order, Request, Returns, Submit, Within};
 use skate_core::group::GroupSpec;
 use skate_core::id::{ActorId, ObjectId, RequestId, TaskId, TemplateId};
 use skate_core::node::Config;
@@ -29,45 +27,13 @@ fn stage() -> Stage {
     stage
 }
 
-fn submit(stage: &mut Stage, template: u64, actor: Option<ActorId>, waits: &[ObjectId]) -> Submit {
-    let task = TaskId::new(DRIVER, stage.count());
-    Submit {
-        task,
-        template: TemplateId(template),
-        parent: None,
-        name: None,
-        args: Args::Inline(bytes()),
-        waits: waits.into(),
-        holds: Box::default(),
-        actor: Some(actor.unwrap_or(ActorId(task))),
-    }
-}
-
 fn create(stage: &mut Stage, max_restarts: i32, waits: &[ObjectId]) -> ActorId {
-    let submit = submit(stage, CLASS, None, waits);
-    let actor = ActorId(submit.task);
-    make(stage, submit, max_restarts);
-    actor
-}
-
-fn make(stage: &mut Stage, submit: Submit, max_restarts: i32) {
-    stage.say(
-        DRIVER,
-        Request::Create(Box::new(Creation {
-            submit,
-            name: None,
-            placing: Box::default(),
-            max_restarts,
-            is_detached: false,
-            order: Order::Submission,
-            lanes: [1].into(),
-            body: bytes(),
-        })),
-    );
+    let submit = stage.of_actor(CLASS, None, waits);
+    stage.create(submit, max_restarts, Order::Submission, &[1])
 }
 
 fn call(stage: &mut Stage, actor: ActorId) -> TaskId {
-    let submit = submit(stage, METHOD, Some(actor), &[]);
+    let submit = stage.of_actor(METHOD, Some(actor), &[]);
     let task = submit.task;
     stage.say(DRIVER, Request::Submit(submit));
     task
@@ -79,8 +45,8 @@ fn an_actor_is_made_once() {
     let mut stage = stage();
     let actor = create(&mut stage, 0, &[]);
     stage.finish(actor.0, End::Returned(Vec::new()));
-    let again = Submit { task: actor.0, ..submit(&mut stage, CLASS, Some(actor), &[]) };
-    make(&mut stage, again, 0);
+    let again = Submit { task: actor.0, ..stage.of_actor(CLASS, Some(actor), &[]) };
+    stage.create(again, 0, Order::Submission, &[1]);
     assert_eq!(stage.run_of(actor.0).map(|(_, ticket)| ticket.0), Some(0), "one constructor");
     let call = call(&mut stage, actor);
     assert_eq!(stage.run_of(call).unwrap().0, stage.spawned[0]);
@@ -145,7 +111,7 @@ fn nothing_is_sent_to_an_actor_that_ends_with_its_group() {
     let actor = create(&mut stage, 0, &[]);
     stage.finish(actor.0, End::Returned(Vec::new()));
     let queued = stage.submit(3, &[]);
-    let submit = submit(&mut stage, METHOD, Some(actor), &[queued.whole()]);
+    let submit = stage.of_actor(METHOD, Some(actor), &[queued.whole()]);
     let call = submit.task;
     stage.say(DRIVER, Request::Submit(submit));
     stage.say(DRIVER, Request::RemoveGroup("k1".into()));

@@ -6,7 +6,7 @@ mod common;
 
 use common::{DRIVER, ONE, Stage, bytes};
 use skate_core::action::Reply;
-use skate_core::event::{Args, Creation, Event, Held, Order, Request, Returns, Submit, Waitable};
+use skate_core::event::{Args, Event, Held, Order, Request, Returns, Submit, Waitable};
 use skate_core::id::{ActorId, ClientId, ObjectId, RequestId, TaskId, TemplateId};
 use skate_core::value::Failure;
 
@@ -167,32 +167,13 @@ fn call(stage: &mut Stage, client: ClientId, actor: ActorId) -> TaskId {
 fn actor(stage: &mut Stage, lanes: &[u32], order: Order) -> ActorId {
     stage.define(3, Returns::Static(0), &[]);
     stage.define(4, Returns::Static(1), &[]);
-    let task = TaskId::new(DRIVER, stage.count());
-    let submit = Submit {
-        task,
-        template: TemplateId(3),
-        parent: None,
-        name: None,
-        args: Args::Inline(bytes()),
-        waits: Box::default(),
-        holds: Box::default(),
-        actor: Some(ActorId(task)),
-    };
-    let creation = Creation {
-        submit,
-        name: None,
-        placing: Box::default(),
-        max_restarts: 0,
-        is_detached: false,
-        order,
-        lanes: lanes.into(),
-        body: bytes(),
-    };
-    stage.say(DRIVER, Request::Create(Box::new(creation)));
+    let constructor = stage.of_actor(3, None, &[]);
+    let task = constructor.task;
+    let actor = stage.create(constructor, 0, order, lanes);
     let (worker, _) = stage.claim(task);
     stage.step(Event::WorkerStarted(worker));
     stage.finish(task, skate_core::event::End::Returned(Vec::new()));
-    ActorId(task)
+    actor
 }
 
 #[test]

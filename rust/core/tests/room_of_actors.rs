@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{DRIVER, Stage, bytes};
+use common::{DRIVER, Stage};
 use skate_core::action::Reply;
-use skate_core::event::{Args, Creation, End, Held, Order, Request, Returns, Submit, Within};
-use skate_core::id::{ActorId, ClientId, RequestId, TaskId, TemplateId, Ticket};
+use skate_core::event::{End, Held, Order, Request, Returns, Within};
+use skate_core::id::{ClientId, RequestId, Ticket};
 use skate_core::value::{Payload, Span, Value};
 
 const CLASS: u64 = 1;
@@ -16,40 +16,15 @@ const METHOD: u64 = 2;
 const LARGE: u64 = 600_000;
 const SMALL: u64 = 300_000;
 
-fn submit(stage: &mut Stage, template: u64, actor: Option<ActorId>) -> Submit {
-    let task = TaskId::new(DRIVER, stage.count());
-    Submit {
-        task,
-        template: TemplateId(template),
-        parent: None,
-        name: None,
-        args: Args::Inline(bytes()),
-        waits: Box::default(),
-        holds: Box::default(),
-        actor: Some(actor.unwrap_or(ActorId(task))),
-    }
-}
-
 /// An actor that runs so many generators at once, and two calls of it.
 fn two_calls(stage: &mut Stage, at_once: u32) -> [(ClientId, Ticket); 2] {
     stage.define(CLASS, Returns::Static(0), &[]);
     stage.define(METHOD, Returns::Streaming, &[]);
-    let constructor = submit(stage, CLASS, None);
-    let actor = ActorId(constructor.task);
-    let creation = Creation {
-        submit: constructor,
-        name: None,
-        placing: Box::default(),
-        max_restarts: 0,
-        is_detached: false,
-        order: Order::Readiness,
-        lanes: [at_once].into(),
-        body: bytes(),
-    };
-    stage.say(DRIVER, Request::Create(Box::new(creation)));
+    let constructor = stage.of_actor(CLASS, None, &[]);
+    let actor = stage.create(constructor, 0, Order::Readiness, &[at_once]);
     stage.finish(actor.0, End::Returned(Vec::new()));
     [(); 2].map(|()| {
-        let call = submit(stage, METHOD, Some(actor));
+        let call = stage.of_actor(METHOD, Some(actor), &[]);
         let task = call.task;
         stage.say(DRIVER, Request::Submit(call));
         stage.run_of(task).unwrap()

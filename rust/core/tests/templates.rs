@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use common::{DRIVER, ONE, Stage, bytes, killed};
 use skate_core::action::{Action, Reply};
-use skate_core::event::{
-    Args, Creation, End, Event, Held, OnDrop, Order, Request, Returns, Submit, Template,
-};
+use skate_core::event::{End, Event, Held, OnDrop, Order, Request, Returns, Template};
 use skate_core::group::GroupSpec;
 use skate_core::id::{ActorId, ClientId, FunctionId, TaskId, TemplateId};
 use skate_core::value::{Failure, Value};
@@ -79,28 +77,9 @@ fn a_template_stays_while_its_task_may_be_run_again() {
 fn the_template_of_a_class_stays_while_an_actor_does() {
     let mut stage = Stage::new(1, 4);
     stage.define(1, Returns::Static(0), &[]);
-    let task = TaskId::new(DRIVER, stage.count());
-    let submit = Submit {
-        task,
-        template: TemplateId(1),
-        parent: None,
-        name: None,
-        args: Args::Inline(bytes()),
-        waits: Box::default(),
-        holds: Box::default(),
-        actor: Some(ActorId(task)),
-    };
-    let creation = Creation {
-        submit,
-        name: None,
-        placing: Box::default(),
-        max_restarts: 1,
-        is_detached: false,
-        order: Order::Submission,
-        lanes: [1].into(),
-        body: bytes(),
-    };
-    stage.say(DRIVER, Request::Create(Box::new(creation)));
+    let constructor = stage.of_actor(1, None, &[]);
+    let task = constructor.task;
+    stage.create(constructor, 1, Order::Submission, &[1]);
     undefine(&mut stage, 1);
     stage.finish(task, End::Returned(Vec::new()));
     let worker = stage.spawned[0];

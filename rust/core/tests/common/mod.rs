@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use skate_core::action::{Action, Reply, Run};
 use skate_core::event::{
-    Args, Cancel, End, Event, Held, OnDrop, Outcome, Patience, Request, Returns, Submit, Template,
-    Waitable,
+    Args, Cancel, Creation, End, Event, Held, OnDrop, Order, Outcome, Patience, Request, Returns,
+    Submit, Template, Waitable,
 };
-use skate_core::id::{ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket};
+use skate_core::id::{
+    ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, TemplateId, Ticket,
+};
 use skate_core::node::{Config, Node};
 use skate_core::value::{Bytes, Death, Payload, Value};
 
@@ -156,6 +158,49 @@ impl Stage {
         };
         self.say(client, Request::Submit(submit));
         task
+    }
+
+    /// A call of an actor, or the constructor of one, not said yet.
+    pub(crate) fn of_actor(
+        &mut self,
+        template: u64,
+        actor: Option<ActorId>,
+        waits: &[ObjectId],
+    ) -> Submit {
+        let task = TaskId::new(DRIVER, self.count());
+        Submit {
+            task,
+            template: TemplateId(template),
+            parent: None,
+            name: None,
+            args: Args::Inline(bytes()),
+            waits: waits.into(),
+            holds: Box::default(),
+            actor: Some(actor.unwrap_or(ActorId(task))),
+        }
+    }
+
+    /// Has the driver make an actor by that constructor.
+    pub(crate) fn create(
+        &mut self,
+        submit: Submit,
+        max_restarts: i32,
+        order: Order,
+        lanes: &[u32],
+    ) -> ActorId {
+        let actor = ActorId(submit.task);
+        let creation = Creation {
+            submit,
+            name: None,
+            placing: Box::default(),
+            max_restarts,
+            is_detached: false,
+            order,
+            lanes: lanes.into(),
+            body: bytes(),
+        };
+        self.say(DRIVER, Request::Create(Box::new(creation)));
+        actor
     }
 
     pub(crate) fn get(&mut self, client: ClientId, ids: &[ObjectId]) -> RequestId {
