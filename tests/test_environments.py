@@ -101,11 +101,14 @@ def test_unknown_parts_are_refused_by_name(fresh):
     assert not fresh.is_initialized()
 
 
-def test_a_hook_may_be_a_name_and_must_be_small(fresh):
+def test_a_hook_may_be_a_name_and_large(fresh):
     fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": "faulthandler.enable"})
     assert fresh.get(fresh.remote(lambda: 1).remote()) == 1
     fresh.shutdown()
     ballast = os.urandom(100_000)
-    with pytest.raises(ValueError, match="give worker_process_setup_hook as a name"):
-        fresh.init(runtime_env={"worker_process_setup_hook": lambda: ballast})
-    assert not fresh.is_initialized()
+
+    def hook():
+        os.environ["BALLAST"] = str(len(ballast))
+
+    fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
+    assert fresh.get(fresh.remote(lambda: os.environ["BALLAST"]).remote()) == "100000"

@@ -17,9 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_ENVIRONMENT_MAX = 40_000
-"""Bytes: a message to the zygote is one packet of at most 64 KiB."""
-
 
 def zygote_argv() -> list[str]:
     """An interpreter like this one, that imports from where this one imports."""
@@ -96,14 +93,7 @@ def _environment(runtime_env: dict[str, Any] | None) -> str:
 
     hook = runtime_env.get("worker_process_setup_hook")
     packed = hook if isinstance(hook, str) or hook is None else _packed(hook)
-    text = json.dumps({"plain": plain(runtime_env), "hook": packed})
-    if len(text) > _ENVIRONMENT_MAX:
-        msg = (
-            f"init: the runtime_env takes {len(text)} bytes, more than {_ENVIRONMENT_MAX}: give "
-            "worker_process_setup_hook as a name ('module.function')"
-        )
-        raise ValueError(msg)
-    return text
+    return json.dumps({"plain": plain(runtime_env), "hook": packed})
 
 
 def _packed(hook: object) -> list[str]:

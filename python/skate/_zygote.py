@@ -66,6 +66,8 @@ _THREAD_VARIABLES = (
 def main() -> None:
     """Runs the zygote; descriptor 0 is its end of the socket. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A program that ignores it passes that on: the kernel would reap the workers.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # One that replaces another is started by a thread of the driver that blocks all signals.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _native.wake_with_driver()
@@ -183,7 +185,10 @@ class Zygote:
         received = self._receive()
         if received is None:
             os._exit(0)
-        return received
+        _, (told, *rest) = received
+        with open(told, "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)  # the driver has written it by the same open file
+            return json.load(file), rest
 
     def _receive_all(self) -> bool:
         """Does what the driver asks; False when it is time to leave."""

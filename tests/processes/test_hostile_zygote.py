@@ -134,6 +134,7 @@ def test_driver_goes_on_whatever_its_zygote_reports(start, tmp_path, seed):
 HELLO = {
     "op": "hello", "session": "0" * 16, "driver_pid": 1, "cwd": "", "namespace": "",
     "as_ray": False, "runtime_env": None, "log_level": 30, "sys_path": [], "argv": [],
+    "inspect": False, "cells": False, "preload": [],
 }  # fmt: skip
 
 
@@ -166,11 +167,12 @@ def test_zygote_ends_with_all_its_children_whatever_it_is_told(seed):
         theirs.close()
         driver = os.pidfd_open(os.getpid())
         null = os.open(os.devnull, os.O_RDWR)
-        hello = json.dumps(HELLO).encode() if rng.random() < 0.8 else word(rng)
+        hello = os.memfd_create("hello")
+        os.write(hello, json.dumps(HELLO).encode() if rng.random() < 0.8 else word(rng))
         try:
             ours.settimeout(PATIENCE_S)
             with contextlib.suppress(OSError):  # it may have ended over the word before
-                socket.send_fds(ours, [hello], [driver, null, null])
+                socket.send_fds(ours, [b'{"op": "hello"}'], [hello, driver, null, null])
                 for _ in range(8):
                     descriptors = [null] * rng.choice([0, 1, 3, 3, 3, 8, 20])
                     socket.send_fds(ours, [word(rng)], descriptors)
@@ -189,5 +191,5 @@ def test_zygote_ends_with_all_its_children_whatever_it_is_told(seed):
             if zygote.poll() is None:
                 zygote.kill()
                 zygote.wait()
-            os.close(driver)
-            os.close(null)
+            for descriptor in (hello, driver, null):
+                os.close(descriptor)

@@ -126,3 +126,37 @@ def test_without_standard_streams(start, tmp_path, closed):
     ).replace("remote(4))))", "remote(4)))))")
     start(argv=[sys.executable, "-c", source]).succeed()
     assert result.read_text() == EXPECTED.strip()
+
+
+def test_with_thousands_of_arguments_and_a_long_search_path(run):
+    """Workers are told of both; in one packet there was room for 64 KiB."""
+    arguments = [str(number) for number in range(20_000)]
+    out, _ = run(
+        """
+        sys.path += [f"/nowhere/{number}" for number in range(3_000)]
+        skate.init(num_cpus=1)
+        told = skate.get(skate.remote(lambda: (len(sys.argv), len(sys.path))).remote())
+        print(told == (len(sys.argv), len(sys.path)), told[0])
+        """,
+        arguments=arguments,
+    )
+    assert out == "True 20001\n"
+
+
+def test_with_sigchld_ignored(run):
+    """The kernel reaped the workers: their zygote died of that, and tasks got wrong exit codes."""
+    _, err = run("""
+        import subprocess
+
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        skate.init(num_cpus=2)
+
+        @skate.remote(max_calls=1)
+        def parent():
+            return os.getppid()
+
+        assert len({skate.get(parent.remote()) for _ in range(4)}) == 1
+        code = skate.get(skate.remote(lambda: subprocess.run(["false"]).returncode).remote())
+        assert code == 1, code
+    """)
+    assert err == ""

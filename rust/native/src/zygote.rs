@@ -1,22 +1,27 @@
 //! The zygote: one clean Python process without threads, which forks workers on request.
 //!
 //! ```text
-//!   driver ── hello [driver's pidfd, hub, data, spill file?] ──▶ zygote          JSON, one message a packet
+//!   driver ── hello [what it says, driver's pidfd, hub, data, spill file?] ──▶ zygote     JSON, one message a packet
 //!          ── preload module ──▶
 //!          ── spawn n [control, stdout, stderr] ──▶   │ fork ──▶ worker n
 //!          ── kill n ┊ exit ──▶                       │
 //!          ◀── ready ┊ spawned n, pid [pidfd] ┊ failed n, error ┊ exited n, pid, status ──
 //! ```
 //!
+//! What hello says is as long as the program's arguments and search path: it comes as a file in memory.
+//!
 //! Invariant: requests go out in order and are never lost: what the socket does not take waits here.
 //! A zygote that died is replaced when the next worker is wanted; its workers live on.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use skate_shm::fd::{recv_with_fds, send_with_fds, set_nonblocking, socket_pair};
@@ -39,6 +44,7 @@ pub(crate) struct Recipe {
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum ToZygote {
+    Hello,
     Spawn {
         client: u32,
     },
@@ -72,6 +78,13 @@ pub(crate) enum Word {
     Gone,
 }
 
+/// A file that nobody else can open.
+fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("skate-hello", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}
+
 /// A running zygote.
 pub(crate) struct Zygote {
     child: Child,
@@ -91,9 +104,13 @@ impl Zygote {
         let (ours, theirs) = socket_pair().map_err(|errno| Error::System("socketpair", errno))?;
         // Its first message waits for it in the socket, so a zygote that dies at once is like one that
         // dies later: its socket ends, and it is replaced.
-        let mut fds = vec![recipe.driver.as_fd(), recipe.hub.as_fd(), recipe.data.as_fd()];
+        let said = memory_file(&recipe.hello)
+            .map_err(|error| Error::Zygote(format!("what it is to be told: {error}")))?;
+        let (driver, hub) = (recipe.driver.as_fd(), recipe.hub.as_fd());
+        let mut fds = vec![said.as_fd(), driver, hub, recipe.data.as_fd()];
         fds.extend(recipe.spill.as_ref().map(AsFd::as_fd));
-        send_with_fds(&ours, &recipe.hello, &fds)
+        let hello = serde_json::to_vec(&ToZygote::Hello).expect("plain JSON");
+        send_with_fds(&ours, &hello, &fds)
             .and_then(|()| set_nonblocking(&ours))
             .map_err(|errno| Error::System("sendmsg", errno))?;
         let child = Command::new(&recipe.argv[0])
