@@ -1,5 +1,10 @@
 """Exceptions of classes that do not do what exceptions do: the error arrives, with its text."""
 
+import gc
+import sys
+import threading
+import types
+
 import pytest
 
 
@@ -63,3 +68,137 @@ def test_class_that_cannot_be_subclassed_is_the_cause(skate):
         skate.get(fails.remote())
     assert type(caught.value) is skate.exceptions.RayTaskError
     assert "Final" in type(caught.value.cause).__name__
+
+
+class Once(Exception):
+    """It can be pickled once, as what carries a response that is closed by then."""
+
+    pickled = 0
+
+    def __reduce__(self):
+        Once.pickled += 1
+        if Once.pickled > 1:
+            raise RuntimeError("the response is closed")
+        return Once, ()
+
+
+class Picky(type):
+    """Its classes cannot be compared with anything."""
+
+    def __instancecheck__(cls, instance):
+        raise RuntimeError("ask somebody else")
+
+
+class Actor:
+    def __init__(self, error=None):
+        if error:
+            raise error
+
+    def fail(self):
+        raise Once
+
+    async def fail_on_loop(self):
+        raise Once
+
+    async def stream_on_loop(self):
+        yield 1
+        raise Once
+
+
+@pytest.mark.processes("pickled by the worker only")
+@pytest.mark.parametrize("kind", ["task", "in turn", "threads", "loop", "stream", "constructor"])
+def test_error_that_cannot_be_pickled_again_is_told_as_text(skate, kind):
+    """The worker of a task died of it, and a call of an async actor never ended."""
+    make = skate.remote(Actor)
+
+    def call():
+        match kind:
+            case "task":
+                return skate.remote(max_retries=0)(lambda: Actor.fail(None)).remote()
+            case "in turn":
+                return skate.remote(type("InTurn", (), {"fail": Actor.fail})).remote().fail.remote()
+            case "threads":
+                threads = type("Threads", (), {"fail": Actor.fail})
+                return skate.remote(max_concurrency=2)(threads).remote().fail.remote()
+            case "loop":
+                return make.remote().fail_on_loop.remote()
+            case "stream":
+                return list(make.remote().stream_on_loop.remote())[-1]
+            case _:
+                return make.remote(Once()).fail.remote()
+
+    expected = skate.exceptions.RayError
+    with pytest.raises(expected, match="Once") as caught:
+        skate.get(call(), timeout=60)
+    assert not isinstance(caught.value, skate.exceptions.WorkerCrashedError)
+
+
+class Unknown(Exception):
+    pass
+
+
+@pytest.mark.processes("classes are pickled for workers only")
+@pytest.mark.parametrize("case", ["picky", "unknown"])
+def test_error_whose_retry_cannot_be_decided_is_told(skate, monkeypatch, case):
+    """A worker died in which the class cannot be imported: the task's own error was lost."""
+    if case == "picky":
+        retried = Picky("Retried", (Exception,), {})
+    else:
+        only_here = types.ModuleType("only_here")
+        only_here.Unknown = Unknown
+        monkeypatch.setitem(sys.modules, "only_here", only_here)
+        monkeypatch.setattr(Unknown, "__module__", "only_here")
+        retried = Unknown
+
+    @skate.remote(max_retries=1, retry_exceptions=[retried])
+    def fails():
+        raise ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own") as caught:
+        skate.get(fails.remote(), timeout=60)
+    assert "It was not retried" in str(caught.value)
+
+
+class Names(Exception):
+    """It says which block was bad, by its ref."""
+
+
+def test_refs_in_errors_are_released_with_them(skate):
+    """Each error's trial pickle kept them for the session."""
+
+    @skate.remote
+    def fails(box):
+        raise Names("a bad block", *box, skate.put(b"x"))
+
+    before = skate.statistics().objects
+    for _ in range(20):
+        ref = skate.put(b"x" * 10_000)
+        with pytest.raises(Names) as caught:
+            skate.get(fails.remote([ref]))
+        assert skate.get(caught.value.cause.args[1]) == b"x" * 10_000
+        del ref, caught
+        gc.collect()
+    assert skate.statistics().objects - before <= 4
+
+
+@pytest.mark.processes("a cancel while the worker pickles")
+def test_cancel_while_an_error_is_pickled_leaves_the_worker(skate, gate):
+    class Waits(Exception):
+        pickled = 0
+
+        def __reduce__(self):
+            Waits.pickled += 1
+            if Waits.pickled > 1:
+                gate.read_bytes()
+                threading.Event().wait()
+            return Waits, ()
+
+    @skate.remote(max_retries=0)
+    def fails():
+        raise Waits
+
+    ref = fails.remote()
+    gate.write_bytes(b"")
+    skate.cancel(ref)
+    with pytest.raises(skate.exceptions.TaskCancelledError):
+        skate.get(ref, timeout=60)

@@ -5,9 +5,10 @@
       File "prog.py", line 6, in load           frames of the user alone
     ValueError: ...
 
-Invariant: `task_error` never raises, and what it gives can be pickled here and unpickled in any
-process of the session. An error that came out of a nested `get` keeps its first cause, so that the
-caller's `except` sees the class that was raised at the bottom; the text shows the whole chain.
+Invariant: neither form raises. What it gives can be pickled here and unpickled in any process of
+the session; that of `task_error` could be, when it was tried. An error that came out of a nested
+`get` keeps its first cause, so that the caller's `except` sees the class that was raised at the
+bottom; the text shows the whole chain.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import traceback
 
-from skate import _frames, _serialization
+from skate import _frames, _session
 from skate.exceptions import RayTaskError, UnserializableException
 
 _HEADING = "Traceback (most recent call last):\n"
@@ -31,15 +32,28 @@ def task_error(exc: BaseException, task_name: str) -> RayTaskError:
     Returns:
         The plain form; `as_instanceof_cause` makes the dual one where it is raised.
     """
-    cause = exc.cause if isinstance(exc, RayTaskError) else exc
+    text = _text(exc, task_name)
+    return RayTaskError(task_name, text, portable(_cause(exc), text))
+
+
+def task_error_as_text(exc: BaseException, task_name: str) -> RayTaskError:
+    """The same of an exception that cannot travel, although it could a moment ago."""
+    text = _text(exc, task_name)
+    return RayTaskError(task_name, text, UnserializableException(text))
+
+
+def _cause(exc: BaseException) -> BaseException:
+    return exc.cause if isinstance(exc, RayTaskError) else exc
+
+
+def _text(exc: BaseException, task_name: str) -> str:
     heading = f"ray::{task_name}() (pid={os.getpid()}, ip=127.0.0.1)\n"
     try:
         arguments = _frames.arguments(exc)
         where = f"  with {arguments}\n" if arguments else ""
-        text = heading + where + remote_traceback(exc)
-    except Exception:
-        text = f"{heading}{type(exc).__module__}.{type(exc).__qualname__}: <text not available>"
-    return RayTaskError(task_name, text, portable(cause, text))
+        return heading + where + remote_traceback(exc)
+    except BaseException:  # user code: of the exception and of the arguments
+        return f"{heading}{type(exc).__module__}.{type(exc).__qualname__}: <text not available>"
 
 
 def remote_traceback(exc: BaseException) -> str:
@@ -63,10 +77,9 @@ def _hide_own_frames(report: traceback.TracebackException) -> None:
 def portable(cause: BaseException, text: str) -> BaseException:
     """The cause itself if it survives a round trip, else a stand-in that keeps the text."""
     try:
-        data, buffers = _serialization.dumps(cause)
-        again = _serialization.loads(data, buffers)
-        if isinstance(again, BaseException):
+        client = _session.client
+        if client is None or isinstance(client.round_trip(cause), BaseException):
             return cause
-    except Exception:  # noqa: S110 - the stand-in below says what there is to say
+    except BaseException:  # noqa: S110 - user code; the stand-in below says what there is to say
         pass
     return UnserializableException(text)

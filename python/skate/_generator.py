@@ -14,7 +14,7 @@ way has taken nothing.
 
 from __future__ import annotations
 
-from skate import _native
+from skate import _native, _session
 from skate._native import ObjectRef, Stream
 from skate.exceptions import GetTimeoutError
 
@@ -184,6 +184,14 @@ class DynamicObjectRefGenerator(ObjectRefGenerator["T"]):
     def __len__(self) -> int:
         """Refs left. Waits until the task has ended, because only then the number is known."""
         return self.size()
+
+    def __copy__(self) -> Self:
+        """Another reader, which begins where this one stands."""
+        copy: Any = _session.connect().round_trip(self)
+        return copy  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self.__copy__()
 
     def close(self) -> None:
         """Ends this reader: its items are freed and `next` raises StopIteration.

@@ -16,7 +16,7 @@ import sys
 
 from skate import _actor_worker, _cells, _devices, _stacks
 from skate._devices import use as use_devices
-from skate._errors import task_error
+from skate._errors import task_error, task_error_as_text
 from skate._output import before_result
 from skate._session import capture
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_function",
     "main",
     "task_error",
+    "task_error_as_text",
     "use_devices",
 ]
 
@@ -50,11 +51,18 @@ def load_function(data: bytes) -> Callable[..., Any]:
 
 def is_retryable(exc: BaseException, pickled_classes: bytes) -> bool:
     """Whether `retry_exceptions` names the class of the exception, or a base of it."""
-    classes: tuple[type[BaseException], ...] = pickle.loads(pickled_classes)
-    return isinstance(exc, classes)
+    try:
+        return isinstance(exc, pickle.loads(pickled_classes))
+    except BaseException as error:  # user code: the import of a module, or a metaclass
+        reason = f"{type(error).__name__}: {error}"
+        exc.add_note(
+            f"It was not retried: retry_exceptions could not be compared with it ({reason})"
+        )
+        return False
 
 
-_AFTER_THE_END = {function.__code__ for function in (before_result, is_retryable, task_error)}
+_WHEN_IT_HAS_ENDED = (before_result, is_retryable, task_error, task_error_as_text)
+_AFTER_THE_END = {function.__code__ for function in _WHEN_IT_HAS_ENDED}
 
 
 def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoReturn:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -264,3 +265,24 @@ def test_worker_that_writes_through_an_alias_dies_and_the_item_stays(skate):
     assert (skate.get(good) == 1).all()
     with pytest.raises(skate.exceptions.WorkerCrashedError, match="signal 11"):
         skate.get(bad)
+
+
+def test_other_threads_run_while_its_pages_are_made(fresh):
+    """For 1 GiB none did, for seconds."""
+    fresh.init(num_cpus=1, object_store_memory=600_000_000)
+    turns, has_ended = 0, threading.Event()
+
+    def count():
+        nonlocal turns
+        while not has_ended.wait(0.0005):
+            turns += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = turns
+    array = fresh.empty(500_000_000, dtype="u1")
+    during = turns - before
+    has_ended.set()
+    thread.join()
+    assert len(array) == 500_000_000
+    assert during > 5

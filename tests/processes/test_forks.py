@@ -355,3 +355,36 @@ print([skate.get(ref) for ref in numbers.remote()])
     )
     assert out == "[(0, False), (1, False), (2, False)]\n"
     assert "forked by a task came back" in err
+
+
+def test_child_keeps_no_memory_of_a_session_that_has_ended(run):
+    """It holds the store's descriptor, and with that all that was in it: 100 MB here."""
+    run(
+        FORK
+        + """
+def held(pid):
+    total = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        total += os.stat(f"/proc/{pid}/fd/{name}").st_blocks * 512
+    return total
+
+skate.init(num_cpus=1, object_store_memory=200_000_000)
+for _ in range(2):
+    kept = skate.get(skate.put(np.arange(1 << 18)))
+    gone = [skate.put(np.ones(10_000_000, "u1")) for _ in range(10)]
+    gate, ours = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        os.read(gate, 1)
+        os._exit(0 if kept.sum() == sum(range(1 << 18)) else 1)
+    os.close(gate)
+    assert held(pid) > 100_000_000
+    skate.shutdown()
+    assert held(pid) < 10_000_000, held(pid)
+    assert kept.sum() == sum(range(1 << 18))
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    skate.init(num_cpus=1, object_store_memory=200_000_000)
+"""
+    )

@@ -168,3 +168,26 @@ def test_session_goes_on_after_workers_for_which_there_was_no_descriptor(run):
         """
     )
     assert out.splitlines() == ["['descriptors']", "['plain', 'more']"]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "spilled"])
+def test_value_for_which_there_is_no_memory_is_a_memory_error(run, kind):
+    """A panic, for bytes; for what was spilled the whole program was aborted."""
+    out, _ = run(
+        f"""
+        import resource
+        import numpy as np
+
+        small = {kind!r} == "spilled"
+        skate.init(num_cpus=1, object_store_memory=80_000_000 if small else 400_000_000)
+        ref = skate.put(np.ones(200_000_000, "u1") if small else b"x" * 200_000_000)
+        used = int(open("/proc/self/statm").read().split()[0]) * 4096
+        for limit in (used + 100_000_000, resource.RLIM_INFINITY):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            try:
+                assert len(skate.get(ref)) == 200_000_000
+            except MemoryError:
+                print("MemoryError")
+        """
+    )
+    assert out == "MemoryError\n"

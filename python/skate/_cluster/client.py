@@ -95,6 +95,9 @@ class Client:
         with translated():
             return ref_of(ray.put(value))
 
+    def round_trip(self, value: object, /) -> object:
+        return self.get_one(self.put(value), None)
+
     def empty(self, _format: str | None, _shape: Sequence[int], len: int, /) -> bytearray:
         """Ordinary memory: what is yielded is copied into Ray's store."""
         return bytearray(len)

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any
+    from typing import Any, Self
 
     from skate._local.loop import AsyncCall
     from skate._local.state import State
@@ -341,6 +341,12 @@ class ActorRef:
 
     def __hash__(self) -> int:
         return hash(self._id)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         from skate._local.restore import restore_actor

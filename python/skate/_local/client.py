@@ -117,6 +117,10 @@ class Client(State):
         cell.packed = codec.pack(value)
         return self.ref(cell)
 
+    @staticmethod
+    def round_trip(value: object, /) -> object:
+        return codec.pack(value).unpack()
+
     def empty(self, _format: str | None, _shape: Sequence[int], len: int, /) -> bytearray:
         """Ordinary memory: there is no store, and what is yielded is copied."""
         self.check()

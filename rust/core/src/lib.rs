@@ -65,6 +65,7 @@ mod pool;
 mod queue;
 mod reader;
 mod refs;
+mod remains;
 mod request;
 mod resources;
 mod room;

@@ -199,6 +199,11 @@ impl Store {
         self.region_of(span).is_some_and(|region| region.pins > 0)
     }
 
+    /// The region that starts there.
+    pub(crate) fn leased(&self, start: u64) -> Option<Span> {
+        self.regions.get(&start).map(|region| region.span)
+    }
+
     /// The client will seal nothing more in the region that starts there.
     pub(crate) fn end_lease(&mut self, start: u64) {
         if self.regions.contains_key(&start) {

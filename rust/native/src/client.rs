@@ -268,6 +268,12 @@ impl Client {
         self.session.own(py, id)
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (value, /))]
+    fn round_trip<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        pack::round_trip(value)
+    }
+
     #[pyo3(signature = (format, shape, len, /))]
     fn empty(
         &self,
@@ -564,9 +570,9 @@ impl Client {
     }
 
     fn close(&self, py: Python<'_>) {
-        self.session.close();
-        if let Role::Driver(host) = &self.role {
-            py.detach(|| host.shut_down());
+        match &self.role {
+            Role::Driver(host) => py.detach(|| end(&self.session, host)),
+            Role::Worker(_) | Role::Any => self.session.close(),
         }
     }
 }
@@ -578,8 +584,15 @@ impl Drop for Client {
         if let Role::Driver(host) = &self.role
             && !self.session.is_closed()
         {
-            self.session.close();
-            host.shut_down();
+            end(&self.session, host);
         }
     }
+}
+
+/// Ends the session of a driver.
+fn end(session: &Arc<Session>, host: &Host) {
+    // Nobody finds it any more; it is given back in the end.
+    let _segment = session.segment();
+    session.close();
+    host.shut_down();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -43,6 +43,9 @@ pub(crate) enum Error {
     /// The node refused.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// A value is too long for what the process can still have.
+    #[error("no memory for a value of {0} bytes")]
+    NoMemory(usize),
     /// A system call failed.
     #[error("{0} failed: {1}")]
     System(&'static str, rustix::io::Errno),
@@ -71,6 +74,7 @@ impl From<Error> for PyErr {
         Python::attach(|py| {
             let class = match &error {
                 Error::Failed(reason) => return failure(py, reason),
+                Error::NoMemory(_) => return PyMemoryError::new_err(error.to_string()),
                 Error::TimedOut => "GetTimeoutError",
                 Error::Nowhere(_) => "ObjectLostError",
                 Error::NotStarted

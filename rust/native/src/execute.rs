@@ -13,7 +13,9 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyBaseException, PyKeyboardInterrupt, PySystemExit, PyTypeError, PyValueError,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
@@ -109,11 +111,18 @@ pub(crate) fn conclude<'a>(
         Ok(Success::Exhausted(value, holds, owed)) => {
             (End::Exhausted(task.yielded, value, holds), owed)
         }
-        Err(Stop::Raised(error)) => task.end_of(error, retry)?,
-        Err(Stop::Cancelled) => (End::Cancelled(std::process::id()), session.owed()),
+        Err(Stop::Raised(error)) => match task.end_of(error, retry) {
+            // While the error was put into words.
+            Err(error) if task.is_cancel(&error) => task.cancelled(),
+            end => end?,
+        },
+        Err(Stop::Cancelled) => task.cancelled(),
         Err(Stop::Unhandled(error)) => {
-            let packed = task.packed_error(error, &mut session.owed())?;
-            unhandled = Some(Bytes::from(&packed.to_vec()[..]));
+            match task.packed_error(error, &mut session.owed()) {
+                Ok(packed) => unhandled = Some(Bytes::from(&packed.to_vec()[..])),
+                Err(error) if task.is_cancel(&error) => {}
+                Err(error) => return Err(error),
+            }
             let none = Value::Data(Payload::Inline(NONE.into()));
             (End::Exhausted(task.yielded, none, Box::default()), session.owed())
         }
@@ -434,7 +443,7 @@ impl<'a, 'py> Task<'a, 'py> {
         let py = self.py;
         let mut owed = self.session.owed();
         if self.is_cancel(&error) {
-            return Ok((End::Cancelled(std::process::id()), owed));
+            return Ok(self.cancelled());
         }
         if let Some(leave) = self.leaves(&error)? {
             return Ok((End::Left(leave), owed));
@@ -494,23 +503,37 @@ impl<'a, 'py> Task<'a, 'py> {
         })
     }
 
+    fn cancelled(&self) -> (End, Owed<'a>) {
+        (End::Cancelled(std::process::id()), self.session.owed())
+    }
+
+    /// What the caller is told of an exception. User code takes part in that, and may raise whatever it likes:
+    /// then it is told as text.
     fn packed_error(&self, error: PyErr, owed: &mut Owed<'_>) -> PyResult<Packed> {
+        // `into_value`, because only it hands over the traceback, too.
+        let error = error.into_value(self.py);
+        let packed = match self.told(&error, "task_error") {
+            Err(failed) if !self.is_cancel(&failed) => self.told(&error, "task_error_as_text"),
+            packed => packed,
+        }?;
+        owed.keep(&packed.holds);
+        Ok(packed)
+    }
+
+    /// The exception in the form that the function of that name gives it, as bytes.
+    fn told(&self, error: &Py<PyBaseException>, form: &str) -> PyResult<Packed> {
         let py = self.py;
         let is_constructor = self.worker.actor() == Some(ActorId(self.run.task));
         let name =
             if is_constructor { format!("{}.__init__", self.name) } else { self.name.to_string() };
-        // `into_value`, because only it hands over the traceback, too.
-        let error = modules::worker(py)?
-            .call_method1(intern!(py, "task_error"), (error.into_value(py), name))?;
+        let error = modules::worker(py)?.call_method1(form, (error, name))?;
         let error = if is_constructor {
             let actor = hex(&actor_bytes(self.session.nonce, ActorId(self.run.task)));
             modules::actor_worker(py)?.call_method1(intern!(py, "init_error"), (error, actor))?
         } else {
             error
         };
-        let packed = pack::pickle(&error)?;
-        owed.keep(&packed.holds);
-        Ok(packed)
+        pack::pickle(&error)
     }
 }
 

@@ -402,6 +402,7 @@ impl Host {
         }
         // What workers said last, such as errors that nobody fetched.
         self.poll();
+        self.give_back_memory();
         self.hub.bell().ring_always();
         self.notices.close();
     }

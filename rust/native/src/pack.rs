@@ -401,6 +401,15 @@ fn contained_while<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Kept
     Ok((result?, kept))
 }
 
+/// What would come out of a pickle of the value. What it contains is kept alive meanwhile only.
+pub(crate) fn round_trip<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    let serialization = modules::serialization(py)?;
+    let dump = || serialization.call_method1(intern!(py, "dumps"), (value,));
+    let (dumped, _kept) = contained_while(dump)?;
+    serialization.call_method1(intern!(py, "loads"), dumped.cast_into::<PyTuple>()?)
+}
+
 /// Packs by cloudpickle.
 pub(crate) fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
     let py = value.py();

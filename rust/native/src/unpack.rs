@@ -187,7 +187,7 @@ impl<'a, 'py> Reader<'a, 'py> {
             BYTES => {
                 let len = self.len()?;
                 let start = self.buffer(len)?;
-                Ok(PyBytes::new(self.py, &self.bytes[start..start + len]).into_any())
+                self.python_bytes(&self.bytes[start..start + len])
             }
             ARRAY => self.numpy(),
             VIEW => {
@@ -198,6 +198,15 @@ impl<'a, 'py> Reader<'a, 'py> {
             PICKLE => self.pickle(),
             _ => Err(garbled()),
         }
+    }
+
+    /// A copy. `PyBytes::new` panics if there is no memory for it.
+    fn python_bytes(&self, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let copy = PyBytes::new_with(self.py, bytes.len(), |into| {
+            into.copy_from_slice(bytes);
+            Ok(())
+        });
+        copy.map(Bound::into_any)
     }
 
     fn numpy(&mut self) -> PyResult<Bound<'py, PyAny>> {
@@ -224,7 +233,8 @@ impl<'a, 'py> Reader<'a, 'py> {
         let count = self.count()?;
         let lens = (0..count).map(|_| self.len()).collect::<PyResult<Vec<_>>>()?;
         let data_len = self.len()?;
-        let data = PyBytes::new(self.py, self.raw(data_len)?);
+        let data = self.raw(data_len)?;
+        let data = self.python_bytes(data)?;
         let views = lens.into_iter().map(|len| self.view(len)).collect::<PyResult<Vec<_>>>()?;
         modules::serialization(self.py)?.call_method1(intern!(self.py, "loads"), (data, views))
     }

@@ -18,7 +18,7 @@ use skate_core::value::{Extent, Failure, Payload, Trouble, Value};
 use skate_shm::segment::{Segment, Span};
 
 use crate::disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pack::ALIGN;
 use crate::session::Session;
 
@@ -49,9 +49,9 @@ impl Pinned {
                 Bytes::Block { session: Arc::clone(session), object, segment, span }
             }
             Some(Payload::Spilled(extent)) => {
-                let bytes = py.detach(|| read_privately(session, *extent));
+                let bytes = py.detach(|| read_privately(session, object, *extent));
                 session.release(Held::Pin(object));
-                bytes.map_err(|trouble| Failure::Lost { object, trouble })?
+                bytes?
             }
             Some(Payload::Inline(_)) | None => return Ok(None),
         };
@@ -87,14 +87,17 @@ impl Drop for Pinned {
     }
 }
 
-fn read_privately(session: &Session, extent: Extent) -> std::result::Result<Bytes, Trouble> {
+fn read_privately(session: &Session, object: ObjectId, extent: Extent) -> Result<Bytes> {
+    let lost = |trouble| Failure::Lost { object, trouble };
     let file = session.spill_file();
-    let file = file.ok_or_else(|| Trouble::System("this process has no spill file".into()))?;
+    let file =
+        file.ok_or_else(|| lost(Trouble::System("this process has no spill file".into())))?;
     let len = usize::try_from(extent.len).expect("an extent is shorter than isize::MAX");
-    let mut memory = vec![0; len + ALIGN - 1];
+    let mut memory = Vec::<u8>::new();
+    memory.try_reserve_exact(len + ALIGN - 1).map_err(|_| Error::NoMemory(len))?;
     let start = memory.as_ptr().align_offset(ALIGN);
-    memory.truncate(start + len);
-    disk::read(file, extent, &mut memory[start..])?;
+    memory.resize(start + len, 0);
+    disk::read(file, extent, &mut memory[start..]).map_err(lost)?;
     Ok(Bytes::Private { memory, start })
 }
 

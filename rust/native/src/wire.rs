@@ -84,9 +84,13 @@ pub(crate) enum RetryOn {
     Classes(Bytes),
 }
 
-/// Appends the bytes of `message` to `buffer`, which is cleared first.
+/// Bytes of memory that are kept for the next message.
+const KEPT: usize = 1 << 20;
+
+/// The bytes of `message`, in `buffer`, whose memory is used again.
 pub(crate) fn encode<T: Serialize>(message: &T, buffer: &mut Vec<u8>) {
     buffer.clear();
+    buffer.shrink_to(KEPT);
     let taken = std::mem::take(buffer);
     *buffer = postcard::to_extend(message, taken).expect("a Vec takes any message");
 }

@@ -106,7 +106,7 @@ impl Control {
         let writer = self.lane(&shape.from_worker, &shape.from_worker_body);
         let reader = self.lane(&shape.to_worker, &shape.to_worker_body);
         let taken = self.worker_end_taken.swap(true, Ordering::AcqRel);
-        (!taken).then(|| (RingWriter::new(writer), RingReader::new(reader)))
+        (!taken).then(|| (RingWriter::new(writer), RingReader::new(reader).of_node()))
     }
 
     fn lane(&self, words: &Words, body: &Body) -> Lane {

@@ -44,9 +44,11 @@ use crate::sync::{Ordering, fence};
 
 /// Bytes of each of a worker's rings.
 pub const RING_CAPACITY: usize = 256 << 10;
-/// The longest message a reader puts together from fragments.
+/// The longest message that a reader of a worker's words puts together from fragments.
 pub const MAX_MESSAGE: usize = 1 << 30;
 
+/// Bytes of memory that are kept for the next message.
+const KEPT: usize = 1 << 20;
 const HEADER: usize = 8;
 const MARK: u64 = 0x5ca7 << 48;
 const FIRST: u64 = 2 << 32;
@@ -233,19 +235,36 @@ pub struct RingReader {
     partial: Vec<u8>,
     /// Whether a message has begun.
     amid: bool,
+    /// Bytes that a message may have.
+    longest: usize,
     corrupt: Option<Corrupt>,
 }
 
 impl RingReader {
     pub(crate) fn new(lane: Lane) -> Self {
         let head = lane.words().reader.0.head.load(Ordering::Acquire);
-        Self { lane, head, tail: head, partial: Vec::new(), amid: false, corrupt: None }
+        Self {
+            lane,
+            head,
+            tail: head,
+            partial: Vec::new(),
+            amid: false,
+            longest: MAX_MESSAGE,
+            corrupt: None,
+        }
+    }
+
+    /// That of a worker, which believes what the node says, however long it is.
+    pub(crate) const fn of_node(mut self) -> Self {
+        self.longest = usize::MAX;
+        self
     }
 
     /// Replaces `into` by the next message; false if there is no whole one yet. Once corrupt, always
-    /// corrupt.
+    /// corrupt. What a long message took goes with the next call.
     pub fn pop(&mut self, into: &mut Vec<u8>) -> Result<bool, Corrupt> {
         into.clear();
+        into.shrink_to(KEPT);
         if let Some(corrupt) = self.corrupt {
             return Err(corrupt);
         }
@@ -256,7 +275,7 @@ impl RingReader {
         })
     }
 
-    /// Ends: each turn consumes a byte of payload or returns, and a message has at most `MAX_MESSAGE`.
+    /// Ends: each turn consumes a byte of payload or returns, and a message has at most `longest`.
     fn next(&mut self, into: &mut Vec<u8>) -> Result<bool, Corrupt> {
         loop {
             let Some((len, first, last)) = self.peek()? else { return Ok(false) };
@@ -264,7 +283,7 @@ impl RingReader {
                 self.take(len, into);
                 return Ok(true);
             }
-            if self.partial.len() + len > MAX_MESSAGE {
+            if self.partial.len() + len > self.longest {
                 return Err(Corrupt::TooLong);
             }
             let mut partial = std::mem::take(&mut self.partial);

@@ -141,12 +141,22 @@ impl Host {
         });
     }
 
+    /// At the end: a child that this process forked would keep it.
+    pub(super) fn give_back_memory(&self) {
+        let mut state = self.lock();
+        // What this process has come to see counts, and what it sees no more does not.
+        self.flush(&mut state, None);
+        state.node.unseen().into_iter().for_each(|span| self.punch(span));
+        self.finish(state);
+    }
+
     fn punch(&self, span: Span) {
         let Some(segment) = self.segment.upgrade() else { return };
         let span = in_segment(span);
         #[allow(unsafe_code, reason = "only the node knows that the span is free")]
         // SAFETY: the node has just said that the span is free: in no lease and in no object, so in no
-        // view. The lock under which it said so is still held, so it cannot lease it meanwhile.
+        // view; or, at the end, in no lease and no view of this process, the last that there is. The lock
+        // under which it said so is still held, so it cannot lease it, or let it be seen, meanwhile.
         unsafe {
             segment.punch(span);
         }

@@ -196,3 +196,34 @@ fn a_writer_that_reads_a_wrong_head_neither_panics_nor_hangs() {
         }
     }
 }
+
+#[test]
+fn only_what_the_node_says_may_be_of_any_length() {
+    let message = vec![7; 1000];
+    for is_of_node in [false, true] {
+        let (mut writer, mut reader) = pair(64);
+        reader.longest = 999;
+        if is_of_node {
+            reader = reader.of_node();
+        }
+        let mut got = Vec::new();
+        let mut popped = Ok(false);
+        while popped == Ok(false) {
+            let _ = writer.push(&message);
+            popped = reader.pop(&mut got);
+        }
+        assert_eq!(popped, if is_of_node { Ok(true) } else { Err(Corrupt::TooLong) });
+        assert_eq!(got.len(), if is_of_node { 1000 } else { 0 });
+    }
+}
+
+#[test]
+fn what_a_long_message_took_goes() {
+    let (mut writer, mut reader) = pair(1 << 22);
+    let mut got = Vec::new();
+    assert_eq!(writer.push(&vec![7; 2 << 20]), Push::Done);
+    assert_eq!(reader.pop(&mut got), Ok(true));
+    assert_eq!(got.len(), 2 << 20);
+    assert_eq!(reader.pop(&mut got), Ok(false));
+    assert!(got.capacity() <= KEPT);
+}
