@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _has_unflushed = False
+_IN_ONE_LINE = str.maketrans("\n\x1e\x1f", "   ")
+"""For a label: that of an actor is its `repr`."""
 
 
 class _Labelled(io.RawIOBase):
@@ -45,7 +47,7 @@ class _Labelled(io.RawIOBase):
         if label == self._last:
             return os.write(self._descriptor, data)
         text = bytes(data)
-        marker = label.encode(errors="backslashreplace")
+        marker = label.translate(_IN_ONE_LINE).encode(errors="backslashreplace")
         rest = memoryview(b"\x1e%b\x1f%b" % (marker, text))
         while rest:  # the marker must not be cut in two
             rest = rest[os.write(self._descriptor, rest) :]

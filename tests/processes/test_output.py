@@ -310,3 +310,36 @@ def test_streams_that_a_task_replaces_or_closes(run):
         print(look(0), look(1), look(2))
     """)
     assert out == "0 closed 2\n"
+
+
+def test_lines_that_look_like_what_workers_send(run):
+    """RFC 7464 begins its records with the byte that begins a label: all that followed was lost."""
+    out, _ = run(r"""
+        skate.init(num_cpus=1)
+
+        @skate.remote
+        def records():
+            print("before")
+            for number in range(2):
+                print('\x1e{"number": %d}' % number)
+            print("in a\x1e line")
+            print("no end \x1e", end="")
+
+        @skate.remote
+        def other():
+            print("after")
+
+        skate.get([records.remote(), other.remote()])
+    """)
+    lines = re.sub(r" pid=\d+", "", out).split("\n")
+    texts = ["before", '\x1e{"number": 0}', '\x1e{"number": 1}', "in a\x1e line", "no end \x1e"]
+    assert lines == [*(f"(records) {text}" for text in texts), "(other) after", ""]
+
+
+def test_long_lines_are_cut_between_characters(run):
+    out, _ = run("""
+        skate.init(num_cpus=1)
+        skate.get(skate.remote(lambda: print("a" + "\N{EURO SIGN}" * 60_000)).remote())
+    """)
+    text = re.sub(r"\(.* pid=\d+\) |\n", "", out)
+    assert text == "a" + "\N{EURO SIGN}" * 60_000

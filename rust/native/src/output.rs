@@ -46,32 +46,68 @@ impl Output {
 
     /// Takes what was read from the pipe.
     pub(crate) fn feed(&mut self, pid: u32, bytes: &[u8], mail: &Mail) {
-        for byte in bytes {
-            match (&mut self.marker, *byte) {
+        for &byte in bytes {
+            match (&mut self.marker, byte) {
                 (Some(marker), LABEL_END) => {
-                    self.label = String::from_utf8_lossy(marker).into();
+                    let label = String::from_utf8_lossy(marker).into();
                     self.marker = None;
-                }
-                (Some(marker), byte) if marker.len() < LONGEST_LINE => marker.push(byte),
-                (Some(_), _) => self.marker = None,
-                (None, LABEL_START) => {
                     // A line that another task began is its own.
                     self.end_line(pid, mail);
-                    self.marker = Some(Vec::new());
+                    self.label = label;
                 }
-                (None, b'\n') => self.post_line(pid, mail),
-                (None, byte) => {
-                    self.line.push(byte);
-                    if self.line.len() >= LONGEST_LINE {
-                        self.post_line(pid, mail);
-                    }
+                (Some(marker), byte)
+                    if !matches!(byte, b'\n' | LABEL_START) && marker.len() < LONGEST_LINE =>
+                {
+                    marker.push(byte);
+                }
+                (Some(marker), byte) => {
+                    // No label: what a user printed began like one.
+                    let text = std::mem::take(marker);
+                    self.marker = None;
+                    self.line.push(LABEL_START);
+                    self.line.extend(text);
+                    self.take(byte, pid, mail);
+                }
+                (None, byte) => self.take(byte, pid, mail),
+            }
+        }
+    }
+
+    /// Takes a byte that is in no label.
+    fn take(&mut self, byte: u8, pid: u32, mail: &Mail) {
+        match byte {
+            LABEL_START => self.marker = Some(Vec::new()),
+            b'\n' => self.post_line(pid, mail),
+            _ => {
+                self.line.push(byte);
+                if self.line.len() >= LONGEST_LINE {
+                    self.cut_line(pid, mail);
                 }
             }
         }
     }
 
+    /// Posts what there is of a line, but for a character that has begun.
+    fn cut_line(&mut self, pid: u32, mail: &Mail) {
+        let whole = match std::str::from_utf8(&self.line) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.line.len(),
+        };
+        let rest = self.line.split_off(whole);
+        self.post_line(pid, mail);
+        self.line = rest;
+    }
+
     /// The pipe is closed: what has no newline is a line, too.
-    pub(crate) fn end_line(&mut self, pid: u32, mail: &Mail) {
+    pub(crate) fn close(&mut self, pid: u32, mail: &Mail) {
+        if let Some(text) = self.marker.take() {
+            self.line.push(LABEL_START);
+            self.line.extend(text);
+        }
+        self.end_line(pid, mail);
+    }
+
+    fn end_line(&mut self, pid: u32, mail: &Mail) {
         if !self.line.is_empty() {
             self.post_line(pid, mail);
         }

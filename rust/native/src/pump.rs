@@ -53,7 +53,7 @@ pub(crate) enum Waited {
 }
 
 /// A signal that lands just before the system call would else wait for the next wake-up.
-const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+pub(crate) const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Lead {
@@ -138,7 +138,8 @@ impl Pump {
                 return Waited::Done;
             }
             let Some(left) = time_left(deadline) else { return Waited::TimedOut };
-            let ready = || seat.is_done() || engine.has_work();
+            // In this order: who takes the last of the work is seen to have it until the seat is filled.
+            let ready = || engine.has_work() || seat.is_done();
             if self.spin.lock().wait(engine.may_spin(), ready) {
                 continue;
             }

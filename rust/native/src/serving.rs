@@ -38,8 +38,8 @@ impl Serving {
         self.worker.serve(&self.session, py, &self.lanes, lane, spawn)
     }
 
-    fn wait(&self, py: Python<'_>) -> u8 {
-        py.detach(|| self.worker.wait_until_leaving())
+    fn wait(&self, py: Python<'_>) -> PyResult<u8> {
+        self.worker.wait_until_leaving(py)
     }
 
     #[pyo3(signature = (exit_code, /))]

@@ -483,7 +483,7 @@ impl Watch {
         let Some(watched) = self.workers.get_mut(&worker) else { return };
         if let Some((fd, mut output)) = watched.outputs[which].take() {
             let _ = self.poller.remove(&fd);
-            output.end_line(pid, self.host.notices());
+            output.close(pid, self.host.notices());
         }
     }
 

@@ -18,12 +18,13 @@ use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
+use pyo3::exceptions::PySystemExit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use rustc_hash::FxHashMap;
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Waitable};
 use skate_core::id::{ActorId, ClientId, ObjectId, TaskId, TemplateId, Ticket};
@@ -49,7 +50,7 @@ use crate::lanes::Lanes;
 use crate::modules;
 use crate::naps::Naps;
 use crate::prepared::Prepared;
-use crate::pump::Engine;
+use crate::pump::{Engine, SIGNAL_CHECK};
 use crate::session::{Consumed, Session, Transport};
 use crate::ticker::Ticker;
 use crate::wire::{self, Serves, ToWorker};
@@ -86,7 +87,7 @@ pub(crate) struct Worker {
     leaving: AtomicBool,
     exit_code: AtomicU8,
     pub(crate) current: Current,
-    pauses: Mutex<Vec<Pause>>,
+    pauses: Mutex<FxHashMap<Ticket, Pause>>,
     /// The actor whose process this is, and whether it was started before.
     actor: OnceLock<(ActorId, bool)>,
     actor_template: OnceLock<TemplateId>,
@@ -210,15 +211,17 @@ impl Worker {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// Sleeps until the process is to end: with which code.
-    pub(crate) fn wait_until_leaving(&self) -> u8 {
+    /// Sleeps until the process is to end: with which code. It is the main thread that does: it runs the
+    /// handlers of signals meanwhile.
+    pub(crate) fn wait_until_leaving(&self, py: Python<'_>) -> PyResult<u8> {
         while !self.is_leaving() {
             self.seat.reset();
             if !self.is_leaving() {
-                self.seat.sleep(Duration::MAX);
+                py.detach(|| self.seat.sleep(SIGNAL_CHECK));
             }
+            handle_signals(py)?;
         }
-        self.exit_code.load(Ordering::Acquire)
+        Ok(self.exit_code.load(Ordering::Acquire))
     }
 
     fn next_run(&self, session: &Session, py: Python<'_>) -> PyResult<Option<Box<Run>>> {
@@ -246,7 +249,7 @@ impl Worker {
             // However it ends, the queue is looked at again. A SIGINT that comes now is late for the
             // task that it was meant for, so its handler does nothing.
             let _ = py.detach(|| session.pump.wait(self, &self.seat, None));
-            py.check_signals()?;
+            handle_signals(py)?;
         }
     }
 
@@ -389,8 +392,7 @@ impl Engine for Worker {
     fn has_work(&self) -> bool {
         // Who holds the inbox is about to empty it, and rings nobody: look again.
         let is_waiting = self.inbox.try_lock().is_none_or(|inbox| !inbox.reader.is_empty());
-        let may_go_on = |pause: &Pause| self.may_go_on(pause.ticket, pause.until);
-        is_waiting || self.pauses.lock().iter().any(may_go_on)
+        is_waiting || self.is_any_pause_over()
     }
 
     fn bell(&self) -> &Doorbell {
@@ -532,6 +534,18 @@ impl Transport for Worker {
 
     fn lose(&self, why: String) {
         crate::abandon(&why);
+    }
+}
+
+/// Runs the handlers of signals that came while no code of a user ran. What one raises has no call to end in; only
+/// `sys.exit` ends the process.
+fn handle_signals(py: Python<'_>) -> PyResult<()> {
+    match py.check_signals() {
+        Err(error) if !error.is_instance_of::<PySystemExit>(py) => {
+            error.write_unraisable(py, None);
+            Ok(())
+        }
+        handled => handled,
     }
 }
 

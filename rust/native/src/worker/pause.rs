@@ -23,8 +23,7 @@ pub(crate) enum Credit {
 
 /// A producer that waits for its stream to be read.
 pub(super) struct Pause {
-    pub(super) ticket: Ticket,
-    pub(super) until: Credit,
+    until: Credit,
     /// Where it sleeps; None on the loop.
     seat: Option<Arc<Seat>>,
 }
@@ -32,19 +31,22 @@ pub(super) struct Pause {
 impl Worker {
     /// Whether a generator on the loop may go on. If not, the loop is nudged, once, when it may.
     pub(crate) fn loop_may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
-        if self.may_go_on(ticket, until) {
-            return true;
+        self.may_go_on(ticket, until) || self.pause(ticket, until, None)
+    }
+
+    /// Lists the pause. Whether what it waits for has come before that.
+    fn pause(&self, ticket: Ticket, until: Credit, seat: Option<Arc<Seat>>) -> bool {
+        self.pauses.lock().insert(ticket, Pause { until, seat });
+        let may_go_on = self.may_go_on(ticket, until);
+        if may_go_on {
+            self.unpause(ticket);
         }
-        self.unpause(ticket);
-        self.pauses.lock().push(Pause { ticket, until, seat: None });
-        // It may have come before the pause was listed.
-        self.nudge_pauses();
-        false
+        may_go_on
     }
 
     /// That task waits for its stream no more.
     pub(crate) fn unpause(&self, ticket: Ticket) {
-        self.pauses.lock().retain(|pause| pause.ticket != ticket);
+        self.pauses.lock().remove(&ticket);
     }
 
     /// Sleeps until the running task's stream has been read so far, or nobody reads it.
@@ -59,9 +61,10 @@ impl Worker {
             return Ok(());
         }
         let seat = Arc::new(Seat::default());
-        self.pauses.lock().push(Pause { ticket, until, seat: Some(Arc::clone(&seat)) });
-        self.nudge_pauses();
-        let waited = if seat.is_done() { Ok(true) } else { session.wait_on(py, &seat, None, None) };
+        if self.pause(ticket, until, Some(Arc::clone(&seat))) {
+            return Ok(());
+        }
+        let waited = session.wait_on(py, &seat, None, None);
         self.unpause(ticket);
         waited.map(drop)
     }
@@ -79,9 +82,14 @@ impl Worker {
         has_credit || slot.is_stream_dropped(ticket.0) || slot.is_stream_closed(ticket.0)
     }
 
+    pub(super) fn is_any_pause_over(&self) -> bool {
+        let pauses = self.pauses.lock();
+        pauses.iter().any(|(&ticket, pause)| self.may_go_on(ticket, pause.until))
+    }
+
     pub(super) fn nudge_pauses(&self) {
-        self.pauses.lock().retain(|pause| {
-            if !self.may_go_on(pause.ticket, pause.until) {
+        self.pauses.lock().retain(|&ticket, pause| {
+            if !self.may_go_on(ticket, pause.until) {
                 return true;
             }
             match (&pause.seat, self.lanes.get()) {

@@ -1,0 +1,68 @@
+"""Handlers of signals that an actor's code installs run while it idles, too, and do not end it."""
+
+import os
+import signal
+
+import pytest
+
+PRELOAD = ["pytest"]
+
+pytestmark = pytest.mark.processes("signals are sent to actors")
+
+
+class Actor:
+    def __init__(self, told, error=None):
+        self.told, self.error, self.signals = told, error, 0
+        signal.signal(signal.SIGUSR1, self.handle)
+
+    def handle(self, *_):
+        self.signals += 1
+        self.told.write_bytes(b"")
+        if self.error:
+            raise self.error
+
+    def state(self):
+        return os.getpid(), self.signals
+
+
+class Loop(Actor):
+    async def state(self):
+        return super().state()
+
+
+KINDS = {"in turn": (Actor, 1), "threads": (Actor, 4), "loop": (Loop, 4)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_handler_runs_while_the_actor_idles(skate, gate, kind):
+    """With threads the main one slept, and no handler ever ran."""
+    cls, concurrency = KINDS[kind]
+    actor = skate.remote(max_concurrency=concurrency)(cls).remote(gate)
+    pid, _ = skate.get(actor.state.remote())
+    for _ in range(2):
+        os.kill(pid, signal.SIGUSR1)
+        gate.read_bytes()
+    assert skate.get(actor.state.remote()) == (pid, 2)
+
+
+@pytest.mark.parametrize("kind", ["in turn", "threads"])
+def test_handler_that_raises_does_not_end_an_actor_that_idles(skate, gate, kind):
+    """A timer left by an earlier call took the actor's state with it."""
+    cls, concurrency = KINDS[kind]
+    actor = skate.remote(max_concurrency=concurrency)(cls).remote(gate, TimeoutError("late"))
+    pid, _ = skate.get(actor.state.remote())
+    os.kill(pid, signal.SIGUSR1)
+    gate.read_bytes()
+    assert skate.get(actor.state.remote()) == (pid, 1)
+
+
+@pytest.mark.parametrize("kind", ["in turn", "threads"])
+def test_handler_may_end_the_process(skate, gate, kind):
+    cls, concurrency = KINDS[kind]
+    actor = skate.remote(max_concurrency=concurrency)(cls).remote(gate, SystemExit(3))
+    pid, _ = skate.get(actor.state.remote())
+    os.kill(pid, signal.SIGUSR1)
+    gate.read_bytes()
+    with pytest.raises(skate.exceptions.ActorDiedError):
+        while True:
+            skate.get(actor.state.remote())
