@@ -19,7 +19,7 @@ from skate._method import constructor_of, methods_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Generic, NoReturn, overload
+    from typing import Any, Generic, NoReturn, TypeAlias, overload
 
     from typing_extensions import ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     # What the constructor takes; who writes `ActorClass[T]` leaves it open.
     P = ParamSpec("P", default=...)
+    Names: TypeAlias = tuple[str, str, str, str | None]
 
     class _Typed(Generic[T, P]):
         """At run time a plain class: `typing` takes 10 ms to import."""
@@ -124,10 +125,10 @@ class ActorClass(_Typed["T", "P"]):
         self._options = options
         self._resolved = ActorOptions(options, is_async=definition.is_async)
         self._known_spec: ActorSpec | None = None
-        self.__name__: str = definition.cls.__name__
-        self.__qualname__: str = definition.cls.__qualname__
-        self.__module__: str = definition.cls.__module__
-        self.__doc__ = definition.cls.__doc__
+        self._take_names(_names_of(definition.cls))
+
+    def _take_names(self, names: Names) -> None:
+        self.__name__, self.__qualname__, self.__module__, self.__doc__ = names
 
     @property
     def _definition(self) -> ActorDefinition:
@@ -228,8 +229,8 @@ class ActorClass(_Typed["T", "P"]):
         Rule: semantics.md 4.3 to 4.13; the options are the rows of `_actor_options.TABLE`.
         """
         with HIDDEN:
-            options = {**self._options, **_actor_options.check(options)}
-            return ActorClass(self._definition, options)
+            definition = self._definition  # first: an unpickled one has no options before
+            return ActorClass(definition, {**self._options, **_actor_options.check(options)})
 
     def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
         """An actor that is made later, by `execute`; see `dag`."""
@@ -254,7 +255,7 @@ class ActorClass(_Typed["T", "P"]):
 
     def __getattr__(self, name: str) -> Any:
         """What the plain class has: constants, static methods."""
-        if name.startswith("_") or "_known_definition" not in self.__dict__:
+        if name.startswith("_"):
             msg = f"'ActorClass' object has no attribute '{name}'"
             raise AttributeError(msg)
         return getattr(self._definition.cls, name)
@@ -264,14 +265,21 @@ class ActorClass(_Typed["T", "P"]):
 
     # The object is made before its state, so that a class may refer to itself in its globals.
     def __reduce__(self) -> tuple[Any, ...]:
-        return _blank, (), (self._definition.cls, self._options)
+        cls = self._definition.cls
+        return _blank, (), (cls, self._options, _names_of(cls))
 
-    def __setstate__(self, state: tuple[type, dict[str, Any]]) -> None:
-        self._pickled_state = state
+    def __setstate__(self, state: tuple[type, dict[str, Any], Names]) -> None:
+        cls, options, names = state
+        self._take_names(names)
+        self._pickled_state = cls, options
 
 
 def _blank() -> ActorClass[Any]:
     return ActorClass.__new__(ActorClass)
+
+
+def _names_of(cls: type) -> Names:
+    return cls.__name__, cls.__qualname__, cls.__module__, cls.__doc__
 
 
 def _refuse_name(name: str | None, namespace: str | None) -> NoReturn:

@@ -287,8 +287,8 @@ class RemoteFunction(_Typed["P", "R_co"]):
             if options.get("max_calls") is not None:
                 msg = "Setting 'max_calls' is not supported in '.options()'."
                 raise ValueError(msg)
-            options = {**self._options, **_options.check(options)}
-            return RemoteFunction(self._definition, options)
+            definition = self._definition  # first: an unpickled one has no options before
+            return RemoteFunction(definition, {**self._options, **_options.check(options)})
 
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
         """A call that is made later, by `execute`; see `dag`."""
@@ -302,11 +302,15 @@ class RemoteFunction(_Typed["P", "R_co"]):
     # The object is made before its state, so that a function may refer to itself in its globals.
     def __reduce__(self) -> tuple[Any, ...]:
         function = self._definition.function
-        return _blank, (), (function, self._options)
+        return _blank, (), (function, self._options, function.__module__, function.__doc__)
 
-    def __setstate__(self, state: tuple[Callable[..., Any], dict[str, Any]]) -> None:
+    def __setstate__(
+        self, state: tuple[Callable[..., Any], dict[str, Any], str, str | None]
+    ) -> None:
         self._client = self._template = None
-        self._pickled_state = state
+        function, options, self.__module__, self.__doc__ = state
+        self.__wrapped__ = function
+        self._pickled_state = function, options
 
 
 def _blank() -> RemoteFunction[Any, Any]:

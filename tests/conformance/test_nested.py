@@ -1,5 +1,7 @@
 """Tasks that start tasks, and wait for them without holding a CPU."""
 
+import pytest
+
 
 def test_task_may_start_tasks(ray):
     @ray.remote
@@ -116,3 +118,55 @@ def test_remote_function_calls_itself_by_name(ray):
         return sum(ray.get([fibonacci.remote(n - 1), fibonacci.remote(n - 2)]))
 
     assert ray.get(fibonacci.remote(5)) == 5
+
+
+def test_options_may_be_the_first_use_of_a_function_or_class_in_a_task(ray):
+    # They were an AttributeError in a process that had not called it before.
+    @ray.remote
+    def leaf():
+        return "leaf"
+
+    @ray.remote
+    class Leaf:
+        def method(self):
+            return "method"
+
+    @ray.remote
+    def parent():
+        leaf_ref = leaf.options(num_cpus=0.5).remote()
+        actor = Leaf.options(num_cpus=0).remote()
+        return ray.get([leaf_ref, actor.method.remote()])
+
+    assert ray.get(parent.remote()) == ["leaf", "method"]
+
+
+@pytest.mark.engine("skate", "local")
+@pytest.mark.parametrize("name", ["__name__", "__qualname__", "__module__", "__doc__", "LIMIT"])
+def test_actor_class_has_in_a_task_what_the_plain_class_has(ray, name):
+    class Plain:
+        """Documented."""
+
+        LIMIT = 7
+
+    actor_class = ray.remote(Plain)
+
+    @ray.remote
+    def look():
+        return getattr(actor_class, name)
+
+    assert ray.get(look.remote()) == getattr(Plain, name)
+
+
+@pytest.mark.engine("skate", "local")
+@pytest.mark.parametrize("name", ["__name__", "__module__", "__doc__"])
+def test_remote_function_has_in_a_task_what_the_plain_one_has(ray, name):
+    def plain():
+        """Documented."""
+
+    function = ray.remote(plain)
+
+    @ray.remote
+    def look():
+        return getattr(function, name)
+
+    assert ray.get(look.remote()) == getattr(plain, name)
