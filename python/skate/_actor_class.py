@@ -66,7 +66,7 @@ class ActorDefinition:
         self.methods = methods_of(cls)
         self.constructor = constructor_of(cls)
         self.is_async = any(spec.is_async for spec in self.methods.values())
-        self._pickled: bytes | None = None
+        self._pickled: Latest[bytes] = Latest()  # by session: it may capture refs of one
         self._templates: Latest[Template] = Latest()
 
     def template(self, client: Client, resolved: ActorOptions) -> Template:
@@ -79,9 +79,10 @@ class ActorDefinition:
         if template is None:
             from skate._serialization import dumps_function
 
-            if self._pickled is None:
-                self._pickled = dumps_function(self.cls, self.name)
-            pickled = self._pickled
+            pickled = self._pickled.get(client, None)
+            if pickled is None:
+                pickled = dumps_function(self.cls, self.name)
+                self._pickled.add(client, None, pickled)
             if resolved.env:
                 from skate._runtime_env import ClassInEnv
 

@@ -94,7 +94,7 @@ class Definition:
         self.function = function
         self.name = f"{function.__module__}.{function.__name__}"
         self.least, self.most = _arity(function)
-        self._pickled: bytes | None = None
+        self._pickled: Latest[bytes] = Latest()  # by session: it may capture refs of one
         self._templates: Latest[Template] = Latest()
 
     def is_generator(self) -> bool:
@@ -108,9 +108,10 @@ class Definition:
         if template is None:
             from skate._serialization import dumps_function
 
-            if self._pickled is None:
-                self._pickled = dumps_function(self.function, self.name)
-            pickled = self._pickled
+            pickled = self._pickled.get(client, None)
+            if pickled is None:
+                pickled = dumps_function(self.function, self.name)
+                self._pickled.add(client, None, pickled)
             if resolved.env:
                 from skate._runtime_env import in_env
 

@@ -1,7 +1,7 @@
 """Values and functions to bytes and back, for what the Rust side does not pack by itself.
 
     value ─ cloudpickle, protocol 5 ─▶ (data, [buffer, ...])     buffers go to shared memory unread
-    function ─ cloudpickle ─▶ bytes                              once per definition
+    function ─ cloudpickle ─▶ bytes                              once per definition and session
 
 Invariant: every contiguous buffer goes out of band, however small, because only then do all arrays
 come back as read-only views (semantics.md 3.14). Refs and generators inside a value report

@@ -54,6 +54,36 @@ def test_function_defined_before_init_works_in_each_session(fresh):
             assert fresh.get(one.remote()) == 1
 
 
+def test_function_captures_anew_in_each_session(fresh):
+    # It kept what it had captured in the first session, whose refs were refused for good.
+    captured = None
+
+    @fresh.remote
+    def read():
+        return fresh.get(captured)
+
+    for value in range(2):
+        with fresh.init(num_cpus=1):
+            captured = fresh.put(value)
+            refs = [read.remote(), read.options(name="read").remote()]
+            assert fresh.get(refs) == [value, value]
+
+
+@pytest.mark.processes("in one, cloudpickle gives its copies of methods to the class itself")
+def test_actor_class_captures_anew_in_each_session(fresh):
+    captured = None
+
+    @fresh.remote
+    class Reader:
+        def read(self):
+            return fresh.get(captured)
+
+    for value in range(2):
+        with fresh.init(num_cpus=1):
+            captured = fresh.put(value)
+            assert fresh.get(Reader.remote().read.remote()) == value
+
+
 def test_ref_of_an_earlier_session_is_refused(fresh):
     with fresh.init(num_cpus=1):
         ref = fresh.put("old")
