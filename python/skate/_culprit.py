@@ -11,16 +11,19 @@ import functools
 import io
 import types
 
+from skate import _session
 from skate._frames import hide
 from skate._generator import ObjectRefGenerator
 from skate._pickler import Pickler, registered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
 
     from skate._method import Parameter
+
+    T = TypeVar("T")
 
 _TRIES = 1000
 _DEPTH = 50
@@ -36,6 +39,33 @@ class _Sink(io.RawIOBase):
 
     def write(self, data: object, /) -> int:
         return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+class _Looking:
+    """What is packed so that something can be looked at meanwhile."""
+
+    def __init__(self, look: Callable[[], Any]) -> None:
+        self._look = look
+        self.seen: Any = None
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        self.seen = self._look()
+        return object, ()
+
+
+def while_packing(look: Callable[[], T]) -> T:
+    """What a function returns that tries to pickle things, called while skate packs a value.
+
+    The refs that it pickles are then held by that value, which is gone at once. Outside of a call
+    of skate they would be held for the session, and streaming generators would be refused.
+    """
+    client = _session.client
+    if client is None:
+        return look()
+    looking = _Looking(look)
+    client.put(looking)
+    seen: T = looking.seen
+    return seen
 
 
 def failure(value: object) -> Exception | None:
@@ -218,11 +248,13 @@ def explain_call(
     if type(error) is not TypeError or not str(error).startswith("Could not serialize the arg"):
         return
     names = [each for each, kind, _ in parameters or () if kind <= _POSITIONAL]
-    for place, value in enumerate(args):
-        label = names[place] if place < len(names) else f"args[{place}]"
-        _blame(error, name, label, value)
-    for label, value in kwargs.items():
-        _blame(error, name, label, value)
+    names += [f"args[{place}]" for place in range(len(names), len(args))]
+
+    def blame() -> None:
+        for label, value in (*zip(names, args, strict=False), *kwargs.items()):
+            _blame(error, name, label, value)
+
+    while_packing(blame)
 
 
 def _blame(error: TypeError, name: str, label: str, value: object) -> None:

@@ -1,5 +1,6 @@
 """Packing values of a class in a way of one's own, and asking why one cannot be packed."""
 
+import gc
 import io
 import threading
 
@@ -79,6 +80,63 @@ def test_the_innermost_culprit_is_named(ray):
     assert not is_serializable
     assert any(failure.obj is lock and failure.name for failure in failures)
     assert "lock" in report.getvalue()
+
+
+@pytest.fixture
+def kept(ray):
+    """How many objects a function makes that are still there when it has returned."""
+
+    def objects():
+        gc.collect()  # the traceback of an error holds what its frames do
+        return ray.statistics().objects
+
+    def count(function):
+        before = objects()
+        function(ray.put("value"))
+        return objects() - before
+
+    return count
+
+
+# Both pickled the ref themselves, and what is pickled by hand stays for the session.
+@pytest.mark.engine("skate", "local")
+def test_refs_beside_an_argument_that_cannot_be_packed_are_not_kept(ray, kept):
+    @ray.remote
+    def take(*args):
+        pass
+
+    def call(ref):
+        with pytest.raises(TypeError, match=r"the argument args\[1\] of .*take: cannot pickle"):
+            take.remote([ref], threading.Lock())
+
+    assert kept(call) == 0
+
+
+@pytest.mark.engine("skate", "local")
+def test_refs_that_are_inspected_are_not_kept(ray, kept):
+    def inspect(ref):
+        values = [ref], [ref, threading.Lock()], lambda: ref
+        outcomes = [ray.util.inspect_serializability(value)[0] for value in values]
+        assert outcomes == [True, False, True]
+
+    assert kept(inspect) == 0
+
+
+@pytest.mark.engine("skate", "local")
+def test_a_stream_is_not_the_culprit_that_cannot_be_passed(ray):
+    @ray.remote
+    def items():
+        yield 1
+
+    @ray.remote
+    def take(*args):
+        pass
+
+    stream = items.remote()
+    assert ray.util.inspect_serializability([stream])[0]
+    with pytest.raises(TypeError, match=r"the argument args\[0\] of"):
+        take.remote(threading.Lock(), [stream])
+    assert ray.get(next(stream)) == 1
 
 
 @pytest.mark.engine("skate")

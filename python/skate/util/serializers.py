@@ -118,15 +118,21 @@ def inspect_serializability(
     if depth < 1:
         msg = f"inspect_serializability: depth must be at least 1, but is {depth}"
         raise ValueError(msg)
-    label = name or getattr(base_obj, "__qualname__", None) or _culprit.short(base_obj)
-    error = _culprit.failure(base_obj)
-    failures: set[FailureTuple] = set()
-    lines = [f"Checking whether {label} can be serialized: {'no' if error else 'yes'}"]
-    if error is not None:
-        for part in _culprit.culprits(base_obj, str(label), depth):
-            failures.add(FailureTuple(*part))
-            obj, path, _ = part
-            lines.append(f"  {path}: {_culprit.short(obj)} cannot be serialized")
-        lines.append(f"  {_culprit.explain(base_obj, str(label), error)}")
+    label = str(name or getattr(base_obj, "__qualname__", None) or _culprit.short(base_obj))
+
+    def look() -> tuple[str | None, list[FailureTuple]]:
+        error = _culprit.failure(base_obj)
+        if error is None:
+            return None, []
+        parts = [FailureTuple(*each) for each in _culprit.culprits(base_obj, label, depth)]
+        return _culprit.explain(base_obj, label, error), parts
+
+    reason, failures = _culprit.while_packing(look)
+    lines = [f"Checking whether {label} can be serialized: {'yes' if reason is None else 'no'}"]
+    lines += [
+        f"  {each.name}: {_culprit.short(each.obj)} cannot be serialized" for each in failures
+    ]
+    if reason is not None:
+        lines.append(f"  {reason}")
     print("\n".join(lines), file=print_file or sys.stdout)
-    return error is None, failures
+    return reason is None, set(failures)
