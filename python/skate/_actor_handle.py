@@ -5,7 +5,7 @@
                         └─ Template of the current session, made at the first call ─▶ submit
 
 Invariant: a handle keeps what its engine must hear of in an `Actor`, which methods share: there is
-no cycle, so the last `del` ends the actor at once. A handle that travels carries its `ActorSpec`,
+no cycle, so the last `del` ends the actor at once. What travels of them carries its `ActorSpec`,
 so whoever gets it needs neither the class nor a question.
 """
 
@@ -214,6 +214,15 @@ class ActorMethod:
 
     def __repr__(self) -> str:
         return f"<remote method {self._spec.full_name} of actor {self._ref.hex()}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restore_method, (self._ref, self._whole.packed, self._spec.name, self._options)
+
+
+def restore_method(ref: Actor, packed: bytes, name: str, options: dict[str, Any]) -> ActorMethod:
+    """The method that `ActorMethod.__reduce__` wrote."""
+    whole = spec_of(packed)
+    return ActorMethod(ref, whole, whole.methods[name], options)
 
 
 def _no_method(spec: ActorSpec | None, name: str) -> AttributeError:

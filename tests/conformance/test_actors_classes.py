@@ -188,6 +188,20 @@ def test_handle_works_in_tasks_containers_and_closures(ray, Counter):
     assert ray.get(ray.get(ray.put([counter]))[0].add.remote()) == 4
 
 
+def test_method_is_passed_as_a_value(ray, Counter):
+    # It could be before its first call, and not after it.
+    counter = Counter.remote()
+
+    @ray.remote
+    def call(methods):
+        return [ray.get(method.remote(2)) for method in methods]
+
+    assert ray.get(call.remote([counter.add])) == [2]
+    assert ray.get(counter.add.remote()) == 3
+    methods = counter.add, counter.add.options(name="other"), counter.double
+    assert ray.get(call.remote(methods)) == [5, 7, 4]
+
+
 def test_handle_made_in_a_task_outlives_it(ray, Counter):
     @ray.remote
     def make():
