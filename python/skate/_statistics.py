@@ -34,6 +34,10 @@ class Statistics(Mapping[str, int]):
         msg = f"statistics are a record of one moment: {name!r} cannot be set"
         raise AttributeError(msg)
 
+    # Without it, who restores one asks it for `_counters` before it has them, and sets them.
+    def __reduce__(self) -> tuple[type[Statistics], tuple[dict[str, int]]]:
+        return Statistics, (self._counters,)
+
     def __getitem__(self, name: str) -> int:
         return self._counters[name]
 

@@ -1,5 +1,8 @@
 """init, shutdown, and what a program can ask about where it runs."""
 
+import copy
+import pickle
+
 import pytest
 
 
@@ -164,3 +167,14 @@ def test_context_of_a_task(ray):
 
 def test_version_is_a_string(engine):
     assert engine.__version__.count(".") >= 2
+
+
+@pytest.mark.engine("skate", "local")
+def test_statistics_are_copied_and_travel(ray):
+    # A RecursionError: its attributes were asked for before it had any.
+    taken = ray.statistics()
+    travelled = ray.get(ray.put(taken))
+    pickled = pickle.loads(pickle.dumps(taken))
+    for same in (travelled, pickled, copy.copy(taken), copy.deepcopy(taken)):
+        assert same == taken
+        assert same.objects == taken.objects
