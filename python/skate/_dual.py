@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# Of `RayTaskError`. The instance has them; the user's class may have properties of these names.
+_FIELDS = ("function_name", "traceback_str", "cause", "proctitle", "pid", "ip")
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by a `class` statement
 
 _duals: WeakValueDictionary[type[BaseException], type[RayTaskError]] = WeakValueDictionary()
@@ -45,11 +47,24 @@ def _dual_class(cause_class: type[BaseException]) -> type[RayTaskError]:
             "__repr__": _dual_repr,
             "__getattr__": _dual_getattr,
             "__hash__": BaseException.__hash__,
+            **{name: _field(name) for name in _FIELDS},
         }
         make: Callable[..., Any] = type(cause_class)
         dual = make(name, (RayTaskError, cause_class), body)
         _duals[cause_class] = dual
     return dual
+
+
+def _field(name: str) -> property:
+    """What the instance has of that name, whatever the user's class has."""
+
+    def read(self: RayTaskError) -> object:
+        return vars(self)[name]
+
+    def write(self: RayTaskError, value: object) -> None:
+        vars(self)[name] = value
+
+    return property(read, write)
 
 
 def _dual_instance(error: RayTaskError, dual_class: type[RayTaskError]) -> RayTaskError:

@@ -1,5 +1,7 @@
 """What `get` raises, and what it tells."""
 
+import pickle
+
 import pytest
 
 
@@ -81,6 +83,41 @@ def test_error_of_a_nested_get_keeps_its_class(ray):
 
     with pytest.raises(KeyError, match="inner"):
         ray.get(outer.remote())
+
+
+class WithProperty(Exception):
+    @property
+    def cause(self):
+        return "disk"
+
+
+class WithSlot(Exception):
+    __slots__ = ("cause",)
+
+
+class WithAttribute(Exception):
+    cause = pid = "disk"
+
+
+@pytest.mark.engine("skate", "local")
+@pytest.mark.parametrize("error_class", [WithProperty, WithSlot, WithAttribute])
+def test_class_of_the_user_may_use_the_names_of_our_fields(ray, error_class):
+    # A property `cause` was taken for the error, and an unset slot was a RecursionError.
+    @ray.remote
+    def fail():
+        raise error_class("inner")
+
+    @ray.remote
+    def outer():
+        return ray.get(fail.remote())
+
+    for function in (fail, outer):
+        with pytest.raises(error_class, match="inner") as caught:
+            ray.get(function.remote())
+        for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+            assert isinstance(error, error_class)
+            assert type(error.cause) is error_class
+            assert isinstance(error.pid, int)
 
 
 def test_get_raises_again_each_time(ray):
