@@ -9,6 +9,8 @@ deserializer travels with each value, so the process that unpacks needs to know 
 from __future__ import annotations
 
 import sys
+from pickle import PickleBuffer
+from types import CodeType, FunctionType
 
 from skate import _culprit, _pickler
 from skate._native import ObjectRef
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 # The Rust side packs these before any pickler sees them.
-_PACKED_BY_SKATE = (type(None), bool, int, float, str, bytes, tuple, list, dict, ObjectRef)
+_PACKED_BY_SKATE = (
+    type(None), bool, int, float, str, bytes, tuple, list, dict, memoryview, ObjectRef,
+)  # fmt: skip
+# A pickler takes these, and classes, before it looks for a serializer; code has one of skate's.
+_PACKED_BY_PICKLE = (set, frozenset, bytearray, PickleBuffer, FunctionType, CodeType)
 
 
 def register_serializer(
@@ -37,7 +43,8 @@ def register_serializer(
     Raises:
         TypeError: `cls` is no class, or one of the functions cannot be called.
         ValueError: skate itself packs values of that class (None, numbers, strings, bytes, tuples,
-            lists, dicts, refs, NumPy's arrays).
+            lists, dicts, sets, byte arrays, memory views, functions, classes, code, refs, NumPy's
+            arrays).
 
     Rule: https://docs.ray.io/en/latest/ray-core/objects/serialization.html
     """
@@ -48,7 +55,12 @@ def register_serializer(
             msg = f"register_serializer: {name} must be callable, but is {function!r}"
             raise TypeError(msg)
     numpy = sys.modules.get("numpy")
-    if cls in _PACKED_BY_SKATE or (numpy is not None and cls is numpy.ndarray):
+    if (
+        cls in _PACKED_BY_SKATE
+        or cls in _PACKED_BY_PICKLE
+        or issubclass(cls, type)
+        or (numpy is not None and cls is numpy.ndarray)
+    ):
         msg = (
             f"register_serializer: skate packs values of {cls.__qualname__} itself; "
             "register a class of your own that holds one"
