@@ -31,7 +31,7 @@ def test_memory_of_many_tasks_fits_a_large_machine(fresh, gates):
 
 
 def test_more_than_can_be_counted_is_refused(fresh):
-    with pytest.raises(ValueError, match="init: memory is 1000000000000000000, but at most"):
+    with pytest.raises(ValueError, match="init: _memory is 1000000000000000000, but must be from"):
         fresh.init(num_cpus=1, _memory=10**18)
-    with pytest.raises(ValueError, match=r"init: big is \d+, but at most"):
+    with pytest.raises(ValueError, match=r"resource big is \d+, but must be from 0"):
         fresh.init(num_cpus=1, resources={"big": 10**18})

@@ -8,7 +8,7 @@ Ray's where users' tests may match it.
 
 from __future__ import annotations
 
-from skate import _options
+from skate import _checks, _options
 from skate._options import UNITS
 
 TYPE_CHECKING = False
@@ -65,6 +65,8 @@ def _check_window(name: str, value: int | None) -> None:
 
 def _check_groups(name: str, value: Mapping[Any, Any] | list[Any] | None) -> None:
     if isinstance(value, list):
+        for each in value:
+            _checks.mapping(f"an item of '{name}'", each)
         value = {each.get("name"): each.get("max_concurrency") for each in value}
     for group, limit in (value or {}).items():
         if not isinstance(group, str) or not isinstance(limit, int) or limit < 1:

@@ -8,7 +8,8 @@ group, too, and a worker sees in its resources in which group it runs.
 
 from __future__ import annotations
 
-from skate._options import check_gpus, check_resources, units
+from skate import _checks
+from skate._options import check_gpus, check_quantity, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ ENTRY_UNITS = 1
 
 def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
     """Name and amount in units of 1/10000, checked."""
+    where = "placement_group: bundles"
+    if isinstance(bundle, dict):
+        for name, amount in bundle.items():
+            check_quantity(f"{_checks.text(f'a name of {where}', name)} ({where})", amount)
     if not isinstance(bundle, dict) or not any(bundle.values()):
         msg = f"Bundles must be a non-empty list of resource dictionaries, got {bundle!r}"
         raise ValueError(msg)
-    check_resources(
-        "bundles", {name: n for name, n in bundle.items() if name not in {"CPU", "GPU"}}
-    )
     check_gpus(bundle.get("GPU"))
     return [(name, units(amount)) for name, amount in sorted(bundle.items()) if amount]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from skate import _devices
-from skate._options import UNITS, check_resources, units
+from skate import _checks, _devices
+from skate._options import AMOUNT_MAX, check_resources, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ IP = "127.0.0.1"
 STORE_BYTES_MIN = 75 * 1024 * 1024
 STORE_BYTES_MAX_DEFAULT = 200 * 10**9
 _STORE_SHARE = 0.3
-_UNITS_MOST = 2**61  # of the core: two of them still add up
-_RESERVED = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
 
 
 class Machine:
@@ -60,7 +58,7 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
     """Checks what the user said and fills in the rest.
 
     Raises:
-        TypeError: an amount is no number.
+        TypeError: an amount is no number, or `resources` or `labels` no dict.
         ValueError: an amount is out of range; the text names the parameter.
     """
     amounts_given: dict[str, Any] = {
@@ -70,16 +68,11 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
         "_memory": memory,
     }
     for name, amount in amounts_given.items():
-        if amount is not None and not isinstance(amount, int | float):
-            msg = f"init: {name} must be a number, but is {amount!r}"
-            raise TypeError(msg)
-        if amount is not None and not 0 <= amount < float("inf"):
-            msg = f"init: {name} must be at least 0 and finite, but is {amount!r}"
-            raise ValueError(msg)
-    check_resources("resources", resources)
-    if reserved := _RESERVED & (resources or {}).keys():
-        msg = f"init: resources must not contain {sorted(reserved)}: use the parameters of init"
-        raise ValueError(msg)
+        if amount is not None:
+            what = f"init: {name}"
+            _checks.within(what, _checks.number(what, amount), 0, AMOUNT_MAX)
+    check_resources("init: resources", resources)
+    labels = _checks.mapping("init: labels", labels or {})
     here = cpus()
     num_cpus = here if num_cpus is None else num_cpus
     num_gpus = gpus() if num_gpus is None else _checked_gpus(num_gpus)
@@ -104,12 +97,8 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
         "node:__internal_head__": 1,
         **(resources or {}),
     }
-    for name, amount in amounts.items():
-        if units(amount) > _UNITS_MOST:
-            msg = f"init: {name} is {amount!r}, but at most {_UNITS_MOST // UNITS} can be counted"
-            raise ValueError(msg)
     rows = [(name, units(amount)) for name, amount in amounts.items() if amount or name == "CPU"]
-    return Machine(rows, store_bytes, max(1, min(int(num_cpus), here)), dict(labels or {}))
+    return Machine(rows, store_bytes, max(1, min(int(num_cpus), here)), dict(labels))
 
 
 def cpus() -> int:

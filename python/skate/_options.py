@@ -9,6 +9,7 @@ where users' tests may match it.
 
 from __future__ import annotations
 
+from skate import _checks
 from skate._native import DYNAMIC, STREAMING
 
 TYPE_CHECKING = False
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     Check: TypeAlias = Callable[[str, Any], None]
 
 UNITS = 10_000
-"""Parts of one unit of a resource: quantities are exact to 0.0001."""
+"""Parts of one unit of a resource: amounts are rounded to 0.0001."""
+AMOUNT_MAX = 2**61 // UNITS
+"""The largest amount: two of them still add up in the core."""
 
 WINDOW = "generator_backpressure_num_objects"
 WINDOW_BYTES = "generator_backpressure_num_bytes"
@@ -99,18 +102,27 @@ class Resolved:
         )
 
 
-def _quantity(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if value < 0:
-        msg = f"The quantity of resource {name} cannot be negative"
+def check_quantity(name: str, value: Any) -> None:
+    """Checks an amount of a resource.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is out of range, or so small that it would count as nothing.
+    """
+    what = f"The quantity of resource {name}"
+    amount = _checks.number(what, value)
+    if amount < 0:
+        msg = f"{what} cannot be negative"
         raise ValueError(msg)
-    if not value < float("inf"):
-        msg = f"The quantity of resource {name} must be finite, not {value}"
-        raise ValueError(msg)
-    if isinstance(value, float) and abs(value * UNITS - round(value * UNITS)) > 1e-6 * UNITS:
+    _checks.within(what, amount, 0, AMOUNT_MAX)
+    if 0 < amount < 1 / UNITS:
         msg = f"The precision of the fractional quantity of resource {name} cannot go beyond 0.0001"
         raise ValueError(msg)
+
+
+def _quantity(name: str, value: float | None) -> None:
+    if value is not None:
+        check_quantity(name, value)
 
 
 def check_gpus(value: float | None) -> None:
@@ -132,27 +144,29 @@ def check_resources(name: str, value: Mapping[Any, Any] | None) -> None:
     """Checks a dict of custom resources.
 
     Raises:
-        TypeError: a name is no str, or a quantity no number.
-        ValueError: it names CPU or GPU, or a quantity is out of range.
+        TypeError: it is no dict, a name is no str, or a quantity no number.
+        ValueError: it names what has a keyword of its own, or a quantity is out of range.
     """
     if value is None:
         return
+    _checks.mapping(name, value)
     if "CPU" in value or "GPU" in value:
         msg = (
             "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' "
             "keyword"
         )
         raise ValueError(msg)
+    if reserved := {"memory", "object_store_memory"} & value.keys():
+        msg = f"{name} must not contain {sorted(reserved)}: only others, and memory has a keyword"
+        raise ValueError(msg)
     for resource, quantity in value.items():
-        if not isinstance(resource, str) or not isinstance(quantity, int | float):
-            msg = f"'{name}' maps names to numbers, but has {resource!r}: {quantity!r}"
-            raise TypeError(msg)
-        _quantity(resource, quantity)
+        check_quantity(_checks.text(f"a name of {name}", resource), quantity)
 
 
 def _check_num_returns(_name: str, value: object) -> None:
     is_count = isinstance(value, int) and 0 <= value <= _RETURNS_MAX
-    if value is not None and not is_count and value not in ("dynamic", "streaming"):
+    is_mode = isinstance(value, str) and value in {"dynamic", "streaming"}
+    if not (value is None or is_count or is_mode):
         msg = (
             "The keyword 'num_returns' only accepts None, a non-negative integer, 'streaming' (for "
             f"generators), or 'dynamic', but received {value!r}. None means 1 for a function and "
@@ -221,8 +235,8 @@ def check_runtime_env(_name: str, value: Mapping[str, Any] | None) -> None:
 
 
 def _check_strategy(_name: str, value: object) -> None:
-    kind = type(value).__name__
-    if value not in (None, "DEFAULT", "SPREAD") and kind not in _STRATEGIES:
+    is_word = isinstance(value, str) and value in {"DEFAULT", "SPREAD"}
+    if not (value is None or is_word or type(value).__name__ in _STRATEGIES):
         msg = (
             f"scheduling_strategy must be None, 'DEFAULT', 'SPREAD' or one of {_STRATEGIES}, but "
             f"received {value!r}"
@@ -346,7 +360,7 @@ def check(
 
 def units(value: float) -> int:
     """An amount of a resource in units of 1/10000."""
-    return value * UNITS if isinstance(value, int) else round(value * UNITS)
+    return round(_checks.number("an amount", value) * UNITS)
 
 
 def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, int], ...]:

@@ -15,7 +15,7 @@ import sys
 from types import ModuleType
 
 import skate
-from skate import _session
+from skate import _checks, _session
 from skate._group import bundle_rows, current_key
 from skate._ids import JOB_ID, PlacementGroupID
 from skate._options import UNITS
@@ -86,6 +86,7 @@ def placement_group(
         A handle at once; `ready` and `wait` tell when the resources are there.
 
     Raises:
+        TypeError: the name is no str, or an amount is no number.
         ValueError: an argument is out of range.
 
     Rule: semantics.md 5.12; wording of Ray 2.60.
@@ -102,6 +103,7 @@ def placement_group(
     if lifetime not in (None, "detached"):
         msg = "placement group `lifetime` argument must be either `None` or 'detached'"
         raise ValueError(msg)
+    _checks.text("placement_group: name", name)
     rows = [bundle_rows(bundle) for bundle in bundles]
     client = _session.connect()
     key = os.urandom(14).hex() + JOB_ID
