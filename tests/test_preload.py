@@ -135,8 +135,9 @@ def test_in_one_process_there_is_nothing_to_preload(fresh, module):
 @pytest.mark.parametrize(
     ("wrong", "error", "match"),
     [
-        ("json", TypeError, "init: preload must be a list of modules' names, but is 'json'"),
-        ([json], TypeError, "init: preload must be a list of modules' names, but is"),
+        ("json", TypeError, "init: preload is 'json', but must be a list of modules' names"),
+        ([json], TypeError, "init: preload is .*, but must be a list of modules' names"),
+        (5, TypeError, "init: preload is 5, but must be a list of modules' names"),
         (["nowhere.at_all"], ModuleNotFoundError, r"'nowhere.at_all' \(preload=\)"),
         ([""], ModuleNotFoundError, "preload names ''"),
     ],

@@ -5,7 +5,7 @@ Invariant: what is not said is as in Ray: a look every 250 ms, and short is what
 
 from __future__ import annotations
 
-from skate import _settings
+from skate import _checks, _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,27 +24,26 @@ if TYPE_CHECKING:
         """Where the files of the kernel are: `/`, but in tests."""
 
 
+_MS_MAX = 2**32 - 1
+_RETRIES_MAX = 2**31 - 1
+
+
 def describe(system_config: dict[str, Any]) -> Watching:
     """What Ray's `_system_config` and the environment say of memory.
 
     Raises:
-        ValueError: a setting is out of range.
+        TypeError: a setting is no number.
+        ValueError: it is out of range.
     """
 
-    def setting(name: str) -> float:
-        return float(_settings.value(name, system_config.get(name)))
+    def setting(name: str, least: int, most: int) -> float:
+        value: float = _settings.value(name, system_config.get(name))
+        _checks.within(f"init: {name}", value, least, most)
+        return value
 
-    threshold = setting("memory_usage_threshold")
-    if not 0 <= threshold <= 1:
-        msg = f"memory_usage_threshold must be from 0 to 1, but is {threshold!r}"
-        raise ValueError(msg)
-    refresh_ms = setting("memory_monitor_refresh_ms")
-    if refresh_ms < 0:
-        msg = f"memory_monitor_refresh_ms must be at least 0, but is {refresh_ms!r}"
-        raise ValueError(msg)
     return {
-        "threshold": round(threshold * 1000),
-        "refresh_ms": round(refresh_ms),
-        "oom_retries": max(round(setting("task_oom_retries")), -1),
+        "threshold": round(setting("memory_usage_threshold", 0, 1) * 1000),
+        "refresh_ms": round(setting("memory_monitor_refresh_ms", 0, _MS_MAX)),
+        "oom_retries": round(setting("task_oom_retries", -1, _RETRIES_MAX)),
         "root": _settings.value("memory_root"),
     }

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 
-from skate import _settings
+from skate import _checks, _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def check(preload: Sequence[str] | None) -> list[str]:
         ModuleNotFoundError: there is no such module.
     """
     names, source = _settings.find("preload", preload)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        msg = f"init: preload must be a list of modules' names, but is {names!r}"
-        raise TypeError(msg)
+    is_list = isinstance(names, Collection) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise TypeError(_checks.refusal("init: preload", names, "a list of modules' names"))
     if names:
         from importlib.util import find_spec
 

@@ -16,7 +16,7 @@ import os
 import sys
 from _thread import RLock
 
-from skate import _native, _settings
+from skate import _checks, _native, _settings
 from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
@@ -161,8 +161,8 @@ def init(
     Raises:
         RuntimeError: there is a session already, or a keyword is unknown.
         ValueError: an amount is out of range, or is given together with a cluster.
-        TypeError: `preload` is no list of names.
-        ModuleNotFoundError: it names a module that is not there.
+        TypeError: an argument is of another kind.
+        ModuleNotFoundError: `preload` names a module that is not there.
         ImportError: a cluster is named, and Ray is not installed.
         ConnectionError: no cluster answers at the address.
         RaySystemError: in a forked child, or the system refuses memory or processes.
@@ -172,6 +172,8 @@ def init(
     from skate import _launch, _machine, _memory, _preload, _spilling
     from skate.exceptions import RaySystemError
 
+    with HIDDEN:
+        system_config = _checked_others(others)
     said = {
         "address": address,
         "num_cpus": num_cpus,
@@ -183,16 +185,16 @@ def init(
         "log_to_driver": log_to_driver,
         "namespace": namespace,
         "preload": preload,
-        **(others.get("_system_config") or {}),
+        **system_config,
     }
     is_local = _settings.value("local_mode", local_mode)
     cluster = _cluster_of(address)
-    with HIDDEN:
-        _check_others(others)
     if runtime_env and cluster is None:
         from skate._runtime_env import check, prepare
 
-        check("init: runtime_env", runtime_env, is_session=True)
+        check(
+            "init: runtime_env", _checks.mapping("init: runtime_env", runtime_env), is_session=True
+        )
         prepare(runtime_env)
         if is_local:
             msg = "init: runtime_env is for workers, and local_mode has none: leave it out"
@@ -242,9 +244,9 @@ def init(
         spilling = _spilling.describe(
             object_spilling_directory or others.get("_object_spilling_directory"),
             object_spilling_limit,
-            others.get("_system_config") or {},
+            system_config,
         )
-        watching = _memory.describe(others.get("_system_config") or {})
+        watching = _memory.describe(system_config)
         session = os.urandom(8).hex()
         namespace = _settings.value("namespace", namespace) or session
         with_log = _settings.value("log_to_driver", log_to_driver)
@@ -399,7 +401,8 @@ def _disable_in_child() -> None:
     _lock = RLock()  # another thread of the parent may have held it
 
 
-def _check_others(others: dict[str, Any]) -> None:
+def _checked_others(others: dict[str, Any]) -> dict[str, Any]:
+    """Checks what is not in the signature, and gives back `_system_config`."""
     unknown = [
         name
         for name in others
@@ -418,9 +421,11 @@ def _check_others(others: dict[str, Any]) -> None:
         if others[name]:
             msg = f"init: {name}={others[name]!r} is not part of this version of skate"
             raise ValueError(msg)
-    if unknown := sorted((others.get("_system_config") or {}).keys() - _settings.SYSTEM_CONFIG):
+    config = dict(_checks.mapping("init: _system_config", others.get("_system_config") or {}))
+    if unknown := sorted(map(str, config.keys() - _settings.SYSTEM_CONFIG)):
         msg = f"init: _system_config: {', '.join(unknown)} is not part of this version of skate"
         raise ValueError(msg)
+    return config
 
 
 def _cluster_of(address: str | None) -> str | None:

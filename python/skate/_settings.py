@@ -4,12 +4,14 @@
 
 Invariant: no other module reads a SKATE_ or RAY_ variable, so the table is complete: the page of
 the documents and `skate doctor` are made from it. A value that makes no sense is an error that
-names the variable.
+names the variable or the argument.
 """
 
 from __future__ import annotations
 
 import os
+
+from skate import _checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +77,29 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _config(text: str) -> dict[str, Any]:
+    import json
+
+    try:
+        config = json.loads(text or "{}")
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        msg = "must be a dict as JSON"
+        raise ValueError(msg)  # noqa: TRY004 - like every text that makes no sense
+    return config
+
+
+_TAKES: dict[Callable[[str], Any], Callable[[str, Any], Any]] = {
+    _flag: _checks.flag,
+    _number: _checks.number,
+    _config: _checks.mapping,
+    str: _checks.text,
+    os.fspath: _checks.path,
+}
+"""How an argument is checked whose variable is parsed so."""
+
+
 def _system(key: str) -> tuple[str, str, str]:
     """A key of Ray's `_system_config`, which its environment knows by the same name."""
     return key, f"_system_config={{'{key}': …}}", f"SKATE_{key} RAY_{key}"
@@ -92,8 +117,8 @@ _ROWS = (
             None, "Bytes of shared memory for values",
             "30 % of the memory that this process may use, at most 200 GB"),
     Setting("object_spilling_directory", "object_spilling_directory=",
-            "SKATE_SPILL_DIR SKATE_object_spilling_directory RAY_object_spilling_directory", str,
-            None, "Where values go that the store has no room for",
+            "SKATE_SPILL_DIR SKATE_object_spilling_directory RAY_object_spilling_directory",
+            os.fspath, None, "Where values go that the store has no room for",
             "the first on disk of TMPDIR, /var/tmp, /tmp"),
     Setting("object_spilling_limit", "object_spilling_limit=", "SKATE_SPILL_LIMIT", _number, None,
             "At most so many bytes are spilled at once", "what leaves 5 % of the disk free"),
@@ -137,7 +162,7 @@ _ROWS = (
             "Values may go to disk at all"),
     Setting(*_system("local_fs_capacity_threshold"), _number, "0.95",
             "Up to this share the disk may be filled"),
-    Setting(*_system("object_spilling_config"), str, None,
+    Setting(*_system("object_spilling_config"), _config, None,
             "Ray's JSON that names a directory: "
             '`{"type": "filesystem", "params": {"directory_path": "/d"}}`', "none"),
     Setting("cache_dir", "", "SKATE_CACHE_DIR", str, None,
@@ -167,6 +192,7 @@ def value(name: str, argument: Any = None) -> Any:
     """What a setting is, given what the program says of it; None if the default is worked out.
 
     Raises:
+        TypeError: the argument is of another kind.
         ValueError: a variable of the environment makes no sense.
     """
     return find(name, argument)[0]
@@ -176,7 +202,7 @@ def find(name: str, argument: Any = None) -> tuple[Any, str]:
     """The same, and where it comes from: the argument, a variable's name, or `default`."""
     row = TABLE[name]
     if argument is not None:
-        return argument, row.argument
+        return _taken(row, argument), row.argument
     for variable in row.variables:
         text = os.environ.get(variable)
         if text is None or (not text and row.parse is not _flag):
@@ -189,6 +215,18 @@ def find(name: str, argument: Any = None) -> tuple[Any, str]:
     return None if row.default is None else row.parse(row.default), "default"
 
 
+def _taken(row: Setting, argument: Any) -> Any:
+    what = f"init: {row.name}"
+    if isinstance(argument, str) and row.name in SYSTEM_CONFIG:  # Ray's keys may be texts
+        try:
+            return row.parse(argument)
+        except ValueError as error:
+            msg = f"{what}={argument!r} {error}"
+            raise ValueError(msg) from None
+    take = _TAKES.get(row.parse)
+    return argument if take is None else take(what, argument)
+
+
 def rows() -> list[tuple[str, str, str]]:
     """Name, value and source of every setting, as they are now: for `skate doctor`.
 
@@ -198,7 +236,7 @@ def rows() -> list[tuple[str, str, str]]:
     for row in _ROWS:
         try:
             now, source = find(row.name, _said.get(row.name))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             found.append((row.name, "?", str(error)))
             continue
         is_usual = source == "default"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from skate import _settings
+from skate import _checks, _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         """Why nothing is to be spilled."""
 
 
+_BYTES_MAX = 2**63 - 1
+
 USUAL = ("/var/tmp", "/tmp")  # noqa: S108 - a file without a name is made there
 """Tried after TMPDIR when nothing is said."""
 
@@ -45,7 +47,7 @@ def describe(
         system_config: Ray's `_system_config`; keys that are not about this are ignored.
 
     Raises:
-        TypeError: a directory is no string.
+        TypeError: a setting is of another kind.
         ValueError: a setting is out of range, or names a storage other than directories.
     """
 
@@ -56,45 +58,31 @@ def describe(
     named = directory or system_config.get("object_spilling_directory")
     if named or not in_config:
         named = _settings.value("object_spilling_directory", named)
-    candidates = _named(named) or _of_config(setting("object_spilling_config"))
+    candidates = [named] if named else _of_config(setting("object_spilling_config"))
     directories = [(_made(path), True) for path in candidates[:1]]
     if not directories:
         temporary = os.environ.get("TMPDIR")
         directories = [(path, False) for path in (temporary, *USUAL) if path]
     limit_bytes = _settings.value("object_spilling_limit", limit_bytes)
-    if limit_bytes is not None and limit_bytes < 0:
-        msg = f"init: object_spilling_limit must be at least 0, but is {limit_bytes!r}"
-        raise ValueError(msg)
-    full_at = float(setting("local_fs_capacity_threshold"))
+    if limit_bytes is not None:
+        _checks.within("init: object_spilling_limit", limit_bytes, 0, _BYTES_MAX)
+    full_at = setting("local_fs_capacity_threshold")
     if not 0 < full_at <= 1:
-        msg = f"local_fs_capacity_threshold must be above 0 and at most 1, but is {full_at!r}"
-        raise ValueError(msg)
-    is_on = str(setting("automatic_object_spilling_enabled")).lower() not in {"0", "false"}
+        what = "init: local_fs_capacity_threshold"
+        raise ValueError(_checks.refusal(what, full_at, "above 0 and at most 1"))
+    is_on = setting("automatic_object_spilling_enabled")
     return {
         "directories": directories,
-        "quota": limit_bytes,
+        "quota": None if limit_bytes is None else int(limit_bytes),
         "kept": round((1 - full_at) * 1000),
         "off": None if is_on else "spilling is switched off by automatic_object_spilling_enabled",
     }
 
 
-def _named(directory: Any) -> list[str]:
-    if not directory:
-        return []
-    if not isinstance(directory, str | os.PathLike):
-        msg = f"init: object_spilling_directory must be a path, but is {directory!r}"
-        raise TypeError(msg)
-    return [os.fspath(directory)]
-
-
-def _of_config(config: Any) -> list[str]:
-    """The directories of Ray's `object_spilling_config`: JSON, or what it stands for."""
+def _of_config(config: dict[str, Any] | None) -> list[str]:
+    """The directories of Ray's `object_spilling_config`."""
     if not config:
         return []
-    if isinstance(config, str):
-        import json
-
-        config = json.loads(config)
     kind = config.get("type")
     if kind != "filesystem":
         msg = (
@@ -102,8 +90,15 @@ def _of_config(config: Any) -> list[str]:
             "this machine only: use 'filesystem'"
         )
         raise ValueError(msg)
-    paths = config["params"]["directory_path"]
-    return [paths] if isinstance(paths, str) else list(paths)
+    params = config.get("params")
+    paths = params.get("directory_path") if isinstance(params, dict) else None
+    directories = [paths] if isinstance(paths, str) else paths
+    if not isinstance(directories, list | tuple) or not all(
+        isinstance(each, str) for each in directories
+    ):
+        expected = "a dict with 'directory_path', a path or a list of them"
+        raise ValueError(_checks.refusal("init: object_spilling_config: params", params, expected))
+    return list(directories)
 
 
 def _made(directory: str) -> str:

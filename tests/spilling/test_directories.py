@@ -198,5 +198,5 @@ def test_task_waits_for_a_full_disk_to_have_room(fresh, directory, gate):
 
 @pytest.mark.parametrize("limit", [-1, -(10**12)])
 def test_limit_below_zero_is_refused(fresh, limit):
-    with pytest.raises(ValueError, match="object_spilling_limit must be at least 0"):
+    with pytest.raises(ValueError, match=f"object_spilling_limit is {limit}, but must be from 0"):
         fresh.init(object_spilling_limit=limit)
