@@ -13,6 +13,92 @@ import pytest
 NAN = float("nan")
 
 
+@pytest.fixture(scope="module")
+def stream(skate):
+    @skate.remote
+    def items():
+        yield 1
+
+    return items.remote()
+
+
+@pytest.fixture(scope="module")
+def ref(skate):
+    return skate.put(1)
+
+
+@pytest.mark.parametrize("timeout", ["5", "x", b"5", [1]])
+@pytest.mark.parametrize("call", ["get", "wait", "next", "next_batch"])
+def test_timeout_that_is_no_number(skate, ref, stream, call, timeout):
+    calls = {
+        "get": lambda: skate.get(ref, timeout=timeout),
+        "wait": lambda: skate.wait([ref], timeout=timeout),
+        "next": lambda: stream.next(timeout),
+        "next_batch": lambda: stream.next_batch(1, timeout),
+    }
+    with pytest.raises(TypeError, match=f"{call}: timeout is .*, but must be a number of seconds"):
+        calls[call]()
+
+
+@pytest.mark.parametrize("n", ["x", 1.5, None])
+def test_batch_of_no_number(stream, n):
+    with pytest.raises(TypeError, match=f"next_batch: n is {n!r}, but must be a whole number"):
+        stream.next_batch(n)
+
+
+def test_timeouts_of_other_kinds_of_numbers_count(skate, ref):
+    for timeout in (True, np.int8(1), np.float32(0.5), Fraction(1, 2), Decimal("0.5"), 1e300):
+        assert skate.get(ref, timeout=timeout) == 1
+        assert skate.wait([ref], timeout=timeout) == ([ref], [])
+
+
+def test_names_that_are_no_text(skate):
+    with pytest.raises(TypeError, match="get_actor: name is 5, but must be a str"):
+        skate.get_actor(5)
+    with pytest.raises(TypeError, match="get_actor: namespace is 5, but must be a str"):
+        skate.get_actor("a", 5)
+    with pytest.raises(TypeError, match="placement_group: name is 5, but must be a str"):
+        skate.util.placement_group([{"CPU": 1}], name=5)
+
+
+def test_flags_of_cancel(skate, ref):
+    with pytest.raises(TypeError, match="cancel: force is 'x', but must be True or False"):
+        skate.cancel(ref, force="x")
+    with pytest.raises(TypeError, match="cancel: recursive is None, but must be True or False"):
+        skate.cancel(ref, recursive=None)
+    skate.cancel(ref, force=np.bool_(False), recursive=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "shape", "match"),
+    [
+        (TypeError, 2.5, "an extent of shape is 2.5, but must be a whole number"),
+        (TypeError, (2, "a"), "an extent of shape is 'a', but must be a whole number"),
+        (TypeError, None, "an extent of shape is None, but must be a whole number"),
+        (ValueError, (2, -1), "an extent of shape is -1, but must be from 0"),
+        (ValueError, 2**62, r"the size in bytes of shape \d+ is \d+, but must be from 0"),
+        (ValueError, (2**40, 2**40), r"the size in bytes of shape \(.*\) is \d+, but must be from"),
+    ],
+)
+def test_shape_of_empty(skate, error, shape, match):
+    with pytest.raises(error, match=f"^skate.empty: {match}"):
+        skate.empty(shape)
+
+
+def test_size_of_empty_buffer(skate):
+    with pytest.raises(TypeError, match=r"empty_buffer: nbytes is 2\.5, but must be a whole"):
+        skate.empty_buffer(2.5)
+    with pytest.raises(ValueError, match="empty_buffer: nbytes is -1, but must be from 0"):
+        skate.empty_buffer(-1)
+
+
+def test_extents_of_numpy_count(skate):
+    assert skate.empty(np.int64(3)).shape == (3,)
+    assert skate.empty((np.int8(2), 3)).shape == (2, 3)
+    assert skate.empty(np.array([2, 3])).shape == (2, 3)
+    assert len(skate.empty_buffer(np.int64(3))) == 3
+
+
 @pytest.mark.parametrize(
     ("error", "bundle", "match"),
     [
@@ -90,3 +176,11 @@ def test_concurrency_group_without_a_limit(skate):
 
     with pytest.raises(TypeError, match="item of 'concurrency_groups' is 'io', but must be a dict"):
         Actor.options(concurrency_groups=["io"])
+
+
+def test_limit_of_unhandled_errors(skate):
+    from skate.util.state import list_unhandled_errors
+
+    with pytest.raises(TypeError, match=r"limit is 1\.5, but must be a whole number"):
+        list_unhandled_errors(1.5)
+    assert list_unhandled_errors(np.int64(5)) == []

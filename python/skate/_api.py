@@ -9,7 +9,7 @@ from __future__ import annotations
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
 from operator import index
 
-from skate import _session
+from skate import _checks, _session
 from skate._frames import HIDDEN, REFUSALS, hide
 from skate._generator import ObjectRefGenerator
 from skate._native import ObjectRef
@@ -56,14 +56,14 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         RayTaskError: a task raised; also an instance of the class of its exception. The first
             error is raised without waiting for the rest.
         RayError: a system failure; see `exceptions`.
-        TypeError: the list contains something else than a ref.
+        TypeError: the list contains something else than a ref, or the timeout is no number.
         ValueError: it is neither ref, list nor generator, or the timeout is negative.
 
     Rule: semantics.md 3.2.
     """
     try:
         if timeout is not None:
-            _check_timeout(timeout)
+            timeout = _checked_timeout("get", timeout)
         client = _session.client or _session.connect()
         if type(object_refs) is ObjectRef:
             return client.get_one(object_refs, timeout)
@@ -153,7 +153,8 @@ def wait(
         `len(ready) <= num_returns`.
 
     Raises:
-        TypeError: it is no list, or contains something else; or `num_returns` is no int.
+        TypeError: it is no list, or contains something else; `num_returns` is no int, or
+            `timeout` no number.
         ValueError: a ref occurs twice, or `num_returns` or `timeout` is out of range.
 
     Rule: semantics.md 3.3, 1.4.8.
@@ -162,7 +163,7 @@ def wait(
         if not isinstance(ray_waitables, list):
             raise _no_waitables(ray_waitables)
         if timeout is not None:
-            _check_timeout(timeout)
+            timeout = _checked_timeout("wait", timeout)
         try:
             num_returns = index(num_returns)
         except TypeError:
@@ -208,18 +209,12 @@ def _no_waitables(waitables: object) -> TypeError:
     )
 
 
-def _check_timeout(timeout: Any) -> None:
-    if not isinstance(timeout, int | float):
-        try:
-            float(timeout)  # NumPy's numbers
-        except (TypeError, ValueError):
-            msg = (
-                f"The 'timeout' argument must be a number of seconds or None. Received {timeout!r}"
-            )
-            raise TypeError(msg) from None
-    if not timeout >= 0:
-        msg = f"The 'timeout' argument must be nonnegative. Received {timeout}"
+def _checked_timeout(function: str, timeout: Any) -> float:
+    timeout_s = _checks.seconds(f"{function}: timeout", timeout)
+    if not timeout_s >= 0:
+        msg = f"{function}: The 'timeout' argument must be nonnegative. Received {timeout}"
         raise ValueError(msg)
+    return timeout_s
 
 
 def cancel(
@@ -240,7 +235,7 @@ def cancel(
         recursive: Whether to stop the tasks that it started, too.
 
     Raises:
-        TypeError: it is neither ref nor generator.
+        TypeError: it is neither ref nor generator, or a flag is no bool.
 
     Rule: semantics.md 2.19, 1.8, A10.
     """
@@ -252,6 +247,9 @@ def cancel(
         )
         with HIDDEN:
             raise TypeError(msg)
+    with HIDDEN:
+        force = _checks.flag("cancel: force", force)
+        recursive = _checks.flag("cancel: recursive", recursive)
     (_session.client or _session.connect()).cancel(target, force, recursive)
 
 

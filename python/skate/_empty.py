@@ -9,7 +9,10 @@ a view that was made *before* cannot reach the object either: it ends the proces
 
 from __future__ import annotations
 
-from skate import _session
+from math import prod
+
+from skate import _checks, _session
+from skate._frames import HIDDEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {"F": "Zf", "D": "Zd", "G": "Zg"}
 _NUMBERS = "?bBhHiIlLqQefdg"
+_BYTES_MAX = 2**63 - 1
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any]:
@@ -36,8 +40,8 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any
         put; a second time it is copied like any other.
 
     Raises:
-        TypeError: the dtype is not one of native numbers.
-        ValueError: an extent is negative.
+        TypeError: the dtype is not one of native numbers, or an extent no whole number.
+        ValueError: an extent is negative, or it would be more bytes than can be counted.
         ObjectStoreFullError: there is no room, and none can come free.
     """
     import numpy as np
@@ -46,13 +50,13 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> NDArray[Any
     if not kind.isnative or kind.char not in _NUMBERS + "".join(_FORMATS):
         msg = f"skate.empty: dtype must be of native numbers or bool, but received {kind!r}"
         raise TypeError(msg)
-    extents = (shape,) if isinstance(shape, int) else tuple(shape)
-    size = kind.itemsize
-    for extent in extents:
-        if extent < 0:
-            msg = f"skate.empty: extents must be at least 0, but shape is {shape}"
-            raise ValueError(msg)
-        size *= int(extent)
+    with HIDDEN:
+        extents = tuple(
+            _checks.whole("skate.empty: an extent of shape", each, 0, _BYTES_MAX)
+            for each in (shape if hasattr(shape, "__iter__") else (shape,))
+        )
+        size = kind.itemsize * prod(extents)
+        _checks.within(f"skate.empty: the size in bytes of shape {shape!r}", size, 0, _BYTES_MAX)
     client = _session.client or _session.connect()
     fresh = client.empty(_FORMATS.get(kind.char, kind.char), extents, size)
     return np.ndarray(extents, kind, buffer=fresh)
@@ -67,10 +71,10 @@ def empty_buffer(nbytes: int) -> memoryview:
         nbytes: At least 0.
 
     Raises:
-        ValueError: `nbytes` is negative.
+        TypeError: `nbytes` is no whole number.
+        ValueError: it is negative, or more than can be counted.
         ObjectStoreFullError: there is no room, and none can come free.
     """
-    if nbytes < 0:
-        msg = f"skate.empty_buffer: nbytes must be at least 0, but is {nbytes}"
-        raise ValueError(msg)
+    with HIDDEN:
+        nbytes = _checks.whole("skate.empty_buffer: nbytes", nbytes, 0, _BYTES_MAX)
     return memoryview((_session.client or _session.connect()).empty(None, (), nbytes))

@@ -14,7 +14,8 @@ way has taken nothing.
 
 from __future__ import annotations
 
-from skate import _native, _session
+from skate import _checks, _native, _session
+from skate._frames import HIDDEN
 from skate._native import ObjectRef, Stream
 from skate.exceptions import GetTimeoutError
 
@@ -77,9 +78,12 @@ class ObjectRefGenerator(_Typed["T"]):
         Raises:
             StopIteration: at the end; its value is what the generator returned.
             GetTimeoutError: nothing came in time; nothing was taken.
-            ValueError: the timeout is negative.
+            TypeError: the timeout is no number.
+            ValueError: it is negative.
         """
-        return self.next_within(timeout)
+        with HIDDEN:
+            timeout_s = _timeout_s("next", timeout)
+        return self.next_within(timeout_s)
 
     def next_batch(self, n: int, timeout: float | None = None) -> list[ObjectRef[T]]:
         """The items that are there, without waiting for more than the first.
@@ -94,12 +98,13 @@ class ObjectRefGenerator(_Typed["T"]):
         Raises:
             StopIteration: at the end; its value is what the generator returned.
             GetTimeoutError: nothing came in time; nothing was taken.
+            TypeError: `n` is no whole number, or the timeout no number.
             ValueError: `n` or the timeout is out of range.
         """
-        if not 1 <= n <= _BATCH_MAX:
-            msg = f"ObjectRefGenerator.next_batch: n is {n}, but must be from 1 to {_BATCH_MAX}"
-            raise ValueError(msg)
-        return self.batch_within(n, timeout)
+        with HIDDEN:
+            most = _checks.whole("ObjectRefGenerator.next_batch: n", n, 1, _BATCH_MAX)
+            timeout_s = _timeout_s("next_batch", timeout)
+        return self.batch_within(most, timeout_s)
 
     def __aiter__(self) -> Self:
         return self
@@ -202,6 +207,12 @@ class DynamicObjectRefGenerator(ObjectRefGenerator["T"]):
 
 
 _BATCH_MAX = 2**32 - 1
+
+
+def _timeout_s(method: str, timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    return _checks.seconds(f"ObjectRefGenerator.{method}: timeout", timeout)
 
 
 def _for_ever_if_negative(timeout_s: float | None) -> float | None:

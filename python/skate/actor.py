@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skate import _session
+from skate import _checks, _session
 from skate._actor_class import ActorClass, ActorClassInheritanceException
 from skate._actor_handle import ActorHandle, ActorMethod
 from skate._frames import HIDDEN
@@ -85,6 +85,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         namespace: None is that of this session.
 
     Raises:
+        TypeError: a name is no str.
         ValueError: there is none, or the name is empty.
 
     Rule: semantics.md 4.7.
@@ -95,6 +96,9 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         if not name:
             msg = "Please supply a non-empty value to get_actor"
             raise ValueError(msg)
+        _checks.text("get_actor: name", name)
+        if namespace:
+            _checks.text("get_actor: namespace", namespace)
         client = _session.connect()
         space = namespace or _session.current_namespace
         ref, packed, _ = client.ActorRef.find(client, space, name)

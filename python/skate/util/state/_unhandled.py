@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
-from skate import _session
+from skate import _checks, _session
 from skate.util.state.common import Row
 
 
@@ -41,13 +42,12 @@ def list_unhandled_errors(limit: int = 100) -> list[UnhandledError]:
 
     Raises:
         RaySystemError: in a worker: only the driver has them.
-        ValueError: the limit is below 1.
+        TypeError: the limit is no whole number.
+        ValueError: it is below 1.
 
     Rule: semantics.md A12.
     """
-    if limit < 1:
-        msg = f"list_unhandled_errors: limit is {limit}, but must be at least 1"
-        raise ValueError(msg)
+    limit = _checks.whole("list_unhandled_errors: limit", limit, 1, sys.maxsize)
     from skate.exceptions import RayTaskError
 
     rows = []
