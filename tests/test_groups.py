@@ -1,5 +1,7 @@
 """Placement groups: nothing is lost, nothing hangs."""
 
+import sys
+
 import pytest
 
 
@@ -53,4 +55,49 @@ def test_bundle_too_small_for_ever_is_refused(skate):
 
     with pytest.raises(ValueError, match="cannot fit into any bundles"):
         large.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
+    skate.util.remove_placement_group(group)
+
+
+def interrupt_at(number):
+    """A trace function: KeyboardInterrupt at that line, of those of the module of groups."""
+    lines = 0
+
+    def trace(frame, event, _arg):
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith("placement_group.py"):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+def test_interrupt_leaves_no_group(skate):
+    """One that came after the resources were taken left them so, and nobody had the handle."""
+    usual, number, group = sys.gettrace(), 0, None
+    while group is None:
+        number += 1
+        sys.settrace(interrupt_at(number))
+        try:
+            group = skate.util.placement_group([{"CPU": 1}], name="interrupted")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(usual)
+        rows = skate.util.placement_group_table().values()
+        left = [row for row in rows if row["name"] == "interrupted" and row["state"] != "REMOVED"]
+        assert len(left) == (group is not None), number
+    assert number > 10
+    skate.util.remove_placement_group(group)
+
+
+def test_changing_the_bundles_afterwards_changes_no_group(skate):
+    bundles = [{"CPU": 1}]
+    group = skate.util.placement_group(bundles)
+    bundles[0]["CPU"] = 2
+    bundles.append({"CPU": 1})
+    assert group.bundle_specs == [{"CPU": 1}]
     skate.util.remove_placement_group(group)

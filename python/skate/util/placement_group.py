@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 import skate
@@ -107,10 +108,15 @@ def placement_group(
     rows = [bundle_rows(bundle) for bundle in bundles]
     client = _session.connect()
     key = os.urandom(14).hex() + JOB_ID
-    placed = client.reserve(key, name, strategy, rows)
-    if isinstance(placed, tuple):  # a cluster names its groups itself
-        key, placed = placed
-    return PlacementGroup(key, bundles, placed)
+    try:
+        placed = client.reserve(key, name, strategy, rows)
+        if isinstance(placed, tuple):  # a cluster names its groups itself
+            key, placed = placed
+        return PlacementGroup(key, [dict(bundle) for bundle in bundles], placed)
+    except BaseException:  # a KeyboardInterrupt may come at any line; nobody else has the key
+        with suppress(Exception):  # perhaps there is no such group yet, or no session any more
+            client.remove_group(key)
+        raise
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
