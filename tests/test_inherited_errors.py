@@ -77,3 +77,57 @@ def test_notes_travel_in_the_text_of_the_task_that_got_the_error(skate, plus):
 
     with pytest.raises(ValueError, match=r"(?s)ray::gets.*ray::fails.*plus\(\) did not run"):
         skate.get(gets.remote())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_actor_whose_constructor_did_not_run_has_died(skate, plus, is_async):
+    """Its calls raised the error of the argument itself: no RayActorError."""
+
+    @skate.remote
+    def fails():
+        raise ValueError("no")
+
+    class Actor:
+        def __init__(self, value):
+            self.value = value
+
+        def get(self):
+            return self.value
+
+    if is_async:
+
+        async def wait(self):
+            return self.value
+
+        Actor.wait = wait
+    actor = skate.remote(Actor).remote(fails.remote())
+    for _ in range(2):
+        for ref in (actor.get.remote(), plus.remote(actor.get.remote())):
+            with pytest.raises(skate.exceptions.ActorDiedError) as caught:
+                skate.get(ref)
+            error = caught.value
+            assert error.actor_init_failed
+            assert error.actor_id == actor._actor_id.hex()
+            assert isinstance(error.cause, ValueError)
+            assert "error raised in its creation task" in str(error)
+            assert "ValueError: no" in str(error)
+            assert "Actor() did not run" in error.__notes__[0]
+
+
+@pytest.mark.processes("a crash would end the test")
+def test_an_actor_has_died_of_the_crash_that_its_argument_was(skate):
+    @skate.remote(max_retries=0)
+    def crashes():
+        os._exit(1)
+
+    @skate.remote
+    class Actor:
+        def __init__(self, value):
+            pass
+
+        def get(self):
+            return 1
+
+    with pytest.raises(skate.exceptions.ActorDiedError) as caught:
+        skate.get(Actor.remote(crashes.remote()).get.remote())
+    assert isinstance(caught.value.cause, skate.exceptions.WorkerCrashedError)

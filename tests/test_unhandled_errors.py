@@ -231,3 +231,55 @@ def test_printed_once_unless_silenced(variable, count):
     heading = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
     assert ran.stderr.count(heading) == count
     assert ran.stderr.count("ValueError: lost one") == count
+
+
+HELD = """
+    import sys
+    import skate
+
+    skate.init(num_cpus=1)
+
+    @skate.remote
+    def fail(number):
+        raise ValueError(f"lost {number}")
+
+    @skate.remote
+    class Actor:
+        def __init__(self):
+            raise TypeError("no actor")
+
+    @skate.remote
+    def take(value):
+        return value
+
+    actor = Actor.remote()
+    refs = [fail.remote(number) for number in range(4)]
+    large = fail.remote("x" * 100_000)
+    heir = take.remote(refs[1])
+    skate.wait([*refs, large, heir], num_returns=6)
+    cancelled = take.remote(1)
+    skate.cancel(cancelled)
+    try:
+        skate.get(refs[0])
+    except ValueError:
+        pass
+    while skate.statistics().actors_living:
+        pass
+"""
+
+
+@pytest.mark.parametrize("end", ["", "skate.shutdown()"], ids=["exit", "shutdown"])
+def test_errors_that_are_held_to_the_end_are_told_then(end):
+    """A program whose tasks or actors had all failed could end without a word."""
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(HELD) + end],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    heading = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
+    assert ran.stderr.count(heading) == 5
+    for text in ("lost 1", "lost 2", "lost 3", "lost xxx", "TypeError: no actor"):
+        assert ran.stderr.count(text) >= 1
+    assert "lost 0" not in ran.stderr

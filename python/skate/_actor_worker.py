@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from skate._native import Serving
-    from skate.exceptions import RayTaskError
 
 _EXIT_ACTOR, _TERMINATE, _EXIT_CODE_ZERO = 0, 1, 2
 """Ways out, as the Rust side numbers them."""
@@ -122,8 +121,8 @@ def way_out(exc: BaseException) -> int | None:
     return None
 
 
-def init_error(cause: RayTaskError, actor_id: str) -> ActorDiedError:
-    """What every call of an actor raises whose constructor raised `cause`."""
+def init_error(cause: BaseException, actor_id: str) -> ActorDiedError:
+    """What calls of an actor raise whose constructor raised `cause`, or did not run for it."""
     text = f"The actor died because of an error raised in its creation task, {cause}"
     return ActorDiedError(actor_id, text, True, cause=cause)  # noqa: FBT003 - Ray's signature
 

@@ -6,13 +6,19 @@ Invariant: it only adds: the words that programs written for Ray match stay as t
 from __future__ import annotations
 
 
-def note_inherited(error: BaseException, tasks: tuple[str, ...], skipped: int) -> None:
-    """Notes which tasks did not run because of an error. Called by the Rust side.
+def inherited(
+    error: BaseException, tasks: tuple[str, ...], skipped: int, actor_id: str | None
+) -> BaseException:
+    """What the refs of tasks raise that did not run because of an error. Called by the Rust side.
 
     Args:
         error: Of the task that failed.
         tasks: Each takes the result of the one before, the first that of the failed one.
         skipped: How many are not named, before the last one.
+        actor_id: Hex id of the actor whose constructor was among them.
+
+    Returns:
+        The error itself, with a note; or, of an actor, its end.
     """
     failed = getattr(error, "function_name", None)
     first, *rest = tasks
@@ -23,7 +29,12 @@ def note_inherited(error: BaseException, tasks: tuple[str, ...], skipped: int) -
     if rest:
         others = [name if name.endswith(" more") else f"{name}()" for name in rest]
         text += f"; nor did {', '.join(others)} after it"
+    if actor_id is not None:
+        from skate._actor_worker import init_error
+
+        error = init_error(error, actor_id)
     error.add_note(f"{text}.")
+    return error
 
 
 _BY_SKATE = "ended by skate"

@@ -179,7 +179,7 @@ class RayActorError(RayError):
         error_msg: What happened.
         actor_init_failed: Whether the constructor raised.
         preempted: Always False on one machine.
-        cause: What the constructor raised, if that is why.
+        cause: What the constructor raised, or one of its arguments, if that is why.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class RayActorError(RayError):
         error_msg: str = "The actor experienced an error before finishing this task.",
         actor_init_failed: bool = False,
         preempted: bool = False,
-        cause: RayTaskError | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         super().__init__(actor_id, error_msg, actor_init_failed, preempted, cause)
         self.cause = cause

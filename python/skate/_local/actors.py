@@ -18,7 +18,7 @@ from weakref import ref as weak
 from skate._actor_worker import exit_code, init_error, way_out
 from skate._errors import task_error
 from skate._local.calls import Arguments, FailedError, Template, start
-from skate._local.objects import Failure
+from skate._local.objects import Failure, Inherited
 from skate._local.run import Run, current
 from skate.exceptions import from_failure
 
@@ -99,6 +99,8 @@ class LocalActor:
                 self._instance = cls(*args, **kwargs)
             except FailedError as error:
                 failure = error.args[0]
+                if isinstance(failure, Inherited):
+                    failure.actor_id = self.id.hex()
                 self._end = lambda _: failure
             except BaseException as error:
                 told = init_error(task_error(error, f"{run.name}.__init__"), self.id.hex())

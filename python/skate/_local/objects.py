@@ -77,14 +77,16 @@ class Inherited:
     Attributes:
         failure: Where it happened.
         heirs: Names of the tasks that did not run, the first to take it first.
+        actor_id: Of the actor whose constructor was among them: hex.
     """
 
-    __slots__ = ("failure", "heirs")
+    __slots__ = ("actor_id", "failure", "heirs")
 
     def __init__(self, failure: Failure | Inherited, heir: str) -> None:
         before = failure.heirs if isinstance(failure, Inherited) else ()
         self.failure: Failure = failure.failure if isinstance(failure, Inherited) else failure
         self.heirs: tuple[str, ...] = (*before, heir)
+        self.actor_id = failure.actor_id if isinstance(failure, Inherited) else None
 
     @property
     def is_system(self) -> bool:
@@ -93,15 +95,14 @@ class Inherited:
 
     def exception(self) -> BaseException:
         """A fresh instance of what `get` raises."""
-        from skate._advice import note_inherited
+        from skate._advice import inherited
 
         error = self.failure.exception()
         shown = (*self.heirs[: _HEIRS_SHOWN - 1], self.heirs[-1])
         skipped = len(self.heirs) - _HEIRS_SHOWN
         if skipped <= 0:
             shown, skipped = self.heirs, 0
-        note_inherited(error, shown, skipped)
-        return error
+        return inherited(error, shown, skipped, self.actor_id)
 
 
 class Cell:

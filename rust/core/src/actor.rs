@@ -303,6 +303,7 @@ impl Node {
         if self.actors[&id].stage == Stage::Dead {
             return;
         }
+        let error = error.of_constructor(id);
         if let Some(block) = error.block() {
             self.store.adopt(block, None);
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!   a task fails ─▶ one `Fate` ◀─ every object that holds this error: its own refs, its last item, and
 //!                                 those of dependents, which fail with the same error
-//!   get, await ─▶ seen            last of these objects gone, not seen ─▶ Action::Unhandled
+//!   get, await ─▶ seen            last of these objects gone, or the session's end, not seen ─▶ Action::Unhandled
 //! ```
 //!
 //! Invariant: each failure is reported at most once, and only when no ref is left that could still
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::action::Action;
+use crate::actor::Epitaph;
 use crate::id::{ObjectId, TaskId};
 use crate::node::Node;
 use crate::object::Object;
@@ -48,6 +49,24 @@ impl Node {
         if let Some(fate) = self.objects.get(&object).and_then(Object::fate) {
             fate.is_seen.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The session ends: nobody will fetch what is there now.
+    pub fn tell_unseen(&self, actions: &mut Vec<Action>) {
+        let held = self.objects.iter().filter_map(|(_, object)| object.fate().zip(object.value()));
+        let dead = self.actors.values().filter_map(|actor| match &actor.epitaph {
+            Some(Epitaph::Raised(error, _, fate)) => fate.as_ref().zip(Some(error)),
+            _ => None,
+        });
+        let is_unseen = |fate: &Arc<Fate>| !fate.is_seen.swap(true, Ordering::Relaxed);
+        let mut unseen: Vec<_> = held.chain(dead).filter(|(fate, _)| is_unseen(fate)).collect();
+        unseen.sort_unstable_by_key(|(fate, _)| fate.task);
+        actions.extend(unseen.into_iter().map(|(fate, error)| Action::Unhandled {
+            task: fate.task,
+            task_name: Arc::clone(&fate.task_name),
+            returns: None,
+            error: error.clone(),
+        }));
     }
 
     /// One object less that holds the error.

@@ -131,6 +131,8 @@ pub struct Inherited {
     pub tasks: Box<[Arc<str>]>,
     /// How many names were left out before the last one.
     pub skipped: u64,
+    /// The actor whose constructor did not run.
+    pub actor: Option<ActorId>,
 }
 
 /// Reads an error that was not inherited itself: else a message of a few bytes could ask its reader for
@@ -174,9 +176,9 @@ impl Value {
     /// This error in the returns of a task that takes what holds it.
     #[must_use]
     pub fn inherited_by(&self, task_name: Arc<str>) -> Self {
-        let (mut tasks, mut skipped) = match self {
-            Self::Inherited(before) => (before.tasks.to_vec(), before.skipped),
-            _ => (Vec::new(), 0),
+        let (mut tasks, mut skipped, actor) = match self {
+            Self::Inherited(before) => (before.tasks.to_vec(), before.skipped, before.actor),
+            _ => (Vec::new(), 0, None),
         };
         if tasks.len() == Inherited::NAMES_MAX {
             tasks.pop();
@@ -184,7 +186,18 @@ impl Value {
         }
         tasks.push(task_name);
         let error = self.origin().clone();
-        Self::Inherited(Arc::new(Inherited { error, tasks: tasks.into(), skipped }))
+        Self::Inherited(Arc::new(Inherited { error, tasks: tasks.into(), skipped, actor }))
+    }
+
+    /// This error in the calls of an actor whose constructor it ended, or kept from running.
+    pub(crate) fn of_constructor(self, actor: ActorId) -> Self {
+        match self {
+            Self::Inherited(inherited) => {
+                let inherited = Inherited { actor: Some(actor), ..(*inherited).clone() };
+                Self::Inherited(Arc::new(inherited))
+            }
+            other => other,
+        }
     }
 
     /// The failure that it is, here or where it happened.

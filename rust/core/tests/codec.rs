@@ -56,7 +56,12 @@ fn values() -> Vec<Value> {
         Failure::OutOfMemory { task_name: "f".into(), why: "w".into() },
     ];
     let mut all: Vec<Value> = failures.into_iter().map(Value::from).collect();
-    let inherited = Inherited { error: all[0].clone(), tasks: ["f".into()].into(), skipped: 2 };
+    let inherited = Inherited {
+        error: all[0].clone(),
+        tasks: ["f".into()].into(),
+        skipped: 2,
+        actor: Some(ActorId(TaskId(7))),
+    };
     all.extend([
         Value::Inherited(inherited.into()),
         Value::Stream(task()),

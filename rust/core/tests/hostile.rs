@@ -112,7 +112,9 @@ impl Liar<'_> {
             4 => Failure::Unknown.into(),
             5 => {
                 let error = self.value();
-                Value::Inherited(Inherited { error, tasks: Box::default(), skipped: 1 }.into())
+                Value::Inherited(
+                    Inherited { error, tasks: Box::default(), skipped: 1, actor: None }.into(),
+                )
             }
             _ => value(),
         }
@@ -458,7 +460,13 @@ fn worker_that_says_anything_harms_nobody_else() {
 #[test]
 fn error_within_an_error_within_an_error_is_no_message() {
     let honest = Value::Inherited(
-        Inherited { error: Failure::Unknown.into(), tasks: Box::default(), skipped: 0 }.into(),
+        Inherited {
+            error: Failure::Unknown.into(),
+            tasks: Box::default(),
+            skipped: 0,
+            actor: None,
+        }
+        .into(),
     );
     let bytes = postcard::to_stdvec(&honest).unwrap();
     assert_eq!(postcard::from_bytes::<Value>(&bytes), Ok(honest));

@@ -591,6 +591,7 @@ impl Drop for Client {
 
 /// Ends the session of a driver.
 fn end(session: &Arc<Session>, host: &Host) {
+    host.tell_unseen();
     // Nobody finds it any more; it is given back in the end.
     let _segment = session.segment();
     session.close();

@@ -182,12 +182,14 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
 
 /// The same error with a note that names the tasks which did not run because of it.
 pub(crate) fn inherited(py: Python<'_>, error: PyErr, how: &Inherited) -> PyErr {
-    let note = || -> PyResult<()> {
-        let tell = py.import("skate._advice")?.getattr("note_inherited")?;
+    let tell = || -> PyResult<PyErr> {
+        let tell = py.import("skate._advice")?.getattr("inherited")?;
         let names = PyTuple::new(py, how.tasks.iter().map(|name| &**name))?;
-        tell.call1((error.value(py), names, how.skipped)).map(drop)
+        let nonce = Session::current().map_or(0, |session| session.nonce);
+        let actor = how.actor.map(|actor| hex(&actor_bytes(nonce, actor)));
+        tell.call1((error.value(py), names, how.skipped, actor)).map(PyErr::from_value)
     };
-    note().map_or_else(|trouble| trouble, |()| error)
+    tell().unwrap_or_else(|trouble| trouble)
 }
 
 /// What is known of an actor's end.

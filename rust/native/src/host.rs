@@ -392,6 +392,14 @@ impl Host {
         self.hub.bell().ring_always();
     }
 
+    /// Shows the errors that nobody has fetched, while they can still be read.
+    pub(crate) fn tell_unseen(&self) {
+        self.turn(|_, state| {
+            let State { node, actions, .. } = state;
+            node.tell_unseen(actions);
+        });
+    }
+
     /// Ends every process of the session; returns when none is left.
     pub(crate) fn shut_down(&self) {
         reached(Point::Closing);
