@@ -75,6 +75,29 @@ def test_a_function_of_a_module_that_only_the_environment_has(fresh, tmp_path, m
     assert fresh.get(actor.f.remote()) == "x"
 
 
+def test_what_a_task_starts_has_the_same_search_path(fresh, tmp_path):
+    """An inherited environment was resolved anew: `py_modules` went up one directory each time."""
+    package = tmp_path / "above" / "nested_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (tmp_path / "nested_package.py").touch()  # one level up: the wrong one
+    fresh.init(num_cpus=1)
+
+    @fresh.remote(num_cpus=0)
+    def found(depth):
+        import nested_package
+
+        below = fresh.get(found.remote(depth - 1)) if depth else []
+        return [nested_package.__file__, *below]
+
+    env = {"py_modules": [package]}
+    expected = [str(package / "__init__.py")] * 3
+    assert fresh.get(found.options(runtime_env=env).remote(2)) == expected
+    fresh.shutdown()
+    fresh.init(num_cpus=1, runtime_env=env)
+    assert fresh.get(found.remote(2)) == expected
+
+
 def test_the_context_tells_what_is_in_force(fresh):
     fresh.init(num_cpus=1)
     tell = fresh.remote(lambda: fresh.get_runtime_context().get_runtime_env_string())

@@ -83,6 +83,26 @@ def test_tasks_beside_each_other_have_different_versions_and_leave_nothing(fresh
         fresh.get(version.remote())
 
 
+def test_what_a_task_starts_has_its_packages(fresh, cache):
+    """They were dropped on the way to what it starts."""
+    from skate._packages import _key, spec
+
+    env = {"pip": ["skate-test-parcel"]}
+    place = cache / _key(spec("test", "pip", env["pip"]))  # as if they had been installed
+    place.mkdir(parents=True)
+    (place / "skate_test_parcel.py").write_text("version = '1.0'")
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def version():
+        import skate_test_parcel
+
+        return skate_test_parcel.version
+
+    outer = fresh.remote(lambda: fresh.get(version.remote()))
+    assert fresh.get(outer.options(runtime_env=env).remote()) == "1.0"
+
+
 def test_what_is_in_the_cache_is_not_installed_again(fresh, wheel, cache, tmp_path, monkeypatch):
     env = {"pip": [wheel("skate_test_parcel", "1.0")]}
     fresh.init(num_cpus=1, runtime_env=env)

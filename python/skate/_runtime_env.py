@@ -21,13 +21,13 @@ from skate._packages import INSTALLERS, directory, spec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
     from typing import Any
 
 _KNOWN = frozenset({"env_vars", "working_dir", "py_modules", *INSTALLERS})
 _OF_SESSIONS = "worker_process_setup_hook"
 _IGNORED = frozenset({"config", "excludes", "_ray_release", "_ray_commit", "_inject_current_ray"})
 _ELSEWHERE = ("conda", "py_executable", "image_uri", "container")
+_PACKAGES = "packages"  # what `plain` makes of an installer's part
 
 current: dict[str, Any] = {}
 """That of the session, the actor and the running task, merged: what they start inherits it."""
@@ -86,7 +86,7 @@ def _directory(name: str, path: Any) -> str:
 
 
 def _module(name: str, given: Any) -> str:
-    """The directory in which a package or module of a `py_modules` list is found."""
+    """The absolute path of a package or module of a `py_modules` list."""
     path = getattr(given, "__file__", None) or given
     if not isinstance(path, str | os.PathLike):
         msg = f"{name}: py_modules has {given!r}, which is neither a path nor a module"
@@ -97,29 +97,34 @@ def _module(name: str, given: Any) -> str:
     if not os.path.exists(text):  # noqa: PTH110 - the same
         msg = f"{name}: py_modules has {text!r}, which is not there"
         raise ValueError(msg)
-    return os.path.dirname(text)  # noqa: PTH120 - the same
+    return text
 
 
 def plain(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A checked `runtime_env` with absolute paths: strings, lists and dicts only; {} for none."""
+    """A checked `runtime_env` with absolute paths: strings, lists and dicts only; {} for none.
+
+    What it gives it takes again and leaves as it is: inherited environments pass here once more.
+    """
     found: dict[str, Any] = {}
     for part, content in (value or {}).items():
-        if not content or part not in _KNOWN:
+        if not content:
             continue
         if part == "env_vars":
             found[part] = dict(content)
         elif part == "working_dir":
             found[part] = _directory(part, content)
-        elif part in INSTALLERS:
-            found["packages"] = spec(part, part, content)
-        else:
+        elif part == "py_modules":
             found[part] = [_module(part, each) for each in content]
+        elif part in INSTALLERS:
+            found[_PACKAGES] = spec(part, part, content)
+        elif part == _PACKAGES:
+            found[part] = content
     return found
 
 
 def prepare(value: Mapping[str, Any]) -> None:
     """Installs the packages of a session, so that a failure is an error of `init`."""
-    if packages := plain(value).get("packages"):
+    if packages := plain(value).get(_PACKAGES):
         directory(packages)
 
 
@@ -144,6 +149,7 @@ class Applied:
 
     def __init__(self, env: dict[str, Any]) -> None:
         self._env = env
+        self._directories: list[str] = []
         self._before: tuple[dict[str, Any], dict[str, str | None], str, list[str]] | None = None
 
     def __enter__(self) -> None:
@@ -158,27 +164,23 @@ class Applied:
 
     def for_good(self) -> None:
         """Applies it."""
-        directories = self._directories()  # if something cannot be installed, nothing has changed
-        together = merged(current, self._env)
-        current.update(together)
+        self._directories = self._found()
+        current.update(merged(current, self._env))
         os.environ.update(self._env.get("env_vars", {}))
         working_dir = self._env.get("working_dir")
         if working_dir:
             os.chdir(working_dir)
-        sys.path[:0] = directories
+        sys.path[:0] = self._directories
 
-    def _directories(self) -> list[str]:
+    def _found(self) -> list[str]:
+        """The directories for the search path; installs packages that are not there."""
         first = [self._env["working_dir"]] if "working_dir" in self._env else []
-        packages = self._env.get("packages")
+        modules = [os.path.dirname(each) for each in self._env.get("py_modules", [])]  # noqa: PTH120 - pathlib is slow to import
+        packages = self._env.get(_PACKAGES)
         last = [directory(packages)] if packages else []
-        return [*first, *self._env.get("py_modules", []), *last]
+        return [*first, *modules, *last]
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._before is not None  # noqa: S101 - it was entered
         before, variables, cwd, path = self._before
         current.clear()
@@ -188,9 +190,7 @@ class Applied:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if cwd:
-            os.chdir(cwd)
-        directories = [each for each in self._directories() if each not in path]
+        directories = [each for each in self._directories if each not in path]
         sys.path[:] = path
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
@@ -198,6 +198,8 @@ class Applied:
                 file.startswith(each + os.sep) for each in directories
             ):
                 del sys.modules[name]
+        if cwd:
+            os.chdir(cwd)
 
 
 def _cwd() -> str:
