@@ -98,6 +98,21 @@ def test_what_a_task_starts_has_the_same_search_path(fresh, tmp_path):
     assert fresh.get(found.remote(2)) == expected
 
 
+def test_an_environment_that_cannot_be_entered_leaves_nothing(fresh, tmp_path):
+    """Its directory is gone when the task starts. Its variables stayed in the worker for good."""
+    fresh.init(num_cpus=1)
+    look = fresh.remote(lambda: (state(), fresh.get_runtime_context().get_runtime_env_string()))
+    before = fresh.get(look.remote())
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    env = {"working_dir": gone, "env_vars": {"A_VARIABLE": "1"}}
+    there = look.options(runtime_env=env)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError, match="gone"):
+        fresh.get(there.remote())
+    assert fresh.get(look.remote()) == before
+
+
 def test_the_context_tells_what_is_in_force(fresh):
     fresh.init(num_cpus=1)
     tell = fresh.remote(lambda: fresh.get_runtime_context().get_runtime_env_string())

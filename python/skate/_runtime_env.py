@@ -160,7 +160,11 @@ class Applied:
             _cwd() if "working_dir" in self._env else "",
             list(sys.path),
         )
-        self.for_good()
+        try:
+            self.for_good()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def for_good(self) -> None:
         """Applies it."""
