@@ -48,6 +48,41 @@ def test_updates_arrive_by_themselves(session):
     assert lines("level")[-1] == "level 7"
 
 
+def test_a_worker_that_leaves_sends_its_numbers_first(session):
+    """They were lost if it left within the tenth of a second that an update may wait."""
+    counter = metrics.Counter("left")
+
+    @session.remote
+    class Actor:
+        def work(self):
+            counter.inc()
+
+    @session.remote(max_calls=1)
+    def work():
+        counter.inc()
+
+    actor = Actor.remote()
+    session.get([actor.work.remote(), work.remote()])
+    del actor
+    while lines("left")[-1:] != ["left 2"]:
+        pass
+
+
+def test_the_session_may_end_while_numbers_are_sent(session, monkeypatch):
+    """That was an error in the timer's thread."""
+
+    def collector():
+        session.shutdown()
+        raise session.exceptions.RaySystemError("it has ended")
+
+    monkeypatch.setattr(metrics, "_collector", collector)
+    metrics.Counter("late").inc()
+    timer = metrics._here.timer
+    if timer is not None:  # else it has run already
+        timer.join()
+    assert not session.is_initialized()
+
+
 def test_the_last_value_of_a_gauge_counts():
     gauge = metrics.Gauge("level", tag_keys=("a",)).set_default_tags({"a": "x"})
     for value in (1, 5, 3, None):

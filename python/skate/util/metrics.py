@@ -5,17 +5,21 @@
 
 Invariant: an update is a lock and a dict entry; nothing is sent while a metric is at rest, and no
 port is open: whoever serves the text (`http.server`, a sidecar) calls `prometheus_text()`. Changes
-are sent as differences, so the sums are exact however many processes take part; a process that is
-killed loses what it has not sent yet, a tenth of a second at most.
+are sent as differences, so the sums are exact however many processes take part. A worker that
+leaves in order waits until its last changes have arrived; one that is killed loses what it has not
+sent yet, a tenth of a second at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from bisect import bisect_left
 
 import skate
+from skate import _session
+from skate.exceptions import RaySystemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     Changes: TypeAlias = dict[tuple[str, Tags], list[float]]
 
 _PERIOD_S = 0.1
+_LEAVING_S = 5.0  # a worker that leaves waits for its numbers so long at most
 _COLLECTOR, _NAMESPACE = "metrics", "skate.metrics"
 _NAME = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
 
@@ -36,9 +41,11 @@ class _Here:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.sending = threading.RLock()  # whoever leaves waits for what the timer is sending
         self.described: dict[str, Described] = {}
         self.changes: Changes = {}
         self.timer: threading.Timer | None = None
+        self.is_at_exit = False
 
     def add(self, metric: Metric, tags: Tags, values: list[float], *, is_sum: bool) -> None:
         with self.lock:
@@ -49,9 +56,18 @@ class _Here:
             self.changes[key] = values
             self.described[metric.info["name"]] = metric.described
             if self.timer is None and skate.is_initialized():
-                self.timer = threading.Timer(_PERIOD_S, flush)
+                self.timer = threading.Timer(_PERIOD_S, _flush_in_time)
                 self.timer.daemon = True
                 self.timer.start()
+                self._at_exit()
+
+    def _at_exit(self) -> None:
+        if self.is_at_exit or _session.connect().is_driver:  # with a driver all numbers go
+            return
+        import atexit
+
+        atexit.register(_flush_and_leave)
+        self.is_at_exit = True
 
     def take(self) -> tuple[dict[str, Described], Changes]:
         with self.lock:
@@ -271,11 +287,23 @@ def flush() -> Any:
 
     Happens by itself a tenth of a second after an update.
     """
-    described, changes = _here.take()
-    if not skate.is_initialized():
-        _alone.add(described, changes)
-        return None
-    return _collector().add.remote(described, changes) if changes else None
+    with _here.sending:
+        described, changes = _here.take()
+        if not skate.is_initialized():
+            _alone.add(described, changes)
+            return None
+        return _collector().add.remote(described, changes) if changes else None
+
+
+def _flush_in_time() -> None:
+    with contextlib.suppress(RaySystemError):  # the session has ended meanwhile
+        flush()
+
+
+def _flush_and_leave() -> None:
+    # One call in any case: when it has arrived, those that were sent before have, too.
+    with contextlib.suppress(Exception), _here.sending:  # the session may be gone
+        skate.get(_collector().add.remote(*_here.take()), timeout=_LEAVING_S)
 
 
 def prometheus_text() -> str:
