@@ -98,8 +98,10 @@ class Executor(concurrent.futures.Executor):
             try:
                 ref = self._send(client, function, args, kwargs)
                 promised = ref.future()
-            except Exception as error:  # what cannot be pickled
+            except BaseException as error:  # what cannot be pickled; Ctrl-C meanwhile
                 self._finish(future, None, error)
+                if not isinstance(error, Exception):
+                    raise
                 continue
             with self._lock:
                 self._running[future] = ref

@@ -33,6 +33,19 @@ def test_an_error_is_the_futures(executor):
         executor.submit(id, threading.Lock()).result()
 
 
+def test_an_interrupt_while_a_call_is_sent_leaves_nothing_running(skate):
+    """`shutdown` waited for ever for a call that had never been made."""
+
+    class Interrupts:
+        def __reduce__(self):
+            raise KeyboardInterrupt
+
+    with skate.Executor(max_workers=1) as executor:
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(id, Interrupts())
+        assert executor.submit(int).result() == 0
+
+
 def test_wait_and_as_completed_work(executor, gate):
     late, early = executor.submit(gate.read_bytes), executor.submit(int)
     done, pending = concurrent.futures.wait([late, early], return_when="FIRST_COMPLETED")
