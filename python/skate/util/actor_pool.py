@@ -6,6 +6,7 @@ Written on the public API. Ray's methods, order and exceptions.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 
 import skate
 
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from skate import ObjectRef
 
     V = TypeVar("V")
-    Call: TypeAlias = Callable[[Any, V], ObjectRef[Any]]
+    Given: TypeAlias = ObjectRef[Any] | list[ObjectRef[Any]]
+    Call: TypeAlias = Callable[[Any, V], Given]
 
 _NOTHING = "No more results to get"
 _LATE = "Timed out waiting for result"
+
+
+class _Failed:
+    """In place of what a call gives: `fn` raised this for a value that had waited."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 class ActorPool:
@@ -29,20 +38,20 @@ class ActorPool:
         pool = ActorPool([Worker.remote(), Worker.remote()])
         list(pool.map(lambda actor, value: actor.double.remote(value), [1, 2, 3]))   # [2, 4, 6]
 
-    Invariant: an actor has one call of the pool at a time. Results come in the order of submission
-    (`get_next`) or of completion (`get_next_unordered`); do not mix the two while work is under
-    way.
+    Invariant: an actor has one call of the pool at a time, and another behind it while `get_next`
+    waits for the first. Results come in the order of submission (`get_next`) or of completion
+    (`get_next_unordered`); do not mix the two while work is under way. What `fn` raises is raised
+    by `submit`, or, for a value that had to wait, in the place of its result.
 
     Rule: semantics.md 4.19.
     """
 
     def __init__(self, actors: Iterable[Any]) -> None:
         self._idle = list(actors)
-        self._actor_of: dict[ObjectRef[Any], tuple[int, Any]] = {}
-        self._result_of: dict[int, ObjectRef[Any]] = {}
+        self._under_way: dict[int, tuple[Given | _Failed, Any]] = {}  # by place; with its actor
         self._next_submitted = 0
         self._next_returned = 0
-        self._waiting: list[tuple[Call[Any], Any]] = []
+        self._waiting: deque[tuple[Call[Any], Any]] = deque()
 
     def map(self, fn: Call[V], values: Iterable[V]) -> Iterator[Any]:
         """Results of `fn(actor, value)`, in the order of the values. Forgets earlier results."""
@@ -72,21 +81,29 @@ class ActorPool:
         """Has `fn(actor, value)` called with an actor, at once or when one is free.
 
         Args:
-            fn: Calls a method of the actor and returns the ref.
+            fn: Calls a method of the actor and returns the ref, or a list of refs.
             value: For `fn`.
+
+        Raises:
+            TypeError: `fn` returned something else.
         """
         if not self._idle:
             self._waiting.append((fn, value))
             return
-        actor = self._idle.pop()
-        ref = fn(actor, value)
-        self._actor_of[ref] = self._next_submitted, actor
-        self._result_of[self._next_submitted] = ref
+        given = fn(self._idle[-1], value)
+        refs = _refs(given)
+        if not refs or not all(isinstance(each, skate.ObjectRef) for each in refs):
+            msg = f"ActorPool: fn must return a ref or a list of refs, but returned {given!r}"
+            raise TypeError(msg)
+        self._add(given, self._idle.pop())
+
+    def _add(self, given: Given | _Failed, actor: Any) -> None:
+        self._under_way[self._next_submitted] = given, actor
         self._next_submitted += 1
 
     def has_next(self) -> bool:
         """Whether a result is there or will come."""
-        return bool(self._actor_of)
+        return bool(self._under_way)
 
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
         """The next result in the order of submission.
@@ -106,19 +123,15 @@ class ActorPool:
         if self._next_returned >= self._next_submitted:
             msg = "It is not allowed to call get_next() after get_next_unordered()."
             raise ValueError(msg)
-        ref = self._result_of[self._next_returned]
+        given, _ = self._under_way[self._next_returned]
         is_late = False
-        if timeout is not None:
-            ready, _ = skate.wait([ref], timeout=timeout)
-            is_late = not ready
+        if timeout is not None and not isinstance(given, _Failed):
+            refs = _refs(given)
+            _, pending = skate.wait(refs, num_returns=len(refs), timeout=timeout)
+            is_late = bool(pending)
         if is_late and not ignore_if_timedout:
             raise TimeoutError(_LATE)
-        del self._result_of[self._next_returned]
-        self._next_returned += 1
-        self._free(self._actor_of.pop(ref)[1])
-        if is_late:
-            raise TimeoutError(f"{_LATE}. The task {ref} has been ignored.")
-        return skate.get(ref)
+        return self._take(self._next_returned, is_late=is_late)
 
     def get_next_unordered(
         self, timeout: float | None = None, ignore_if_timedout: bool = False
@@ -126,22 +139,28 @@ class ActorPool:
         """The result that comes first; see `get_next`."""
         if not self.has_next():
             raise StopIteration(_NOTHING)
-        ready, _ = skate.wait(list(self._actor_of), num_returns=1, timeout=timeout)
-        if not ready:
-            if ignore_if_timedout:
-                ref = next(iter(self._actor_of))
-                place, actor = self._actor_of.pop(ref)
-                del self._result_of[place]
-                self._next_returned = max(self._next_returned, place + 1)
-                self._free(actor)
-                raise TimeoutError(f"{_LATE}. The task {ref} has been ignored.")
+        places: dict[ObjectRef[Any], int] = {}
+        for place, (given, _) in self._under_way.items():
+            if isinstance(given, _Failed):
+                return self._take(place)
+            places[_refs(given)[-1]] = place
+        ready, _ = skate.wait(list(places), num_returns=1, timeout=timeout)
+        if ready:
+            return self._take(places[ready[0]])
+        if not ignore_if_timedout:
             raise TimeoutError(_LATE)
-        ref = ready[0]
-        place, actor = self._actor_of.pop(ref)
-        del self._result_of[place]
+        return self._take(next(iter(self._under_way)), is_late=True)
+
+    def _take(self, place: int, *, is_late: bool = False) -> Any:
+        """The result of that place; one that is late is passed over."""
+        given, actor = self._under_way.pop(place)
         self._next_returned = max(self._next_returned, place + 1)
+        if isinstance(given, _Failed):
+            raise given.error
         self._free(actor)
-        return skate.get(ref)
+        if is_late:
+            raise TimeoutError(f"{_LATE}. The task {given} has been ignored.")
+        return skate.get(given)
 
     def has_free(self) -> bool:
         """Whether an actor has nothing to do."""
@@ -157,18 +176,25 @@ class ActorPool:
         Raises:
             ValueError: it is in the pool already.
         """
-        if actor in self._idle or any(actor == busy for _, busy in self._actor_of.values()):
+        if actor in self._idle or any(actor == busy for _, busy in self._under_way.values()):
             msg = "Actor already belongs to current ActorPool"
             raise ValueError(msg)
         self._free(actor)
 
     def _free(self, actor: Any) -> None:
         self._idle.append(actor)
-        if self._waiting:
-            self.submit(*self._waiting.pop(0))
+        while self._idle and self._waiting:
+            try:
+                self.submit(*self._waiting.popleft())
+            except Exception as error:  # of another value than the one that is asked for now
+                self._add(_Failed(error), None)
 
     def _forget(self) -> None:
         """Before a map: drops what was submitted before."""
         while self.has_next():
             with contextlib.suppress(Exception):  # nobody asks for that result any more
                 self.get_next_unordered(timeout=0, ignore_if_timedout=True)
+
+
+def _refs(given: Given) -> list[ObjectRef[Any]]:
+    return given if isinstance(given, list) else [given]
