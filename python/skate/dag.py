@@ -14,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, NoReturn, Self
 
 __all__ = [
@@ -54,7 +54,18 @@ class DAGNode:
         Returns:
             What `.remote()` gives: a ref, a generator, for a class a handle.
         """
-        return self._give(_Input(args, kwargs))
+        given = _Input(args, kwargs)
+        stack: list[DAGNode] = [self]  # not the interpreter's: a graph may be deep
+        while stack:
+            node = stack[-1]
+            absent = [each for each in node._needs() if each not in given.given]  # noqa: SLF001 - own class
+            if absent:
+                stack.extend(reversed(absent))
+                continue
+            stack.pop()
+            if node not in given.given:
+                given.given[node] = node._call(given)  # noqa: SLF001 - the same
+        return given.given[self]
 
     def experimental_compile(self, *_args: object, **_kwargs: object) -> NoReturn:
         """Refuses: there is nothing to compile."""
@@ -64,13 +75,12 @@ class DAGNode:
         )
         raise NotImplementedError(msg)
 
-    def _give(self, given: _Input) -> Any:
-        """What this node gives in that `execute`; called at most once in it."""
-        if self not in given.given:
-            given.given[self] = self._call(given)
-        return given.given[self]
+    def _needs(self) -> Iterator[DAGNode]:
+        """The nodes that must have given before this one is called."""
+        return _nodes([*self._args, *self._kwargs.values()])
 
     def _call(self, given: _Input) -> Any:
+        """What this node gives in that `execute`; called once in it."""
         raise NotImplementedError
 
     def _values(self, given: _Input) -> tuple[list[Any], dict[str, Any]]:
@@ -80,10 +90,21 @@ class DAGNode:
         )
 
 
+def _nodes(values: Iterable[Any]) -> Iterator[DAGNode]:
+    """The nodes among the values, also inside of lists, tuples and dicts."""
+    for value in values:
+        if isinstance(value, DAGNode):
+            yield value
+        elif type(value) in {list, tuple}:
+            yield from _nodes(value)
+        elif type(value) is dict:
+            yield from _nodes(value.values())
+
+
 def _resolve(value: Any, given: _Input) -> Any:
-    """The value, with nodes inside of lists, tuples and dicts replaced by what they give."""
+    """The value, with nodes inside of lists, tuples and dicts replaced by what they gave."""
     if isinstance(value, DAGNode):
-        return value._give(given)  # noqa: SLF001 - of this module
+        return given.given[value]
     if type(value) in {list, tuple}:
         return type(value)(_resolve(each, given) for each in value)
     if type(value) is dict:
@@ -101,12 +122,12 @@ class InputNode(DAGNode):
         return
 
     def __getitem__(self, key: Any) -> InputAttributeNode:
-        return InputAttributeNode(key)
+        return InputAttributeNode(key, is_item=True)
 
     def __getattr__(self, name: str) -> InputAttributeNode:
         if name.startswith("__"):
             raise AttributeError(name)
-        return InputAttributeNode(name)
+        return InputAttributeNode(name, is_item=False)
 
     def _call(self, given: _Input) -> Any:
         if len(given.args) == 1 and not given.kwargs:
@@ -122,19 +143,18 @@ class InputNode(DAGNode):
 
 
 class InputAttributeNode(DAGNode):
-    """One of several arguments of `execute`, or an item of the one."""
+    """One of several arguments of `execute`, or an item or attribute of the one."""
 
-    def __init__(self, key: Any) -> None:
+    def __init__(self, key: Any, *, is_item: bool) -> None:
         super().__init__()
         self._key = key
+        self._is_item = is_item
 
     def _call(self, given: _Input) -> Any:
         key = self._key
         if len(given.args) == 1 and not given.kwargs:
             whole = given.args[0]
-            return (
-                getattr(whole, key) if isinstance(key, str) and hasattr(whole, key) else whole[key]
-            )
+            return whole[key] if self._is_item else getattr(whole, key)
         return given.args[key] if isinstance(key, int) else given.kwargs[key]
 
 
@@ -201,6 +221,9 @@ class ClassMethodNode(DAGNode):
         self._owner = owner
         self._name = name
         self._options = options
+
+    def _needs(self) -> Iterator[DAGNode]:
+        return _nodes([self._owner, *self._args, *self._kwargs.values()])
 
     def _call(self, given: _Input) -> Any:
         actor = _resolve(self._owner, given)
