@@ -169,6 +169,15 @@ def test_a_process_is_replaced_after_so_many_chunks(skate):
     assert pids[0] == pids[1] != pids[2]
 
 
+def test_a_process_that_cannot_be_replaced_fails_its_chunk(skate):
+    """Its name was taken still. The chunk was never settled, and `map` waited for ever."""
+    with Pool(1, maxtasksperchild=1, ray_remote_args={"name": "the_only_one"}) as pool:
+        results = [pool.apply_async(square, (n,)) for n in range(3)]
+        for result in results:
+            with pytest.raises(ValueError, match="the_only_one"):
+                result.get(timeout=30)
+
+
 def test_a_dead_process_fails_its_calls_and_is_replaced(skate):
     with Pool(1) as pool:
         result = pool.apply_async(os._exit, (3,))

@@ -383,13 +383,17 @@ class Pool:
             chunk = self._under_way.pop(slot, None)
             if chunk is None:  # it was terminated meanwhile
                 return
-            is_worn = slot.chunks == self._chunks_most
+            is_worn = self._chunks_most is not None and slot.chunks >= self._chunks_most
             is_gone = isinstance(error, skate.exceptions.RayActorError)
             if (is_worn or is_gone) and self._has_session():
-                self._slots.discard(slot)
-                if self._state != _TERMINATED:
-                    slot = self._fresh()
-                    self._slots.add(slot)
+                try:
+                    fresh = self._fresh()
+                except Exception as refused:  # the chunk's, so that somebody hears of it
+                    error = error or refused
+                else:
+                    self._slots.discard(slot)
+                    self._slots.add(fresh)
+                    slot = fresh
             self._idle.append(slot)
             self._changed.notify_all()
         if error is None:
