@@ -1,6 +1,11 @@
 """`Queue`: a first-in first-out queue that every process of a session can use.
 
     queue ─ put, get ─▶ an async actor with an `asyncio.Queue`
+            ◀─ item ──  whose taker was cancelled meanwhile: it goes back to the front
+
+Invariant: an item is in the queue, on its way to a taker, or on its way back. So a taker that is
+cancelled or interrupted takes nothing, wherever its call is then; others see the item a moment
+later.
 
 Written on the public API. Ray's methods, exceptions and wording. The queue travels like a handle;
 it ends with the last of its copies, or by `shutdown`.
@@ -10,12 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import queue as _standard
+from functools import partial
 
 import skate
+from skate.exceptions import ActorDiedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from typing import Any
+
+_INTERRUPTS = (asyncio.CancelledError, KeyboardInterrupt)
 
 
 class Empty(_standard.Empty):
@@ -41,12 +51,19 @@ class Queue:
         made = skate.remote(_QueueActor)
         self.actor: Any = made.options(**(actor_options or {})).remote(maxsize)
 
+    def _call(self, method: str, *args: Any) -> skate.ObjectRef[Any]:
+        if self.actor is None:
+            msg = f"Queue.{method}: the queue was shut down"
+            raise ActorDiedError(None, msg)
+        ref: skate.ObjectRef[Any] = getattr(self.actor, method).remote(*args)
+        return ref
+
     def __len__(self) -> int:
         return self.size()
 
     def size(self) -> int:
         """Items in the queue."""
-        count: int = skate.get(self.actor.qsize.remote())
+        count: int = skate.get(self._call("qsize"))
         return count
 
     qsize = size
@@ -71,7 +88,12 @@ class Queue:
             Full: there is no room, and none was made in time.
             ValueError: the timeout is negative.
         """
-        skate.get(self.actor.put.remote(item, _patience(block, timeout)))
+        ref = self._call("put", item, _patience(block, timeout))
+        try:
+            skate.get(ref)
+        except _INTERRUPTS:
+            _cancel(ref)
+            raise
 
     async def put_async(
         self,
@@ -80,7 +102,12 @@ class Queue:
         timeout: float | None = None,  # noqa: ASYNC109 - Ray's signature
     ) -> None:
         """The same in an event loop."""
-        await self.actor.put.remote(item, _patience(block, timeout))
+        ref = self._call("put", item, _patience(block, timeout))
+        try:
+            await ref
+        except _INTERRUPTS:
+            _cancel(ref)
+            raise
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Takes the oldest item.
@@ -93,7 +120,12 @@ class Queue:
             Empty: there is none, and none came in time.
             ValueError: the timeout is negative.
         """
-        return skate.get(self.actor.get.remote(_patience(block, timeout)))
+        ref = self._call("get", _patience(block, timeout))
+        try:
+            return skate.get(ref)
+        except _INTERRUPTS:
+            self._give_back(ref)
+            raise
 
     async def get_async(
         self,
@@ -101,7 +133,17 @@ class Queue:
         timeout: float | None = None,  # noqa: ASYNC109 - Ray's signature
     ) -> Any:
         """The same in an event loop."""
-        return await self.actor.get.remote(_patience(block, timeout))
+        ref = self._call("get", _patience(block, timeout))
+        try:
+            return await ref
+        except _INTERRUPTS:
+            self._give_back(ref)
+            raise
+
+    def _give_back(self, ref: skate.ObjectRef[Any]) -> None:
+        """Of a taker that is there no more. Returns at once."""
+        if self.actor is not None and _cancel(ref):
+            ref.future().add_done_callback(partial(_put_back, self.actor))
 
     def put_nowait(self, item: Any) -> None:
         """Adds an item if there is room now; see `put`."""
@@ -123,7 +165,7 @@ class Queue:
         except TypeError:
             msg = "Argument 'items' must be an Iterable"
             raise TypeError(msg) from None
-        skate.get(self.actor.put_nowait_batch.remote(items))
+        skate.get(self._call("put_nowait_batch", items))
 
     def get_nowait_batch(self, num_items: int) -> list[Any]:
         """Takes that many items, or none.
@@ -140,7 +182,7 @@ class Queue:
         if num_items < 0:
             msg = "'num_items' must be nonnegative"
             raise ValueError(msg)
-        items: list[Any] = skate.get(self.actor.get_nowait_batch.remote(num_items))
+        items: list[Any] = skate.get(self._call("get_nowait_batch", num_items))
         return items
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:
@@ -156,6 +198,19 @@ class Queue:
             skate.wait([self.actor.__ray_terminate__.remote()], timeout=grace_period_s)
         skate.kill(self.actor)
         self.actor = None
+
+
+def _cancel(ref: skate.ObjectRef[Any]) -> bool:
+    """Whether there was a session to do it in."""
+    if not skate.is_initialized():
+        return False
+    skate.cancel(ref)
+    return True
+
+
+def _put_back(actor: Any, taken: Future[Any]) -> None:
+    if taken.exception() is None:  # the cancel came too late
+        actor.put_back.remote(taken.result())
 
 
 def _patience(block: bool, timeout: float | None) -> float | None:
@@ -199,6 +254,12 @@ class _QueueActor:
                 return await asyncio.wait_for(self.items.get(), patience_s)
             except TimeoutError:
                 raise Empty from None
+
+    def put_back(self, item: Any) -> None:
+        """To the front, and into a full queue, too: it had its place."""
+        items: Any = self.items  # which has no method for that
+        items._queue.appendleft(item)  # noqa: SLF001
+        items._wakeup_next(items._getters)  # noqa: SLF001
 
     def put_nowait_batch(self, items: list[Any]) -> None:
         if 0 < self.maxsize < self.qsize() + len(items):
