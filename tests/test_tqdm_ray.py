@@ -33,17 +33,50 @@ def test_a_bar_over_nothing_says_so():
         list(tqdm_ray.tqdm(total=3))
 
 
+class Amount:
+    """A number as numpy's: neither int nor float."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return self.value
+
+
+class Count(Amount):
+    def __index__(self):
+        return self.value
+
+
+def test_numbers_of_other_libraries_count(capsys):
+    with tqdm_ray.tqdm(total=Count(4), flush_interval_s=0) as bar:
+        bar.update(Count(1))
+        bar.update(Amount(0.5))
+    assert capsys.readouterr().err == " 25 % 1/4 it\n 37 % 1.5/4 it\n"
+
+
+def test_what_is_no_number_is_refused(capsys):
+    with pytest.raises(TypeError, match="update must be a number, but is '3'"):
+        tqdm_ray.tqdm().update("3")
+    with pytest.raises(TypeError, match="total must be a number, but is '3'"):
+        tqdm_ray.tqdm(total="3").refresh()
+    assert not capsys.readouterr().err
+
+
 def test_bars_of_tasks_are_shown_by_the_driver(fresh, capfd):
     def work():
         for _ in tqdm_ray.trange(3, desc="inside"):
             pass
+        tqdm_ray.tqdm(total=2, desc="counted").update(Count(1))  # no JSON
         return "done"
 
     fresh.init(num_cpus=1)
     assert fresh.get(fresh.remote(work).remote()) == "done"
     fresh.shutdown()
     sys.stderr.flush()
-    assert "inside: 100 % 3/3 it" in capfd.readouterr().err
+    shown = capfd.readouterr().err
+    assert "inside: 100 % 3/3 it" in shown
+    assert "counted:  50 % 1/2 it" in shown
 
 
 def test_a_bar_of_a_task_is_few_lines_where_there_is_no_terminal(fresh, capfd):

@@ -22,11 +22,11 @@ MARK = "\x1a"
 _PERIOD_S = 5.0
 
 
-def line_of(desc: str, n: int, total: int | None, unit: str) -> str:
+def line_of(desc: str, n: float, total: float | None, unit: str) -> str:
     """A bar as a line."""
     head = f"{desc}: " if desc else ""
     if total:
-        return f"{head}{100 * n // total:3d} % {n}/{total} {unit}"
+        return f"{head}{int(100 * n // total):3d} % {n}/{total} {unit}"
     return f"{head}{n} {unit}"
 
 
@@ -91,7 +91,7 @@ def _last(bar: Any, desc: str, size: int) -> str:
     return line
 
 
-def _new(total: int | None, unit: str) -> Any:
+def _new(total: float | None, unit: str) -> Any:
     """A bar of tqdm's on a terminal; None elsewhere, and where it is not installed."""
     try:
         if not sys.stderr.isatty():

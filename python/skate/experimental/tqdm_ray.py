@@ -9,6 +9,7 @@ the way of all output, so no bar can block anybody. Outside of workers a bar is 
 from __future__ import annotations
 
 import itertools
+import operator
 import sys
 import time
 
@@ -39,7 +40,7 @@ class tqdm:  # noqa: N801 - its name everywhere
         self,
         iterable: Iterable[Any] | None = None,
         desc: str | None = None,
-        total: int | None = None,
+        total: float | None = None,
         unit: str | None = None,
         position: int | None = None,
         flush_interval_s: float | None = None,
@@ -53,16 +54,20 @@ class tqdm:  # noqa: N801 - its name everywhere
         self.total = total
         self.unit = unit or "it"
         self.position = position
-        self.n = 0
+        self.n: float = 0
         self._period_s = _PERIOD_S if flush_interval_s is None else flush_interval_s
         self._shown_at = float("-inf")
         self._is_closed = False
         self._number = next(_numbers)
         self._shown: str | None = None
 
-    def update(self, n: int = 1) -> None:
-        """Goes on by `n`."""
-        self.n += n
+    def update(self, n: float = 1) -> None:
+        """Goes on by `n`.
+
+        Raises:
+            TypeError: it is no number.
+        """
+        self.n += _number("update", n)
         if time.monotonic() - self._shown_at >= self._period_s:
             self.refresh()
 
@@ -80,12 +85,14 @@ class tqdm:  # noqa: N801 - its name everywhere
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
 
     def _line(self) -> str:
+        n = _number("n", self.n)
+        total = None if self.total is None else _number("total", self.total)
         if not _is_drawn_by_driver():
-            return line_of(self.desc, self.n, self.total, self.unit)
+            return line_of(self.desc, n, total, self.unit)
         import json
 
         state = {
-            "bar": self._number, "desc": self.desc, "n": self.n, "total": self.total,
+            "bar": self._number, "desc": self.desc, "n": n, "total": total,
             "unit": self.unit, "closed": self._is_closed,
         }  # fmt: skip
         return f"{MARK}{json.dumps(state)}"
@@ -110,6 +117,19 @@ class tqdm:  # noqa: N801 - its name everywhere
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _number(what: str, value: Any) -> float:
+    """An int or float, as JSON has them: numpy's numbers become such."""
+    if type(value) is int:
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        if hasattr(value, "__float__"):  # strings have none
+            return float(value)
+    msg = f"tqdm: {what} must be a number, but is {value!r}"
+    raise TypeError(msg)
 
 
 def _is_drawn_by_driver() -> bool:
