@@ -34,6 +34,18 @@ def test_the_modules_that_programs_import_are_there(skate_run):
     assert out == "(0, 1, 2)\n"
 
 
+def test_modules_of_util_are_there_after_import_ray_alone(skate_run):
+    """Some were AttributeErrors, and `annotations` was that of `__future__`."""
+    out = skate_run("""
+        import ray
+        for name in ("annotations", "helpers", "iter", "metrics", "queue", "serialization"):
+            print(getattr(ray.util, name).__name__)
+        print(callable(ray.util.placement_group))
+    """)
+    names = ("annotations", "helpers", "iter", "metrics", "queue", "serializers")
+    assert out.split() == [*(f"skate.util.{name}" for name in names), "True"]
+
+
 def test_find_spec_finds_what_is_there_and_nothing_else(skate_run):
     out = skate_run("""
         from importlib.util import find_spec

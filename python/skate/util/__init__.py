@@ -1,6 +1,6 @@
 """Ray's `util`: what is written on the public API. Each part is imported when it is first used."""
 
-from __future__ import annotations
+# No `annotations` of `__future__`: one of Ray's modules here has that name.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ _WHERE = {
     "report": "skate._report",
 }
 
-# Ray's users write `ray.util.queue.Queue` after `import ray` alone.
-_MODULES = frozenset({
-    "actor_group", "actor_pool", "metrics", "multiprocessing", "queue", "scheduling_strategies",
-    "serializers", "state",
-})  # fmt: skip
+_OWN_MODULES = {"serializers": "skate.util.serializers"}
 
 __all__ = [
     "ActorPool",
@@ -77,13 +73,16 @@ __all__ = [
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in _MODULES:
-        return import_module(f"skate.util.{name}")
     where = _WHERE.get(name)
-    if where is None:
-        from skate._ray_names import missing
+    if where is not None:
+        value: object = getattr(import_module(where), name)
+    else:
+        # Ray's users write `ray.util.queue.Queue` after `import ray` alone.
+        from skate._ray_names import MODULES, missing
 
-        raise missing("skate.util", name)
-    value: object = getattr(import_module(where), name)
+        module = MODULES.get(f"ray.util.{name}", _OWN_MODULES.get(name))
+        if module is None:
+            raise missing("skate.util", name)
+        value = import_module(module)
     globals()[name] = value
     return value
