@@ -75,6 +75,27 @@ def test_a_function_of_a_module_that_only_the_environment_has(fresh, tmp_path, m
     assert fresh.get(actor.f.remote()) == "x"
 
 
+def test_relative_paths_mean_the_directory_in_which_they_were_said(fresh, tmp_path, monkeypatch):
+    """They were resolved anew by each `.options`, and wherever the function was unpickled."""
+    (tmp_path / "here").mkdir()
+    fresh.init(num_cpus=1)
+    monkeypatch.chdir(tmp_path)
+    there = fresh.remote(runtime_env={"working_dir": "here"})(lambda: os.getcwd())
+
+    @fresh.remote(num_cpus=0)
+    class Actor:
+        def cwd(self):
+            return os.getcwd()
+
+    Elsewhere = Actor.options(runtime_env={"working_dir": "here"})
+    monkeypatch.chdir("/")
+    here = str(tmp_path / "here")
+    assert fresh.get(there.options(num_cpus=0.5).remote()) == here
+    assert fresh.get(fresh.remote(lambda: fresh.get(there.remote())).remote()) == here
+    actor = Elsewhere.options(name="here").remote()
+    assert fresh.get(actor.cwd.remote()) == here
+
+
 def test_what_a_task_starts_has_the_same_search_path(fresh, tmp_path):
     """An inherited environment was resolved anew: `py_modules` went up one directory each time."""
     package = tmp_path / "above" / "nested_package"

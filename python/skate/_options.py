@@ -354,6 +354,8 @@ def check(
             )
             raise TypeError(msg)
         validate(name, value)
+        if name == "runtime_env":  # relative paths mean the directory of now
+            value = env_of({name: value})  # noqa: PLW2901
         checked[WINDOW if name == _WINDOW_ALIAS else name] = value
     return checked
 
