@@ -86,7 +86,9 @@ class Inherited:
         before = failure.heirs if isinstance(failure, Inherited) else ()
         self.failure: Failure = failure.failure if isinstance(failure, Inherited) else failure
         self.heirs: tuple[str, ...] = (*before, heir)
-        self.actor_id = failure.actor_id if isinstance(failure, Inherited) else None
+        self.actor_id: str | None = None
+        if isinstance(failure, Inherited):
+            self.actor_id = failure.actor_id
 
     @property
     def is_system(self) -> bool:
