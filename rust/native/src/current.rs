@@ -29,6 +29,9 @@ pub(crate) struct Running {
     pub(crate) prepared: OnceLock<Arc<Prepared>>,
     /// Items that it took from streams that were passed on to it.
     pub(crate) consumed: Mutex<Vec<(TaskId, u64)>>,
+    /// Waits of its main thread, and of coroutines there: it sleeps while it is in any. Not of an actor that
+    /// runs several calls at once: see `naps`.
+    pub(crate) waits: Mutex<u32>,
 }
 
 /// Whose is the thread.

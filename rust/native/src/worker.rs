@@ -281,6 +281,7 @@ impl Worker {
             attempt: run.attempt,
             prepared: OnceLock::new(),
             consumed: Mutex::default(),
+            waits: Mutex::default(),
         }
     }
 
@@ -515,12 +516,10 @@ impl Transport for Worker {
     }
 
     fn blocked(&self, session: &Session, is_blocked: bool) {
-        if let Some(Running { ticket, .. }) = self.current.get().as_deref() {
-            let ticket = *ticket;
+        if let Some(running) = self.current.get().as_deref() {
+            let ticket = running.ticket;
             let Some(lanes) = self.lanes.get() else {
-                let request =
-                    if is_blocked { Request::Blocked(ticket) } else { Request::Resumed(ticket) };
-                return self.send(session, request);
+                return self.count_wait(session, running, is_blocked);
             };
             // A call that does not await keeps the whole loop from going on.
             let stops_all = lanes.serves() == Serves::Loop && crate::is_main_thread();

@@ -11,6 +11,7 @@ use skate_core::id::{ActorId, TemplateId};
 
 use super::Worker;
 use crate::answer::Seat;
+use crate::current::Running;
 use crate::execute;
 use crate::lanes::{Lanes, Turn};
 use crate::naps::Naps;
@@ -112,12 +113,42 @@ impl Worker {
         true
     }
 
+    /// The task of this process begins a wait, or is through with one. The node hears of the first and of
+    /// the last.
+    pub(super) fn count_wait(&self, session: &Session, running: &Running, is_asleep: bool) {
+        let mut waits = running.waits.lock();
+        let request = match (is_asleep, *waits) {
+            (true, 0) => Some(Request::Blocked(running.ticket)),
+            (false, 1) => Some(Request::Resumed(running.ticket)),
+            _ => None,
+        };
+        // What was awaited by an earlier task, and is dropped in this one, is none of its waits.
+        *waits = if is_asleep { *waits + 1 } else { waits.saturating_sub(1) };
+        if let Some(request) = request {
+            self.send(session, request);
+        }
+    }
+
+    /// The task ends: what it still awaits keeps nobody.
+    pub(crate) fn end_waits(&self, session: &Session, running: &Running) {
+        let waits = std::mem::take(&mut *running.waits.lock());
+        if waits > 0 {
+            self.send(session, Request::Resumed(running.ticket));
+        }
+    }
+
     /// A coroutine that belongs to a call of this process begins to wait: true if that counts.
     pub(crate) fn awaits(&self, session: &Session, is_asleep: bool) -> bool {
-        if self.naps.get().is_none() {
-            return false;
+        let Some(running) = self.current.get() else { return false };
+        if self.lanes.get().is_none() {
+            // In a loop that a task runs by itself.
+            let is_own = crate::is_main_thread();
+            if is_own {
+                self.count_wait(session, &running, is_asleep);
+            }
+            return is_own;
         }
-        let Some(ticket) = self.current.get().map(|running| running.ticket) else { return false };
+        let ticket = running.ticket;
         self.nap(session, |naps, tell| {
             if is_asleep { naps.fell_asleep(ticket, tell) } else { naps.woke(ticket, tell) }
         })

@@ -1,0 +1,141 @@
+"""A task that runs an event loop by itself sleeps while something is awaited in it: its CPU goes to others.
+
+It was kept, so with one CPU, or as many such tasks as CPUs, what was awaited never ran.
+"""
+
+import asyncio
+
+import pytest
+
+pytestmark = pytest.mark.processes("a task and what it awaits take turns")
+
+
+@pytest.fixture(scope="module")
+def one_cpu():
+    import skate
+
+    skate.shutdown()
+    skate.init(num_cpus=1)
+    yield skate
+    skate.shutdown()
+
+
+@pytest.fixture(scope="module")
+def child(one_cpu):
+    return one_cpu.remote(lambda value: value)
+
+
+@pytest.fixture(scope="module")
+def items(one_cpu):
+    @one_cpu.remote
+    def items(count):
+        yield from range(count)
+
+    return items
+
+
+def run_in_task(skate, main, times=1):
+    """The results of so many tasks that run the coroutine."""
+    task = skate.remote(lambda: asyncio.run(main()))
+    return skate.get([task.remote() for _ in range(times)], timeout=60)
+
+
+def test_awaits_a_ref(one_cpu, child):
+    async def main():
+        return await child.remote(7)
+
+    assert run_in_task(one_cpu, main, times=4) == [7] * 4
+
+
+def test_awaits_many_at_once(one_cpu, child):
+    async def main():
+        return await asyncio.gather(*(child.remote(number) for number in range(10)))
+
+    assert run_in_task(one_cpu, main, times=2) == [list(range(10))] * 2
+
+
+def test_reads_a_stream(one_cpu, items):
+    async def main():
+        return [await ref async for ref in items.remote(5)]
+
+    assert run_in_task(one_cpu, main) == [list(range(5))]
+
+
+def test_gets_while_others_await(one_cpu, child):
+    skate = one_cpu
+
+    async def wait(ref):
+        return await ref
+
+    async def main():
+        waits = [asyncio.create_task(wait(child.remote(number))) for number in range(3)]
+        await asyncio.sleep(0)
+        got = skate.get([child.remote(number) for number in range(3, 6)])
+        return [*got, *(await asyncio.gather(*waits))]
+
+    assert run_in_task(skate, main, times=2) == [[3, 4, 5, 0, 1, 2]] * 2
+
+
+def test_a_task_nested_in_what_is_awaited(one_cpu, child):
+    skate = one_cpu
+
+    @skate.remote
+    def outer(value):
+        async def main():
+            return await child.remote(value) + skate.get(child.remote(1))
+
+        return asyncio.run(main())
+
+    async def main():
+        return await outer.remote(1)
+
+    assert run_in_task(skate, main, times=3) == [2] * 3
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_what_a_task_leaves_awaited_keeps_nobody(one_cpu, child, gate, is_closed):
+    skate = one_cpu
+
+    @skate.remote(num_cpus=0)
+    def late():
+        gate.read_bytes()
+
+    @skate.remote
+    def leaves(box):
+        loop = asyncio.new_event_loop()
+
+        async def wait():
+            await box[0]
+
+        task = loop.create_task(wait())
+        loop.run_until_complete(asyncio.sleep(0))
+        if is_closed:
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task]))
+            loop.close()
+        else:
+            leaves.kept = loop, task
+
+    ref = late.remote()
+    skate.get(leaves.remote([ref]))
+    assert skate.get([child.remote(number) for number in range(4)]) == list(range(4))
+    assert skate.available_resources()["CPU"] == 1
+    gate.write_bytes(b"")
+    skate.get(ref)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_in_methods_of_actors_that_hold_a_cpu(one_cpu, child, is_async):
+    class Actor:
+        def wait(self, value):
+            async def main():
+                return await child.remote(value)
+
+            return asyncio.run(main())
+
+    class Loop:
+        async def wait(self, value):
+            return await child.remote(value)
+
+    actor = one_cpu.remote(num_cpus=1)(Loop if is_async else Actor).remote()
+    assert one_cpu.get([actor.wait.remote(number) for number in range(3)], timeout=60) == [0, 1, 2]
