@@ -393,12 +393,14 @@ def _hook() -> None:
 
 def _disable_in_child() -> None:
     global client, caching, machine, _refusal, _lock  # noqa: PLW0603 - the one current session
+    # Another thread of the parent may have been within `init` or `shutdown`.
+    _lock = RLock()
+    _ending.clear()
     if client is None:
         return  # nothing was running: the child may start a session of its own
     _native.disable_in_child()
     client = caching = machine = None
     _refusal = _FORKED
-    _lock = RLock()  # another thread of the parent may have held it
 
 
 def _checked_others(others: dict[str, Any]) -> dict[str, Any]:

@@ -224,6 +224,39 @@ assert skate.get(double.remote(5)) == 10
     )
 
 
+@pytest.mark.parametrize("within", ["_start", "_wake_waiters"])
+def test_child_of_within_init_or_shutdown_has_a_session_of_its_own(run, within):
+    # It waited for ever for a lock of a thread that it has not, or was told of that one's shutdown.
+    run(
+        FORK
+        + f"""
+from skate import _session
+assert skate.get(double.remote(5)) == 10
+skate.shutdown()
+inside, go_on = threading.Event(), threading.Event()
+whole = _session.{within}
+def stopped(*args, **kwargs):
+    inside.set()
+    go_on.wait()
+    return whole(*args, **kwargs)
+_session.{within} = stopped
+def other():
+    skate.init(num_cpus=1)
+    skate.shutdown()
+thread = threading.Thread(target=other)
+thread.start()
+inside.wait()
+def work():
+    _session.{within} = whole
+    assert skate.get(double.remote(4)) == 8
+    skate.shutdown()
+in_child(work)
+go_on.set()
+thread.join()
+"""
+    )
+
+
 def test_forks_while_threads_are_busy(run):
     # Whatever lock a thread of the parent holds at that moment, the child waits for none.
     run(
