@@ -5,6 +5,7 @@ Pool sent what it still had to the next session, which that began.
 """
 
 import asyncio
+import signal
 import threading
 
 import pytest
@@ -119,3 +120,60 @@ def test_what_shutdown_wakes_begins_no_session(fresh, stopped):
     assert done.wait(20)
     assert len(raised) == 1
     assert not fresh.is_initialized()
+
+
+def test_future_fails_although_ctrl_c_ends_the_wait_for_a_callback(fresh, stopped, monkeypatch):
+    # It was never done: the Ctrl-C came before those whose answers were missing heard of the end.
+    from skate import _helper, _session
+
+    stop, _ = stopped
+    begun, go_on = threading.Event(), threading.Event()
+    fresh.put(1)._on_completed(lambda _: (begun.set(), go_on.wait()))
+    assert begun.wait(20)
+    future = stop.remote().future()
+    helper = _helper.of(_session.client)
+
+    def join(_patience_s):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(helper._thread, "join", join)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.shutdown()
+    assert isinstance(future.exception(20), fresh.exceptions.RaySystemError)
+    assert not fresh.is_initialized()
+    go_on.set()
+    monkeypatch.undo()
+    helper._thread.join(20)
+
+
+def test_ctrl_c_at_the_beginning_of_shutdown_ends_the_session_all_the_same(
+    fresh, stopped, monkeypatch
+):
+    # The node went on, and whoever was to hear of the end waited for it.
+    from skate import _session
+
+    class Interrupted(set):
+        def add(self, ended):
+            super().add(ended)
+            signal.raise_signal(signal.SIGINT)
+
+    stop, _ = stopped
+    future = stop.remote().future()
+    monkeypatch.setattr(_session, "_ending", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        fresh.shutdown()
+    assert isinstance(future.exception(0), fresh.exceptions.RaySystemError)
+    assert not fresh.is_initialized()
+    assert not _session._ending
+
+
+def test_callback_and_excepthook_that_raise_stop_no_other_callback(fresh, monkeypatch, capfd):
+    # The thread of all futures, callbacks and output ended there.
+    def broken(*_):
+        raise ZeroDivisionError
+
+    fresh.init(num_cpus=1)
+    monkeypatch.setattr("sys.excepthook", broken)
+    fresh.put(1)._on_completed(broken)
+    assert fresh.put(2).future().result(20) == 2
+    assert "ZeroDivisionError" in capfd.readouterr().err

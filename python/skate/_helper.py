@@ -68,11 +68,13 @@ class Helper:
     def finish(self) -> None:
         """Waits until everything has been shown; the session must be closed."""
         self._mailbox.close()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_PATIENCE_S)
-        # Those whose answers never came learn that the session has ended.
-        for act in [self._waiting.pop(token) for token in list(self._waiting)]:
-            self._call(act)
+        try:
+            if threading.current_thread() is not self._thread:
+                self._thread.join(_PATIENCE_S)
+        finally:  # after a KeyboardInterrupt, too
+            # Those whose answers never came learn that the session has ended.
+            for act in [self._waiting.pop(token) for token in list(self._waiting)]:
+                self._call(act)
 
     def _run(self) -> None:
         while not self._mailbox.is_over:
@@ -94,7 +96,10 @@ class Helper:
         try:
             act()
         except BaseException:
-            sys.excepthook(*sys.exc_info())
+            try:
+                sys.excepthook(*sys.exc_info())
+            except BaseException:  # it is the user's, too
+                sys.__excepthook__(*sys.exc_info())
 
 
 _current: Helper | None = None
@@ -112,8 +117,10 @@ def of(client: Client) -> Helper:
 
 def finish(client: Client) -> None:
     """Ends the helper of a session that was closed, after it has shown everything."""
-    global _current
+    global _current  # noqa: PLW0603 - belongs to the one current session
     with _lock:
-        helper, _current = _current, None
-    if helper is not None and helper.client is client:
-        helper.finish()
+        helper = _current
+        if helper is None or helper.client is not client:
+            return
+        _current = None
+    helper.finish()

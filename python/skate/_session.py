@@ -323,18 +323,21 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     Without a session, and in a worker, it does nothing. Runs by itself when the program ends.
     """
     global client, caching, machine, _helped  # noqa: PLW0603 - the one current session
-    ended = None
+    ended, is_closed = None, False
     try:
         with _lock:
-            ended = client
-            if ended is None or not ended.is_driver:
+            if client is None or not client.is_driver:
                 return
-            _ending.add(ended)
+            ended = client
             client = caching = machine = _helped = None
+            _ending.add(ended)
             ended.close()
+            is_closed = True
     finally:  # after a KeyboardInterrupt, too
-        if ended is not None and ended.is_driver:
+        if ended is not None:
             try:
+                if not is_closed:
+                    ended.close()
                 _wake_waiters(ended)  # not under the lock: a callback may be waiting for it
             finally:
                 _ending.discard(ended)
