@@ -34,8 +34,8 @@ class Call:
 class Serving:
     """One look finds a new call and its cancellation, the next one that the process is to leave."""
 
-    def __init__(self, call):
-        self.looks = iter([([call], [call.ticket], False), ([], [], True)])
+    def __init__(self, call, *, cancelled=()):
+        self.looks = iter([([call], cancelled, False), ([], [], True)])
 
     def take(self):
         return next(self.looks)
@@ -44,13 +44,58 @@ class Serving:
         return 0
 
 
-def test_call_that_is_cancelled_as_it_starts_ends_with_the_cancel():
+def look_twice(serving):
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
-    call = Call()
-    runner = _Runner(Serving(call), loop, selector)
+    runner = _Runner(serving, loop, selector)
     loop.call_soon(runner.look)
     loop.call_later(0.01, runner.look)
     loop.run_forever()
     loop.close()
+
+
+def test_call_that_is_cancelled_as_it_starts_ends_with_the_cancel():
+    call = Call()
+    look_twice(Serving(call, cancelled=[call.ticket]))
     assert call.ends == [asyncio.CancelledError]
+
+
+def test_call_that_cannot_be_started_fails():
+    class Broken(Call):
+        def start(self):
+            raise MemoryError
+
+    call = Broken()
+    look_twice(Serving(call))
+    assert call.ends == [MemoryError]
+
+
+def test_actor_may_set_a_task_factory_that_begins_tasks_at_once(skate):
+    # As `asyncio.eager_task_factory` of Python 3.12 does. Each later call hung: its context was
+    # entered already.
+    @skate.remote
+    class Actor:
+        async def set_factory(self):
+            def eager(loop, coroutine, context=None, **options):
+                if context is not None:
+                    context.run(int)
+                return asyncio.Task(coroutine, loop=loop, context=context, **options)
+
+            asyncio.get_running_loop().set_task_factory(
+                getattr(asyncio, "eager_task_factory", eager)
+            )
+
+        async def value(self):
+            await asyncio.sleep(0)
+            return await asyncio.create_task(self.item())
+
+        async def item(self):
+            return 1
+
+        async def items(self):
+            yield 1
+
+    actor = Actor.remote()
+    skate.get(actor.set_factory.remote())
+    assert skate.get(actor.value.remote(), timeout=20) == 1
+    assert [skate.get(ref, timeout=20) for ref in actor.items.remote()] == [1]

@@ -109,16 +109,19 @@ class _Runner:
         self._selector.last_started = call.name
         try:
             begun = call.start()
+            if begun is None:
+                return
+            ticket = call.ticket
+            run = self._await if type(begun) is CoroutineType else self._iterate
+            # Not by the loop's factory: one that the actor set may take no context, or begin the
+            # task at once, as `asyncio.eager_task_factory` does, here, within that context.
+            self._tasks[ticket] = asyncio.Task(
+                run(call, ticket, begun), loop=self._loop, name=call.name, context=context
+            )
         except SystemExit as exit_:
             self._serving.leave(_actor_worker.exit_code(exit_))
-            return
-        if begun is None:
-            return
-        ticket = call.ticket
-        run = self._await if type(begun) is CoroutineType else self._iterate
-        self._tasks[ticket] = self._loop.create_task(
-            run(call, ticket, begun), name=call.name, context=context
-        )
+        except BaseException as error:
+            self._fail(call, error)
 
     async def _await(self, call: Call, ticket: int, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
