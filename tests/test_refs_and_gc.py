@@ -1,7 +1,9 @@
 """Python's cycle collector has nothing to do with refs, however many a program keeps."""
 
+import asyncio
 import gc
 import pickle
+import weakref
 
 
 def test_no_ref_is_tracked_wherever_it_came_from(skate):
@@ -41,3 +43,23 @@ def test_collections_between_any_two_steps_harm_none(skate):
         gc.collect()
     finally:
         gc.set_threshold(*threshold)
+
+
+def test_loop_that_is_closed_while_a_ref_is_awaited_in_it_goes(skate, gate):
+    # It stayed until the end of the session, with its mailbox.
+    stop = skate.remote(lambda: gate.read_bytes()).remote()
+
+    async def value():
+        return await stop
+
+    def leave():
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(value())
+        loop.run_until_complete(asyncio.sleep(0))
+        assert not task.done()
+        loop.close()
+        return weakref.ref(loop)
+
+    left = leave()
+    gc.collect()
+    assert left() is None

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import threading
 from weakref import WeakKeyDictionary
+from weakref import ref as weak
 
 from skate import _native, _session
 from skate._frames import hide
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class _Bridge:
-    """The mailbox of one event loop and session. Does not hold the loop.
+    """The mailbox of one event loop and session.
+
+    It holds what is awaited, and so the loop. Therefore only the loop, which reads the mailbox, and
+    those that await hold it.
 
     Attributes:
         client: The session.
@@ -88,27 +92,28 @@ class _Bridge:
         self.mailbox.close()
 
 
-_bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, _Bridge] = WeakKeyDictionary()
+_bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, weak[_Bridge]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def _bridge(client: Client) -> _Bridge:
     loop = asyncio.get_running_loop()
     with _lock:
-        bridge = _bridges.get(loop)
+        found = _bridges.get(loop)
+        bridge = found() if found is not None else None
         if bridge is None or bridge.client is not client:
-            bridge = _bridges[loop] = _Bridge(loop, client)
+            bridge = _Bridge(loop, client)
+            _bridges[loop] = weak(bridge)
         return bridge
 
 
 def finish(client: Client) -> None:
     """Wakes all that await something of a session that was closed: they find out."""
     with _lock:
-        ended = {loop: each for loop, each in _bridges.items() if each.client is client}
-        for loop in ended:
-            del _bridges[loop]
-    for bridge in ended.values():
-        bridge.close()
+        bridges = [bridge for found in _bridges.values() if (bridge := found()) is not None]
+    for bridge in bridges:
+        if bridge.client is client:
+            bridge.close()
 
 
 async def await_ref(ref: ObjectRef[T]) -> T:
