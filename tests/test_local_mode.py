@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import subprocess
 import sys
 import threading
 
@@ -355,6 +356,22 @@ def test_unread_error_is_reported_with_its_last_ref(local, capfd):
     assert row.name == "task"
     assert isinstance(row.error, ValueError)
     assert "nobody looks" in capfd.readouterr().err
+
+
+def test_unread_error_of_a_ref_that_outlives_the_session_is_not_told(fresh):
+    # At the end of the interpreter nothing could be imported for it any more.
+    program = """
+import skate
+skate.init(local_mode=True)
+@skate.remote
+def task():
+    raise ValueError
+ref = task.remote()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert ended.stderr == ""
 
 
 def test_values_go_with_their_last_reader(local):
