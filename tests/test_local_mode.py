@@ -396,6 +396,27 @@ def test_values_go_with_their_last_reader(local):
     assert (now.objects, now.streams, now.tasks, now.driver_handles) == (0, 0, 0, 0)
 
 
+def test_shutdown_does_not_retry_what_it_cancels(local, log):
+    # It ran once more, and `shutdown` waited for it.
+    @local.remote
+    class Actor:
+        @local.method(max_task_retries=-1, retry_exceptions=True)
+        async def sleep(self):
+            note("runs")
+            await asyncio.sleep(3600)
+
+        async def answer(self):
+            pass
+
+    actor = Actor.remote()
+    ref = actor.sleep.remote()
+    local.get(actor.answer.remote())
+    local.shutdown()
+    del ref
+    assert log == ["runs"]
+    assert not [each for each in threading.enumerate() if each.name == "skate-local-loop"]
+
+
 def test_session_of_processes_may_follow(local):
     ref = local.put(1)
     local.shutdown()

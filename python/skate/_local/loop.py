@@ -240,7 +240,7 @@ class AsyncCall:
             return sink.failed(gone)
         if sink.channel is not None and sink.channel.is_closed:
             return sink.unhandled(error)
-        if run.may_retry(error):
+        if self._client.is_open and run.may_retry(error):  # else the end of the loop cancelled it
             run.attempt += 1
             run.consumed = {}
             return sink.restart()
