@@ -417,6 +417,39 @@ def test_shutdown_does_not_retry_what_it_cancels(local, log):
     assert not [each for each in threading.enumerate() if each.name == "skate-local-loop"]
 
 
+def test_threads_that_make_an_actor_of_one_name_get_the_same(local, log):
+    # Each found that there was none, and made its own.
+    @local.remote
+    class Actor:
+        def __init__(self):
+            note("made")
+
+        def call(self):
+            return 1
+
+    begin = threading.Barrier(4)
+    made = []
+
+    def make(name):
+        begin.wait(20)
+        actor = Actor.options(name=name, get_if_exists=True).remote()
+        made.append((actor, local.get(actor.call.remote())))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(20):
+            threads = [threading.Thread(target=make, args=(f"{number}",)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+    finally:
+        sys.setswitchinterval(before)
+    assert len(made) == 80
+    assert log == ["made"] * 20
+
+
 def test_session_of_processes_may_follow(local):
     ref = local.put(1)
     local.shutdown()

@@ -246,15 +246,17 @@ class ActorRef:
         """Makes an actor; its constructor runs now."""
         client = template.client
         client.check()
-        if name is not None and (taken := client.named(name)) is not None:
-            return ActorRef(taken, is_weak=True), taken.body, name[1]
         arguments = Arguments(client, template.name, args, kwargs)
         actor = LocalActor(client, template, arguments, name, max_restarts, lanes, body)
-        if is_detached:
-            client.detached.add(actor)
-        if name is not None:
-            client.names[name] = actor
-        actor.construct()
+        with actor.turn:  # whoever finds it by its name waits for the constructor
+            with client.changed:
+                if name is not None:
+                    if (taken := client.named(name)) is not None:
+                        return ActorRef(taken, is_weak=True), taken.body, name[1]
+                    client.names[name] = actor
+                if is_detached:
+                    client.detached.add(actor)
+            actor.construct()
         return ActorRef(actor, is_weak=is_detached), None, name[1] if name else ""
 
     @staticmethod
