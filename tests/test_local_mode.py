@@ -450,6 +450,37 @@ def test_threads_that_make_an_actor_of_one_name_get_the_same(local, log):
     assert log == ["made"] * 20
 
 
+def test_awaits_that_are_cancelled_leave_nothing(local):
+    @local.remote
+    class Actor:
+        async def sleep(self):
+            await asyncio.sleep(3600)
+
+        async def take(self, _):
+            pass
+
+    actor = Actor.remote()
+    ref = actor.sleep.remote()
+    waiting = actor.take.remote(ref)
+
+    async def value():
+        return await ref
+
+    async def main():
+        for _ in range(3):
+            task = asyncio.create_task(value())
+            await asyncio.sleep(0)
+            assert len(ref.kept.cell.watchers) >= 1
+            task.cancel()
+            await asyncio.wait([task])
+
+    asyncio.run(main())
+    local.cancel(waiting)
+    with pytest.raises(local.exceptions.TaskCancelledError):
+        local.get(waiting)
+    assert ref.kept.cell.watchers == []
+
+
 def test_session_of_processes_may_follow(local):
     ref = local.put(1)
     local.shutdown()

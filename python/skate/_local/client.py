@@ -192,17 +192,21 @@ class Client(State):
                 if self.watches.pop(request, None) is not None:
                     mailbox.post(token)
 
-            self.watches[request] = post
             watchers = (
                 self.cell_of(waitable).watchers
                 if isinstance(waitable, _native.ObjectRef)
                 else waitable.cursor.channel.watchers
             )
             watchers.append(post)
+            self.watches[request] = watchers, post
         return request
 
     def forget(self, request: int, /) -> None:
-        self.watches.pop(request, None)
+        with self.changed:
+            watch = self.watches.pop(request, None)
+            if watch is not None:
+                watchers, post = watch
+                watchers.remove(post)
 
     def awaits(self, _is_waiting: bool, /) -> bool:
         """Whoever awaits here has nothing to lend."""

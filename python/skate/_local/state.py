@@ -44,6 +44,7 @@ CALL = 1 << 39
 """Set in the counter of a call of an actor, as the node does."""
 
 _JOB = bytes.fromhex(JOB_ID)
+_MOST_PROBLEMS = 10_000  # as many as in the node
 
 
 class State:
@@ -64,12 +65,14 @@ class State:
         self.running_loop: Loop | None = None
         self._tasks = itertools.count(1)
         self.requests = itertools.count(1)
-        self.watches: dict[int, Callable[[], None]] = {}
+        self.watches: dict[int, tuple[list[Callable[[], None]], Callable[[], None]]] = {}
         self.functions: WeakValueDictionary[bytes, Exported] = WeakValueDictionary()
         self.lately_exported: deque[Exported] = deque(maxlen=256)
         self.groups_made: dict[str, tuple[str, str, list[Amounts]]] = {}
         self.removed: dict[str, None] = {}  # the oldest first
-        self.problems: list[tuple[str, str, int | None, Packed, float]] = []
+        self.problems: deque[tuple[str, str, int | None, Packed, float]] = deque(
+            maxlen=_MOST_PROBLEMS
+        )
         self.machine = machine
         self.is_open = True
 
@@ -206,12 +209,19 @@ class State:
 
         if cell.maker is not None:
             self.wait_for([cell])
-        loop, there = get_running_loop(), Event()
+        there = Event()
+        watcher = functools.partial(_wake, get_running_loop(), there)
         with self.changed:
             if cell.is_ready:
                 return
-            cell.watchers.append(functools.partial(_wake, loop, there))
-        await there.wait()
+            cell.watchers.append(watcher)
+        try:
+            await there.wait()
+        except BaseException:
+            with self.changed:
+                if watcher in cell.watchers:
+                    cell.watchers.remove(watcher)
+            raise
 
     def loop(self) -> Loop:
         """The thread of async actors."""
