@@ -396,6 +396,26 @@ def test_values_go_with_their_last_reader(local):
     assert (now.objects, now.streams, now.tasks, now.driver_handles) == (0, 0, 0, 0)
 
 
+def test_async_call_that_is_cancelled_as_it_begins_ends(local, log):
+    # It never did: asyncio throws the cancel into a coroutine that has not begun.
+    @local.remote
+    class Actor:
+        async def stop_the_loop(self):
+            sys._skate_test_log[0].wait(20)
+
+        async def answer(self):
+            pass
+
+    log.append(threading.Event())
+    actor = Actor.remote()
+    actor.stop_the_loop.remote()
+    ref = actor.answer.remote()
+    local.cancel(ref)
+    log[0].set()
+    with pytest.raises(local.exceptions.TaskCancelledError):
+        local.get(ref, timeout=20)
+
+
 def test_shutdown_does_not_retry_what_it_cancels(local, log):
     # It ran once more, and `shutdown` waited for it.
     @local.remote

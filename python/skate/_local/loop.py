@@ -116,7 +116,7 @@ class AsyncCall:
         """On the loop."""
         self._task = asyncio.get_running_loop().create_task(self._main())
         if self.run.is_cancelled or self.sink.has_ended:
-            self._task.cancel()
+            self._stop()
 
     def cancel(self) -> None:
         """From any thread."""
@@ -133,7 +133,8 @@ class AsyncCall:
 
     def _stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            # After its first step: a coroutine that has not begun ends without a word.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def _main(self) -> None:
         run, sink = self.run, self.sink
@@ -154,6 +155,8 @@ class AsyncCall:
     async def _attempt(self) -> None:
         run, sink, arguments = self.run, self.sink, self._arguments
         assert arguments is not None  # noqa: S101 - they go with the call
+        if run.is_cancelled:
+            raise asyncio.CancelledError
         self._actor.check(run.name)
         for cell in arguments.cells():
             await self._client.cell_ready(cell)
