@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -513,3 +514,52 @@ def test_session_of_processes_may_follow(local):
         return os.getpid()
 
     assert local.get(task.remote()) != os.getpid()
+
+
+def test_handles_of_an_earlier_session_say_so_and_no_other_takes_them(local):
+    # Generators said that no session had been started, `wait` called them ready, `cancel` did
+    # nothing, a ref could be pickled, and of an actor a weakref could not.
+    @local.remote
+    def items():
+        yield 1
+        yield 2
+
+    @local.remote(num_returns="dynamic")
+    def parts():
+        yield 1
+
+    @local.remote
+    class Actor:
+        def call(self):
+            pass
+
+    @local.remote
+    def take(_):
+        pass
+
+    stream, dynamic, ref = items.remote(), local.get(parts.remote()), local.put(1)
+    actor = Actor.remote()
+    group = local.util.placement_group([{"CPU": 1}])
+    local.shutdown()
+    local.init(local_mode=True)
+    uses = [
+        lambda: next(stream),
+        lambda: asyncio.run(anext(stream)),
+        lambda: stream.close(),
+        lambda: stream.completed(),
+        lambda: len(dynamic),
+        lambda: local.wait([stream], timeout=0),
+        lambda: local.wait([dynamic], timeout=0),
+        lambda: local.cancel(stream),
+        lambda: actor.call.remote(),
+        lambda: local.kill(actor),
+        lambda: pickle.dumps(ref),
+        lambda: pickle.dumps(actor),
+    ]
+    for use in uses:
+        with pytest.raises(local.exceptions.RaySystemError, match="belongs to an earlier session"):
+            use()
+    with pytest.raises(TypeError, match=r"argument _ of .* before the last shutdown$"):
+        take.remote(actor)
+    assert local.util.placement_group_table(group) == {}
+    assert local.statistics().driver_handles == 0

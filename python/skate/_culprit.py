@@ -12,6 +12,7 @@ import io
 import types
 
 from skate import _session
+from skate._actor_handle import ActorHandle
 from skate._frames import hide
 from skate._generator import ObjectRefGenerator
 from skate._pickler import Pickler, registered
@@ -166,7 +167,7 @@ def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, st
 
 def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
     """What a pickle of the value contains, each with its path."""
-    if type(value) in registered or isinstance(value, ObjectRefGenerator):
+    if type(value) in registered or isinstance(value, ObjectRefGenerator | ActorHandle):
         return  # its serializer decides what travels
     match value:
         case dict():

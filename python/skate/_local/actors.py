@@ -293,7 +293,7 @@ class ActorRef:
     ) -> Any:
         """Calls a method of it: now, unless its calls are asyncio tasks."""
         client = self.client
-        client.check()
+        client.check(self)
         run = Run(client.next_task(is_call=True), name or template.name, template, self._actor())
         arguments = Arguments(client, run.name, args, kwargs)
         actor = run.actor
@@ -321,13 +321,13 @@ class ActorRef:
 
     def calls_under_way(self) -> int:
         """Calls of it that have not ended."""
-        self.client.check()
+        self.client.check(self)
         actor = self._actor()
         return len(actor.calls) if actor is not None else 0
 
     def kill(self, may_restart: bool, /) -> None:
         """Ends it."""
-        self.client.check()
+        self.client.check(self)
         actor = self._actor()
         if actor is not None:
             actor.kill(may_restart=may_restart)
@@ -339,6 +339,9 @@ class ActorRef:
     def binary(self) -> bytes:
         """16 bytes."""
         return self._id
+
+    def __repr__(self) -> str:
+        return f"Actor({self.hex()})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and other._id == self._id
@@ -355,7 +358,7 @@ class ActorRef:
     def __reduce__(self) -> tuple[Any, ...]:
         from skate._local.restore import restore_actor
 
-        self.client.check()
+        self.client.check(self)
         actor = self._actor()
         if actor is not None:
             self.client.keep(actor)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 
 from skate import _native
+from skate._generator import ObjectRefGenerator
 from skate._local import codec
 from skate._local.actors import ActorRef, LocalActor
 from skate._local.calls import Exported, Template
 from skate._local.run import current
-from skate._local.state import CALL, State
+from skate._local.state import CALL, State, stale
 from skate._local.streams import Dynamic, Streaming
 from skate.exceptions import GetTimeoutError, RaySystemError
 
@@ -169,13 +170,19 @@ class Client(State):
         if isinstance(waitable, _native.ObjectRef):
             cell = self.cell_of(waitable)
             return lambda: cell.is_ready, cell.maker
-        if isinstance(waitable, Streaming | Dynamic):
-            cursor = waitable.cursor
+        if isinstance(waitable, ObjectRefGenerator):
+            cursor = self._own(waitable).cursor
             if cursor is None:
                 return lambda: True, None
             return lambda: cursor.has_item or cursor.is_over, cursor.maker
         msg = f"wait: expected ObjectRefs and generators, got {type(waitable).__name__}"
         raise TypeError(msg)
+
+    def _own(self, generator: ObjectRefGenerator[Any]) -> Streaming | Dynamic:
+        """The generator, which must be of this session."""
+        if isinstance(generator, Streaming | Dynamic) and generator.client is self:
+            return generator
+        raise stale(repr(generator))
 
     def watch(self, waitable: Any, mailbox: Mailbox, token: int, /) -> int:
         self.check()
@@ -219,7 +226,7 @@ class Client(State):
         if isinstance(target, _native.ObjectRef):
             task = self.cell_of(target).key[:24]
         else:
-            task = bytes.fromhex(target.task_id())
+            task = bytes.fromhex(self._own(target).task_id())
         if force and int.from_bytes(task[12:20], "big") & CALL:
             msg = "force=True is not supported for actor tasks."
             raise ValueError(msg)

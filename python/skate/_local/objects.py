@@ -149,9 +149,13 @@ class Handle:
         self.client = client
         self.cell = cell
 
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.cell.key.hex()})"
+
     def reduce(self) -> tuple[Callable[[bytes], object], tuple[bytes]]:
         """`ObjectRef.__reduce__`."""
         from skate._local.restore import restore_ref
 
+        self.client.check(self)
         self.client.keep(self.cell)
         return restore_ref, (self.cell.key,)

@@ -88,9 +88,11 @@ class State:
         """There is one client."""
         return 0
 
-    def check(self) -> None:
-        """Raises RaySystemError after `close`."""
+    def check(self, handle: object = None) -> None:
+        """Raises RaySystemError after `close`, when a handle is of an earlier session."""
         if not self.is_open:
+            if handle is not None:
+                raise stale(repr(handle))
             msg = "Ray has not been started yet. You can start Ray with 'ray.init()'."
             raise RaySystemError(msg)
 

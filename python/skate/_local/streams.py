@@ -181,7 +181,7 @@ class _Reader:
             )
             raise ValueError(msg)
         cursor = self.cursor
-        self.client.check()
+        self.client.check(self)
         if cursor is None:
             raise StopIteration
         if not self.client.wait_until(
@@ -209,7 +209,7 @@ class _Reader:
         return outcome.unpack()
 
     def shut(self) -> None:
-        self.client.check()
+        self.client.check(self)
         cursor = self.cursor
         if cursor is None:
             return
@@ -219,7 +219,7 @@ class _Reader:
             self.cursor = None
 
     def is_ready(self) -> bool:
-        self.client.check()
+        self.client.check(self)
         cursor = self.cursor
         if cursor is None:
             return False
@@ -227,15 +227,15 @@ class _Reader:
         return cursor.has_item
 
     def is_finished(self) -> bool:
-        self.client.check()
+        self.client.check(self)
         return self.cursor is None or self.cursor.is_over
 
     def whole(self) -> ObjectRef[Any]:
-        self.client.check()
+        self.client.check(self)
         return self.client.ref(self.client.whole(self._task, self.cursor))
 
     def size(self) -> int:
-        self.client.check()
+        self.client.check(self)
         cursor = self.cursor
         if cursor is None:
             return 0
@@ -252,7 +252,7 @@ class _Reader:
     def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
         from skate._local.restore import restore_dynamic, restore_streaming
 
-        self.client.check()
+        self.client.check(self)
         cursor = self.cursor
         if cursor is None or (cursor.is_shared and not codec.note(cursor)):
             msg = (

@@ -125,7 +125,10 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
 
 
 def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
-    """What is known of a group, or (None) of each by its id."""
+    """What is known of a group, or (None) of each by its id.
+
+    Nothing, `{}`, of one of an earlier session, or that was removed long ago.
+    """
     rows = {
         key: {
             "placement_group_id": key,
@@ -139,7 +142,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
         }
         for key, name, strategy, state, bundles in _session.connect().groups()
     }
-    return rows if placement_group is None else rows[placement_group.id.hex()]
+    return rows if placement_group is None else rows.get(placement_group.id.hex(), {})
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
