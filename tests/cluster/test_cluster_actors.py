@@ -164,6 +164,42 @@ def test_an_actor_may_leave(ray):
         ray.get(actor.leave.remote())
 
 
+@pytest.mark.parametrize("way", ["leave", "leave_at_once", "leave_after_an_item", "leave_unseen"])
+def test_an_async_actor_may_leave(ray, way):
+    # Its exit was an ordinary error to Ray, and the actor went on.
+    @ray.remote
+    class Leaving:
+        async def leave(self):
+            ray.actor.exit_actor()
+
+        def leave_at_once(self):
+            ray.actor.exit_actor()
+
+        async def leave_after_an_item(self):
+            yield 1
+            ray.actor.exit_actor()
+
+        @ray.method(num_returns=0)
+        async def leave_unseen(self):
+            ray.actor.exit_actor()
+
+        async def answer(self):
+            return 1
+
+    actor = Leaving.remote()
+    given = getattr(actor, way).remote()
+    if way == "leave_after_an_item":
+        assert ray.get(next(given)) == 1
+        with pytest.raises(ray.exceptions.RayError):  # Ray says of a generator how it left
+            ray.get(next(given))
+    elif way != "leave_unseen":
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(given)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        while True:
+            ray.get(actor.answer.remote())
+
+
 def test_util_works_on_it(ray):
     queue = ray.util.queue.Queue(maxsize=2, actor_options={"num_cpus": 0})
     queue.put(1)

@@ -9,6 +9,7 @@ which it is no driver, so `skate.get`, `.remote()` and handles work in it.
 from __future__ import annotations
 
 import pickle
+from contextlib import contextmanager
 from types import GeneratorType
 
 from skate._cluster.client import enter_worker
@@ -107,28 +108,26 @@ class Turns:
 
     def skate_call(self, skate_name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls a method."""
-        return self._result(skate_name, args, kwargs)
+        with rays_exit():
+            return self._result(skate_name, args, kwargs)
 
     def skate_stream(self, skate_name: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Calls a method with `yield`."""
-        yield from items_of(self._result(skate_name, args, kwargs))
+        with rays_exit():
+            yield from items_of(self._result(skate_name, args, kwargs))
 
     def skate_act(self, skate_name: str, *args: Any, **kwargs: Any) -> None:
         """Calls a method of which nobody wants anything."""
-        used_up(self._result(skate_name, args, kwargs))
+        with rays_exit():
+            used_up(self._result(skate_name, args, kwargs))
 
     def _result(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from skate._actor_worker import ActorExit
-
         args, kwargs = came(args, kwargs)
-        try:
-            if name == "__ray_ready__":
-                return True
-            if name == "__ray_call__":
-                return args[0](self._instance, *args[1:], **kwargs)
-            return getattr(self._instance, name)(*args, **kwargs)
-        except ActorExit:
-            leave()
+        if name == "__ray_ready__":
+            return True
+        if name == "__ray_call__":
+            return args[0](self._instance, *args[1:], **kwargs)
+        return getattr(self._instance, name)(*args, **kwargs)
 
 
 class Loop(Turns):
@@ -140,37 +139,47 @@ class Loop(Turns):
 
     async def skate_call(self, skate_name: str, *args: Any, **kwargs: Any) -> Any:
         """Calls a method."""
-        result = self._result(skate_name, args, kwargs)
-        return await result if hasattr(result, "__await__") else result
+        with rays_exit():
+            result = self._result(skate_name, args, kwargs)
+            return await result if hasattr(result, "__await__") else result
 
     async def skate_act(  # type: ignore[override] # the same
         self, skate_name: str, *args: Any, **kwargs: Any
     ) -> None:
         """Calls a method of which nobody wants anything."""
-        result = self._result(skate_name, args, kwargs)
-        if hasattr(result, "__aiter__"):
-            async for _ in result:
-                pass
-        elif hasattr(result, "__await__"):
-            await result
-        else:
-            used_up(result)
+        with rays_exit():
+            result = self._result(skate_name, args, kwargs)
+            if hasattr(result, "__aiter__"):
+                async for _ in result:
+                    pass
+            elif hasattr(result, "__await__"):
+                await result
+            else:
+                used_up(result)
 
     async def skate_stream(  # type: ignore[override] # the same
         self, skate_name: str, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """Calls a method with `yield`."""
-        items = self._result(skate_name, args, kwargs)
-        if hasattr(items, "__aiter__"):
-            async for item in items:
-                yield item
-        else:
-            for item in items:
-                yield item
+        with rays_exit():
+            items = self._result(skate_name, args, kwargs)
+            if hasattr(items, "__aiter__"):
+                async for item in items:
+                    yield item
+            else:
+                for item in items:
+                    yield item
 
 
-def leave() -> None:
-    """Ends the actor that this code runs in, as Ray does."""
-    from ray.actor import exit_actor
+@contextmanager
+def rays_exit() -> Iterator[None]:
+    """Ends the actor as Ray does where the user's code ends it as skate does."""
+    from skate._actor_worker import ActorExit
+    from skate.exceptions import AsyncioActorExit
 
-    exit_actor()
+    try:
+        yield
+    except (ActorExit, AsyncioActorExit):
+        from ray.actor import exit_actor
+
+        exit_actor()
