@@ -200,6 +200,13 @@ def test_an_async_actor_may_leave(ray, way):
             ray.get(actor.answer.remote())
 
 
+def test_calls_that_give_nothing_may_be_bounded(ray, Counter):
+    # Each later call raised a TypeError of Ray's.
+    counter = Counter.options(max_pending_calls=2).remote()
+    assert counter.add.options(num_returns=0).remote() is None
+    assert ray.get(counter.add.remote()) == 2
+
+
 def test_util_works_on_it(ray):
     queue = ray.util.queue.Queue(maxsize=2, actor_options={"num_cpus": 0})
     queue.put(1)

@@ -118,7 +118,7 @@ class ActorRef:
             given = method.options(**options).remote(
                 template.name, *sent(args), **sent_by_name(kwargs)
             )
-        if spec_of(self._body).max_pending_calls:
+        if given is not None and spec_of(self._body).max_pending_calls:
             self._under_way += given if isinstance(given, list) else [given]
         return template.result(given)
 
