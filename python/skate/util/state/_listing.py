@@ -130,8 +130,8 @@ def list_tasks(
 
     Raises:
         ValueError: an argument is not as described.
-        RaySystemError: in `local_mode`, which has no node.
-        NotImplementedError: on a Ray cluster: `ray.util.state` asks that.
+        RaySystemError: in `local_mode`, which has no node, and on a Ray cluster, whose tables
+            `ray.util.state` asks for.
     """
     return rows_of("tasks", filters, limit, detail)
 
