@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from skate import _settings
+from skate import _session, _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ def get_gpu_ids() -> Sequence[int | str]:
 
     Rule: semantics.md 5.6; as Ray 2.60.
     """
+    ask = getattr(_session.client, "gpu_ids", None)  # an engine that grants them itself
+    if ask is not None:
+        return list(ask())
     if _visible is None:
         return list(_granted)
     return [_visible[number] for number in _granted]

@@ -194,14 +194,20 @@ def text(value: object) -> object:
 
 
 JOB_ID = "01000000"
-"""There is one job in a session: its driver."""
+"""There is one job in a session: its driver. A cluster has others; see `job_id`."""
+
+
+def job_id(client: Client) -> str:
+    """8 hex digits."""
+    return getattr(client, "job_id", None) or JOB_ID  # a cluster has ids of its own
 
 
 def node_id(client: Client) -> str:
     """56 hex digits."""
-    return client.session.ljust(56, "0")
+    return getattr(client, "node_id", None) or client.session.ljust(56, "0")
 
 
 def worker_id(client: Client) -> str:
     """56 hex digits; that of the driver ends in zeros."""
-    return f"{client.session}{client.client_id:08x}".ljust(56, "f")
+    there: str | None = getattr(client, "worker_id", None)
+    return there or f"{client.session}{client.client_id:08x}".ljust(56, "f")

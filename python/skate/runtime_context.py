@@ -41,7 +41,7 @@ class RuntimeContext:
 
     def get_job_id(self) -> str:
         """8 hex digits."""
-        return _ids.JOB_ID
+        return _ids.job_id(self._client)
 
     def get_node_id(self) -> str:
         """56 hex digits."""

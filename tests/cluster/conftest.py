@@ -52,8 +52,8 @@ class Cluster:
         }
         program = Path(sys.executable).parent / "ray"
         argv = [program, "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
-        argv += [f"--port={port}", "--num-cpus=4", "--include-dashboard=false"]
-        argv += ["--object-store-memory=100000000"]
+        argv += [f"--port={port}", "--num-cpus=4", "--num-gpus=2"]
+        argv += ["--include-dashboard=false", "--object-store-memory=100000000"]
         argv += [f"--temp-dir={directory}", '--resources={"spot": 2}']
         self._popen = subprocess.Popen(
             argv,

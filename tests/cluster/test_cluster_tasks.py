@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from skate.util.state import list_tasks
+
 
 def test_tasks_take_refs_and_give_values(ray):
     add = ray.remote(lambda a, b=1: a + b)
@@ -157,8 +159,35 @@ def test_the_views_of_the_session_are_the_clusters(ray):
     assert ray.cluster_resources()["spot"] == 2
     assert len(ray.nodes()) == 1
     assert ray.nodes()[0]["Alive"]
-    with pytest.raises(ray.exceptions.RaySystemError, match="a Ray cluster cannot do that"):
-        ray.statistics()
+    for ask in (ray.statistics, list_tasks):
+        with pytest.raises(ray.exceptions.RaySystemError, match="a Ray cluster cannot do that"):
+            ask()
+
+
+def test_ids_are_the_clusters(ray):
+    def ids(context):
+        return context.get_job_id(), context.get_node_id(), context.get_worker_id()
+
+    def both():
+        import ray as theirs
+
+        return ids(ray.get_runtime_context()), ids(theirs.get_runtime_context())
+
+    here = both()
+    there = ray.get(ray.remote(both).remote())
+    assert here[0] == here[1]
+    assert there[0] == there[1]
+    assert here[0][:2] == there[0][:2]
+    assert here[0][1] == ray.nodes()[0]["NodeID"]
+
+
+def test_gpus_are_those_that_the_cluster_grants(ray):
+    def granted():
+        return len(ray.get_gpu_ids()), ray.get_runtime_context().get_accelerator_ids()["GPU"]
+
+    assert granted() == (0, [])
+    number, ids = ray.get(ray.remote(num_gpus=1)(granted).remote())
+    assert number == len(ids) == 1
 
 
 def test_the_executor_works_on_it(ray):

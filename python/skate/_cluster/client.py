@@ -177,6 +177,33 @@ class Client:
 
     # ── what there is ─────────────────────────────────────────────────────────────────────────
 
+    @property
+    def job_id(self) -> str:
+        """Ray's; so are the ids below."""
+        import ray
+
+        return str(ray.get_runtime_context().get_job_id())
+
+    @property
+    def node_id(self) -> str:
+        """Of the node that this process is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    @property
+    def worker_id(self) -> str:
+        """Of this process."""
+        import ray
+
+        return str(ray.get_runtime_context().get_worker_id())
+
+    def gpu_ids(self) -> list[int | str]:
+        """Of the running task or actor."""
+        import ray
+
+        return [] if self.is_driver else list(ray.get_gpu_ids())
+
     def resources(self) -> dict[str, tuple[float, float]]:
         import ray
 
