@@ -167,6 +167,17 @@ def test_ctrl_c_at_the_beginning_of_shutdown_ends_the_session_all_the_same(
     assert not _session._ending
 
 
+def test_future_fails_although_ctrl_c_comes_before_it_is_told(fresh, stopped, monkeypatch):
+    from skate import _session
+
+    stop, _ = stopped
+    future = stop.remote().future()
+    monkeypatch.setattr(_session, "_wake_waiters", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fresh.shutdown()
+    assert isinstance(future.exception(20), fresh.exceptions.RaySystemError)
+
+
 def test_callback_and_excepthook_that_raise_stop_no_other_callback(fresh, monkeypatch, capfd):
     # The thread of all futures, callbacks and output ended there.
     def broken(*_):

@@ -56,7 +56,7 @@ class Helper:
         try:
             request = self.client.watch(ref, self._mailbox, token)
         except BaseException:
-            del self._waiting[token]
+            self._waiting.pop(token, None)
             raise
 
         def call_off() -> None:
@@ -72,13 +72,12 @@ class Helper:
             if threading.current_thread() is not self._thread:
                 self._thread.join(_PATIENCE_S)
         finally:  # after a KeyboardInterrupt, too
-            # Those whose answers never came learn that the session has ended.
-            for act in [self._waiting.pop(token) for token in list(self._waiting)]:
-                self._call(act)
+            self._call_the_rest()
 
     def _run(self) -> None:
         while not self._mailbox.is_over:
             self._deliver()  # nothing of it is kept while waiting, such as the last ref
+        self._call_the_rest()  # if a KeyboardInterrupt kept `finish` from it
         self._display.close()
 
     def _deliver(self) -> None:
@@ -90,6 +89,12 @@ class Helper:
                 self._call(act)
         self._display.tell_repeats()
         self._display.flush()
+
+    def _call_the_rest(self) -> None:
+        """Those whose answers never came learn that the session has ended."""
+        for token in list(self._waiting):
+            if act := self._waiting.pop(token, None):
+                self._call(act)
 
     @staticmethod
     def _call(act: Callable[[], None]) -> None:
