@@ -1,4 +1,4 @@
-"""A task that runs an event loop by itself sleeps while something is awaited in it: its CPU goes to others.
+"""A task that runs an event loop by itself sleeps while it awaits: its CPU goes to others.
 
 It was kept, so with one CPU, or as many such tasks as CPUs, what was awaited never ran.
 """

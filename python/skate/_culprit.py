@@ -64,7 +64,7 @@ def while_packing(look: Callable[[], T]) -> T:
     if client is None:
         return look()
     looking = _Looking(look)
-    client.put(looking)
+    client.round_trip(looking)
     seen: T = looking.seen
     return seen
 
