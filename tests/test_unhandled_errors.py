@@ -180,6 +180,22 @@ def test_error_too_large_for_a_message_is_kept(fresh, errors):
     assert str(row.error.cause) == "x" * 100_000
 
 
+def test_large_ones_are_kept_up_to_a_bound(fresh, monkeypatch):
+    """10,000 of any size were."""
+    from skate.util.state import list_unhandled_errors
+
+    monkeypatch.setenv("SKATE_IGNORE_UNHANDLED_ERRORS", "1")
+    fresh.init(num_cpus=1)
+    fail = make_fail(fresh).options(num_returns=1)
+    for number in range(40):
+        ref = fail.remote(f"{number} {'x' * 2_000_000}")
+        fresh.wait([ref])
+        del ref
+    while not (rows := list_unhandled_errors()) or "39 x" not in str(rows[-1].error)[:10_000]:
+        time.sleep(0.001)
+    assert 1 < len(rows) < 40
+
+
 def test_limit_gives_the_latest(fresh, errors):
     from skate.util.state import list_unhandled_errors
 

@@ -65,7 +65,10 @@ impl TaskId {
         ObjectId { task: self, index: 0 }
     }
 
-    /// The object of return or yield number `index`.
+    /// So many returns or yields have objects of their own, an error at the end among them.
+    pub const MOST_ITEMS: u64 = u32::MAX as u64;
+
+    /// The object of return or yield number `index`, which is less than [`MOST_ITEMS`](Self::MOST_ITEMS).
     pub const fn item(self, index: u64) -> ObjectId {
         ObjectId { task: self, index: index as u32 + 1 }
     }

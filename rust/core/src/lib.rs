@@ -30,6 +30,7 @@
 //!   share                one window for all streams of an actor
 //!   room                 who waits for space in the store
 //!   fate                 errors that nobody fetched
+//!   remains              what stays when the session ends
 //!   request, wait        questions that are answered later
 //!   glance, statistics   what may be looked at, what is counted
 //!   audit                what must add up

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{
-    PyBaseException, PyKeyboardInterrupt, PySystemExit, PyTypeError, PyValueError,
+    PyBaseException, PyKeyboardInterrupt, PyOverflowError, PySystemExit, PyTypeError, PyValueError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyIterator, PyList, PyTuple};
 use skate_core::action::Run;
 use skate_core::event::{End, Held, Leave, Outcome, Request, Returns, Within};
-use skate_core::id::ActorId;
+use skate_core::id::{ActorId, TaskId};
 use skate_core::value::{Bytes, NONE, Payload, Value};
 
 use crate::actor_ref::actor_bytes;
@@ -414,6 +414,10 @@ impl<'a, 'py> Task<'a, 'py> {
         &self,
         item: Bound<'py, PyAny>,
     ) -> PyResult<Option<(Packed, Owed<'a>)>> {
+        if self.yielded + 1 >= TaskId::MOST_ITEMS {
+            let text = format!("{} yielded more than {} items", self.name, TaskId::MOST_ITEMS - 1);
+            return Err(PyOverflowError::new_err(text));
+        }
         let slot = self.worker.slot(self.run.ticket);
         if self.yielded < self.run.skip || slot.is_stream_dropped(self.run.ticket.0) {
             return Ok(None);

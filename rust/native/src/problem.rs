@@ -18,6 +18,8 @@ use crate::unpack;
 
 /// The latest that are kept.
 const MOST: usize = 10_000;
+/// Of these, so many bytes; the last one in any case.
+const MOST_BYTES: usize = 64 << 20;
 
 /// One error that nobody fetched.
 #[derive(Clone, Debug)]
@@ -53,6 +55,13 @@ impl Problem {
         Self { task, task_name, returns, error, time_s: since.as_secs_f64() }
     }
 
+    fn len(&self) -> usize {
+        self.error.payload().map_or(0, |payload| match payload {
+            Payload::Inline(bytes) => bytes.len(),
+            Payload::Block(_) | Payload::Spilled(_) => 0,
+        })
+    }
+
     /// `(task id, name, returns or None, exception, time)`.
     pub(crate) fn to_python(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let nonce = Session::current().map_or(0, |session| session.nonce);
@@ -69,17 +78,21 @@ impl Problem {
 
 /// The latest of them.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(VecDeque<Problem>);
+pub(crate) struct Problems {
+    rows: VecDeque<Problem>,
+    bytes: usize,
+}
 
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
-        if self.0.len() == MOST {
-            self.0.pop_front();
+        self.bytes += problem.len();
+        self.rows.push_back(problem);
+        while self.rows.len() > MOST || (self.bytes > MOST_BYTES && self.rows.len() > 1) {
+            self.bytes -= self.rows.pop_front().map_or(0, |oldest| oldest.len());
         }
-        self.0.push_back(problem);
     }
 
     pub(crate) fn list(&self) -> Vec<Problem> {
-        self.0.iter().cloned().collect()
+        self.rows.iter().cloned().collect()
     }
 }
