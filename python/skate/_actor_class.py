@@ -10,12 +10,13 @@ is free. Class and options travel when it is pickled, templates never.
 
 from __future__ import annotations
 
-from skate import _actor_options, _options, _session
+from skate import _actor_options, _options, _placing, _session
 from skate._actor_handle import ActorHandle, ActorSpec, spec_of
 from skate._actor_options import ActorOptions
 from skate._frames import HIDDEN, REFUSALS
 from skate._latest import Latest
 from skate._method import constructor_of, methods_of
+from skate.exceptions import ActorUnschedulableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class ActorDefinition:
 
     def template(self, client: Client, resolved: ActorOptions) -> Template:
         """The node's handle on this class with these options."""
+        _placing.check(client, self.name, resolved, ActorUnschedulableError)
         env = repr(resolved.env) if resolved.env else ""
         lanes = tuple(resolved.lanes)
         strategy = _options.strategy_key(resolved.strategy)

@@ -81,8 +81,8 @@ def _anything(_name: str, _value: object) -> None:
 _INT: Types = (int, _NONE)
 _SHARED = (
     "num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "label_selector",
-    "scheduling_strategy", "runtime_env", "enable_task_events", "_metadata", "_labels",
-    "retry_exceptions",
+    "fallback_strategy", "scheduling_strategy", "runtime_env", "enable_task_events", "_metadata",
+    "_labels", "retry_exceptions",
 )  # fmt: skip
 
 TABLE: dict[str, tuple[Types, Check]] = {
@@ -120,6 +120,7 @@ class ActorOptions:
         lanes: Calls at once in each.
         serves: `"turns"`, `"threads"` or `"loop"`.
         strategy: Where to run, if that is about nodes; None on any.
+        selectors: Labels of a node on which it may run, those of any one; empty for any node.
         in_order: Whether one caller's calls start in the order of their submission.
         max_restarts: -1 for ever.
         max_task_retries: Default of its methods; -1 for ever.
@@ -146,6 +147,7 @@ class ActorOptions:
         "placing",
         "resources",
         "retry_exceptions",
+        "selectors",
         "serves",
         "strategy",
         "window",
@@ -154,6 +156,7 @@ class ActorOptions:
     def __init__(self, options: Mapping[str, Any], *, is_async: bool) -> None:
         self.resources = _options.resources_of(options, 0)
         self.strategy = _options.strategy_of(options)
+        self.selectors = _options.selectors_of(options)
         asked = options.get("scheduling_strategy")
         is_given = options.get("num_cpus") is not None or hasattr(asked, "placement_group")
         self.placing: tuple[tuple[str, int], ...] = () if is_given else (("CPU", UNITS),)

@@ -269,12 +269,12 @@ def nodes() -> list[dict[str, Any]]:
     """One row: this machine, with Ray's keys."""
     from skate._ids import node_id
     from skate._machine import IP, hostname
+    from skate._placing import labels
 
     client = _session.connect()
     rows = getattr(client, "nodes", None)  # an engine with nodes of its own
     if rows is not None:
         return list(rows())
-    machine = _session.machine
     return [
         {
             "NodeID": node_id(client),
@@ -290,7 +290,7 @@ def nodes() -> list[dict[str, Any]]:
             "RuntimeEnvAgentPort": 0,
             "alive": True,
             "Resources": cluster_resources(),
-            "Labels": dict(machine.labels) if machine else {},
+            "Labels": labels(client),
         }
     ]
 

@@ -56,7 +56,11 @@ def zygote_argv() -> list[str]:
 
 
 def hello(
-    session: str, namespace: str, runtime_env: dict[str, Any] | None, preload: list[str]
+    session: str,
+    namespace: str,
+    runtime_env: dict[str, Any] | None,
+    preload: list[str],
+    labels: dict[str, str],
 ) -> bytes:
     """The first message to the zygote: JSON by hand, because `json` takes 8 ms to import."""
 
@@ -69,6 +73,7 @@ def hello(
     def texts(values: list[str]) -> str:
         return f"[{','.join(text(value) for value in _strings(values))}]"
 
+    pairs = ",".join(f"{text(name)}:{text(value)}" for name, value in labels.items())
     try:
         cwd = os.getcwd()  # noqa: PTH109 - pathlib is slow to import
     except OSError:  # it was removed: workers are in it all the same, as children of this process
@@ -78,7 +83,7 @@ def hello(
         f'"namespace":{text(namespace)},"as_ray":{_is_as_ray()},'
         f'"runtime_env":{_environment(runtime_env)},"log_level":{driver_level()},'
         f'"inspect":{_flag(on=_settings.value("inspect"))},"cells":{_flag(on=is_notebook())},'
-        f'"preload":{texts(preload)},"sys_path":{texts(sys.path)},'
+        f'"preload":{texts(preload)},"labels":{{{pairs}}},"sys_path":{texts(sys.path)},'
         f'"argv":{texts(getattr(sys, "argv", []))}}}'
     ).encode("ascii")
 

@@ -58,7 +58,7 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
     """Checks what the user said and fills in the rest.
 
     Raises:
-        TypeError: an amount is no number, or `resources` or `labels` no dict.
+        TypeError: an amount is no number, or `resources` or `labels` no dict, or a label no text.
         ValueError: an amount is out of range; the text names the parameter.
     """
     amounts_given: dict[str, Any] = {
@@ -72,7 +72,9 @@ def describe(  # noqa: PLR0917 - the parameters of `init`
             what = f"init: {name}"
             _checks.within(what, _checks.number(what, amount), 0, AMOUNT_MAX)
     check_resources("init: resources", resources)
-    labels = _checks.mapping("init: labels", labels or {})
+    labels = {} if labels is None else _checks.mapping("init: labels", labels)
+    for name, label in labels.items():
+        _checks.text(f"init: labels[{_checks.text('a name of init: labels', name)!r}]", label)
     here = cpus()
     num_cpus = here if num_cpus is None else num_cpus
     num_gpus = gpus() if num_gpus is None else _checked_gpus(num_gpus)

@@ -52,6 +52,7 @@ class Resolved:
         is_strict: Whether a wrong number of yields is the error of the last return.
         name: Of the task, for people; None for the function's own.
         strategy: Where to run, if that is about nodes; None on any.
+        selectors: Labels of a node on which it may run, those of any one; empty for any node.
         env: Its `runtime_env`, as `_runtime_env.plain` gives it.
     """
 
@@ -65,6 +66,7 @@ class Resolved:
         "resources",
         "retry_exceptions",
         "returns",
+        "selectors",
         "strategy",
         "window",
         "window_bytes",
@@ -83,6 +85,7 @@ class Resolved:
         self.name: str | None = options.get("name")
         self.max_calls: int = options.get("max_calls") or 0
         self.strategy = strategy_of(options)
+        self.selectors = selectors_of(options)
         self.env = env_of(options)
 
     def key(self) -> tuple[object, ...]:
@@ -244,10 +247,18 @@ def _check_strategy(_name: str, value: object) -> None:
         raise ValueError(msg)
 
 
-def _check_labels_asked(_name: str, value: Mapping[str, Any] | None) -> None:
+def _check_selector(name: str, value: Mapping[Any, Any] | None) -> None:
     if value:
-        msg = f"label_selector={value!r}: the one machine has no labels, so it must be None or {{}}"
-        raise ValueError(msg)
+        from skate._placing import check_selector
+
+        check_selector(name, value)
+
+
+def _check_fallback(name: str, value: list[Any] | None) -> None:
+    if value:
+        from skate._placing import check_fallback
+
+        check_fallback(name, value)
 
 
 def _anything(_name: str, _value: object) -> None:
@@ -265,7 +276,8 @@ TABLE: dict[str, tuple[Types, Check]] = {
     "memory": (_NUMBER, _quantity),
     "resources": (_DICT, check_resources),
     "accelerator_type": ((str, _NONE), _anything),
-    "label_selector": (_DICT, _check_labels_asked),
+    "label_selector": (_DICT, _check_selector),
+    "fallback_strategy": ((list, _NONE), _check_fallback),
     "scheduling_strategy": (_ANY, _check_strategy),
     "runtime_env": (_DICT, check_runtime_env),
     # what it gives
@@ -389,6 +401,15 @@ def strategy_of(options: Mapping[str, Any]) -> Any:
     """A strategy that chooses among nodes; None for one that does not."""
     strategy = options.get("scheduling_strategy")
     return None if strategy == "DEFAULT" or hasattr(strategy, "placement_group") else strategy
+
+
+def selectors_of(options: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Labels of a node on which it may run, those of any one; empty for any node."""
+    selector = options.get("label_selector")
+    if not selector:
+        return []
+    others = [each["label_selector"] or {} for each in options.get("fallback_strategy") or ()]
+    return [selector, *others]
 
 
 def strategy_key(strategy: Any) -> object:

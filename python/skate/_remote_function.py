@@ -11,9 +11,10 @@ that the number of arguments fits. Function and options travel when it is pickle
 from __future__ import annotations
 
 # ruff: noqa: F811 - `overload` is not the one of `typing` at run time, and ruff sees that one
-from skate import _options, _session
+from skate import _options, _placing, _session
 from skate._frames import HIDDEN, REFUSALS
 from skate._latest import Latest
+from skate.exceptions import TaskUnschedulableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Definition:
 
     def template(self, client: Client, resolved: _options.Resolved) -> Template:
         """The node's handle on this function with these options."""
+        _placing.check(client, self.name, resolved, TaskUnschedulableError)
         key = resolved.key()
         template = self._templates.get(client, key)
         if template is None:

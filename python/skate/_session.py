@@ -40,6 +40,9 @@ while the running task captures its children for its placement group, and in loc
 machine: Machine | None = None
 """What `init` was told of this machine; None in workers."""
 
+labels: dict[str, str] = {}
+"""What `init` said of them, in workers; in the driver `machine` has them."""
+
 current_namespace: str = ""
 """Namespace of the current session."""
 
@@ -131,7 +134,8 @@ def init(
         num_cpus: How many CPUs tasks may use at once; by default those that this process may use.
         num_gpus: Likewise; by default those that the driver of the machine lists.
         resources: Amounts of custom resources by name.
-        labels: Of this node, shown by `nodes`.
+        labels: Of this node, for `label_selector`: texts by name. `nodes` shows them, and its id as
+            `"ray.io/node-id"`.
         object_store_memory: Bytes of shared memory for values, at least 78,643,200; by default 30 %
             of the memory that this process may use, at most 200 GB.
         object_spilling_directory: Where values go that the store has no room for; made if it is not
@@ -258,7 +262,9 @@ def init(
 
                 client = Local(session, here)
             else:
-                hello = _launch.hello(session, namespace, runtime_env, _preload.check(preload))
+                hello = _launch.hello(
+                    session, namespace, runtime_env, _preload.check(preload), here.labels
+                )
                 client = _start(session, hello, here, spilling, watching, log_to_driver=with_log)
             # In one process a call comes now from the driver, now from a task that captures.
             caching = None if is_local else client
@@ -362,11 +368,11 @@ def start_helper(current: Client) -> None:
         _helped = current
 
 
-def enter_worker(joined: Client, namespace: str) -> None:
+def enter_worker(joined: Client, namespace: str, of_node: dict[str, str] | None = None) -> None:
     """Makes this process a worker of a session."""
-    global client, caching, current_namespace  # noqa: PLW0603 - the one current session
+    global client, caching, current_namespace, labels  # noqa: PLW0603 - the one current session
     client = caching = joined
-    current_namespace = namespace
+    current_namespace, labels = namespace, of_node or {}
     _hook()
 
 

@@ -71,7 +71,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
     Args:
         hello: What the driver said of itself: `session`, `namespace`, `cwd` (empty if it was
             removed), `sys_path`, `preload`, `argv`, `as_ray`, `runtime_env`, `log_level`,
-            `inspect`, `cells`.
+            `inspect`, `cells`, `labels`.
         client_id: From 1.
         descriptors: Of the hub, the data segment, this worker's control segment, the
             driver's process, and the spill file, if there is one.
@@ -94,7 +94,7 @@ def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int
     from skate import _native, _output, _records, _session
 
     client = _native.join(*descriptors, client_id, hello["session"], hello["inspect"])
-    _session.enter_worker(client, hello.get("namespace", ""))
+    _session.enter_worker(client, hello.get("namespace", ""), hello["labels"])
     label = _label_with_task if hello["cells"] else _label
     _output.install(lambda: label(client))
     _records.install(hello["log_level"])

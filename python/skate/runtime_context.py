@@ -5,7 +5,7 @@ Invariant: ids are hex strings; what does not exist here (a task on the driver, 
 
 from __future__ import annotations
 
-from skate import _devices, _ids, _session
+from skate import _devices, _ids, _placing, _session
 from skate._actor_handle import ActorHandle, spec_of
 from skate._group import current_key, plain_amounts
 from skate._options import UNITS
@@ -128,9 +128,8 @@ class RuntimeContext:
         return json.dumps(current)
 
     def get_node_labels(self) -> dict[str, str]:
-        """What `init(labels=…)` said; empty in workers."""
-        machine = _session.machine
-        return dict(machine.labels) if machine else {}
+        """What `init(labels=…)` said, and the node's id as `"ray.io/node-id"`."""
+        return _placing.labels(self._client)
 
     def get_session_name(self) -> str:
         """`session_` and 16 hex digits, fresh for every `init`."""

@@ -134,7 +134,7 @@ def test_driver_goes_on_whatever_its_zygote_reports(start, tmp_path, seed):
 HELLO = {
     "op": "hello", "session": "0" * 16, "driver_pid": 1, "cwd": "", "namespace": "",
     "as_ray": False, "runtime_env": None, "log_level": 30, "sys_path": [], "argv": [],
-    "inspect": False, "cells": False, "preload": [],
+    "inspect": False, "cells": False, "preload": [], "labels": {},
 }  # fmt: skip
 
 
