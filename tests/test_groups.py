@@ -44,6 +44,28 @@ def test_group_that_never_fits_says_so_when_it_is_removed(skate):
         skate.get(ready)
 
 
+@pytest.mark.parametrize("cpus", [1, 100], ids=["placed", "pending"])
+def test_removed_group_is_not_ready(skate, cpus):
+    """`wait` was True, and `ready` gave the group."""
+    group = skate.util.placement_group([{"CPU": cpus}])
+    assert group.wait(0 if cpus == 100 else 30) == (cpus == 1)
+    skate.util.remove_placement_group(group)
+    with pytest.raises(ValueError, match=f"{group.id.hex()} does not exist: it was removed"):
+        group.wait(30)
+    with pytest.raises(skate.exceptions.TaskPlacementGroupRemoved):
+        skate.get(group.ready())
+
+
+def test_group_found_by_its_name_waits_as_well(skate):
+    group = skate.util.placement_group([{"CPU": 100}], name="found")
+    found = skate.util.get_placement_group("found")
+    assert found == group
+    assert not found.wait(0)
+    skate.util.remove_placement_group(group)
+    with pytest.raises(ValueError, match="it was removed"):
+        found.wait(30)
+
+
 def test_bundle_too_small_for_ever_is_refused(skate):
     from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -53,7 +75,8 @@ def test_bundle_too_small_for_ever_is_refused(skate):
     def large():
         pass
 
-    with pytest.raises(ValueError, match="cannot fit into any bundles"):
+    asked = r"Cannot schedule .*\.large with .* request \{'CPU': 2\} cannot fit into any bundles"
+    with pytest.raises(ValueError, match=asked):
         large.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group)).remote()
     skate.util.remove_placement_group(group)
 
@@ -101,3 +124,21 @@ def test_changing_the_bundles_afterwards_changes_no_group(skate):
     bundles.append({"CPU": 1})
     assert group.bundle_specs == [{"CPU": 1}]
     skate.util.remove_placement_group(group)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("placement group ", "Warning: placement group stays pending: "),
+        ("placement group of mine", "Warning: placement group of mine stays pending: "),
+        ("work", "Warning: task work stays pending: "),
+    ],
+)
+def test_warning_names_what_stays_pending(capsys, name, expected):
+    """That of a group without a name was "task placement group  stays pending"."""
+    from skate._display import INFEASIBLE, Display
+
+    display = Display()
+    display.show(INFEASIBLE, (name, [("CPU", 50, 2)]))
+    display.flush()
+    assert capsys.readouterr().err.startswith(expected)

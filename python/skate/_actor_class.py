@@ -70,6 +70,10 @@ class ActorDefinition:
         self._pickled: Latest[bytes] = Latest()  # by session: it may capture refs of one
         self._templates: Latest[Template] = Latest()
 
+    def resolved(self, options: dict[str, Any]) -> ActorOptions:
+        """The options as the node wants them."""
+        return ActorOptions(self.name, options, is_async=self.is_async)
+
     def template(self, client: Client, resolved: ActorOptions) -> Template:
         """The node's handle on this class with these options."""
         _placing.check(client, self.name, resolved, ActorUnschedulableError)
@@ -126,7 +130,7 @@ class ActorClass(_Typed["T", "P"]):
     def _define(self, definition: ActorDefinition, options: dict[str, Any]) -> None:
         self._known_definition = definition
         self._options = options
-        self._resolved = ActorOptions(options, is_async=definition.is_async)
+        self._resolved = definition.resolved(options)
         self._known_spec: ActorSpec | None = None
         self._take_names(_names_of(definition.cls))
 
@@ -197,7 +201,7 @@ class ActorClass(_Typed["T", "P"]):
 
             options = inherited(capturing(client, self._options))
             if options != self._options:
-                resolved = ActorOptions(options, is_async=definition.is_async)
+                resolved = definition.resolved(options)
         spec = self._known_spec
         if spec is None:
             spec = self._known_spec = definition.spec(resolved)

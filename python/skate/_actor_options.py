@@ -111,7 +111,7 @@ def check(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ActorOptions:
-    """Options as the node wants them.
+    """Options as the node wants them; `of`, for errors, is the class.
 
     Attributes:
         resources: What it holds while it lives; in units of 1/10000.
@@ -153,8 +153,8 @@ class ActorOptions:
         "window",
     )
 
-    def __init__(self, options: Mapping[str, Any], *, is_async: bool) -> None:
-        self.resources = _options.resources_of(options, 0)
+    def __init__(self, of: str, options: Mapping[str, Any], *, is_async: bool) -> None:
+        self.resources = _options.resources_of(of, options, 0)
         self.strategy = _options.strategy_of(options)
         self.selectors = _options.selectors_of(options)
         asked = options.get("scheduling_strategy")

@@ -195,9 +195,11 @@ class Display:
         lacks = ", ".join(
             f"{name} {asked:g} (there is {there:g})" for name, asked, there in missing
         )
+        is_group = task_name.startswith("placement group ")  # of any name, perhaps of none
+        what = task_name.rstrip() if is_group else f"task {task_name}"
+        way_out = "Remove" if is_group else "Cancel"
         self._add(
-            f"Warning: task {task_name} stays pending: it asks for more than this machine will "
-            f"ever "
-            f"have: {lacks}. Cancel it, ask for less, or give init() more.\n",
+            f"Warning: {what} stays pending: it asks for more than this machine will ever have: "
+            f"{lacks}. {way_out} it, ask for less, or give init() more.\n",
             LAST,
         )

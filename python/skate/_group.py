@@ -9,7 +9,7 @@ group, too, and a worker sees in its resources in which group it runs.
 from __future__ import annotations
 
 from skate import _checks
-from skate._options import check_gpus, check_quantity, units
+from skate._options import UNITS, check_gpus, check_quantity, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
     return [(name, units(amount)) for name, amount in sorted(bundle.items()) if amount]
 
 
-def in_group(amounts: Amounts, strategy: Any) -> Amounts:
+def in_group(of: str, amounts: Amounts, strategy: Any) -> Amounts:
     """What is to be asked for in place of `amounts`.
 
     Raises:
@@ -57,9 +57,10 @@ def in_group(amounts: Amounts, strategy: Any) -> Amounts:
         raise ValueError(msg)
     candidates = bundles if index == -1 else [bundles[index]]
     if not any(all(b.get(name, 0) >= n for name, n in amounts) for b in candidates):
+        asked = {name: n // UNITS if n % UNITS == 0 else n / UNITS for name, n in amounts}
         msg = (
-            "Cannot schedule it with the placement group because the resource request "
-            f"{dict(amounts)} cannot fit into any bundles for the placement group, "
+            f"Cannot schedule {of} with the placement group because the resource request "
+            f"{asked} cannot fit into any bundles for the placement group, "
             f"{group.bundle_specs}."
         )
         raise ValueError(msg)

@@ -38,7 +38,7 @@ _RETURNS_MAX = 2**32 - 1
 
 
 class Resolved:
-    """Options as the node wants them.
+    """Options as the node wants them; `of`, for errors, is the function.
 
     Attributes:
         resources: Name and amount in units of 1/10000, sorted, without zeros.
@@ -72,8 +72,8 @@ class Resolved:
         "window_bytes",
     )
 
-    def __init__(self, options: Mapping[str, Any], *, is_generator: bool) -> None:
-        self.resources = resources_of(options, 1)
+    def __init__(self, of: str, options: Mapping[str, Any], *, is_generator: bool) -> None:
+        self.resources = resources_of(of, options, 1)
         self.returns = returns_of(options.get("num_returns"), is_generator=is_generator)
         retries = options.get("max_retries")
         self.max_retries: int = 3 if retries is None else min(retries, 2**31 - 1)
@@ -377,7 +377,7 @@ def units(value: float) -> int:
     return round(_checks.number("an amount", value) * UNITS)
 
 
-def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, int], ...]:
+def resources_of(of: str, options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, int], ...]:
     """Name and amount, in units of 1/10000; `cpus` is the default."""
     num_cpus = options.get("num_cpus")
     amounts: dict[str, float] = {
@@ -394,7 +394,7 @@ def resources_of(options: Mapping[str, Any], cpus: float) -> tuple[tuple[str, in
         return asked
     from skate._group import in_group
 
-    return in_group(asked, strategy)
+    return in_group(of, asked, strategy)
 
 
 def strategy_of(options: Mapping[str, Any]) -> Any:

@@ -102,6 +102,10 @@ class Definition:
         """Whether its body has a `yield`."""
         return bool(self.function.__code__.co_flags & _GENERATOR)
 
+    def resolved(self, options: dict[str, Any]) -> _options.Resolved:
+        """The options as the node wants them."""
+        return _options.Resolved(self.name, options, is_generator=self.is_generator())
+
     def template(self, client: Client, resolved: _options.Resolved) -> Template:
         """The node's handle on this function with these options."""
         _placing.check(client, self.name, resolved, TaskUnschedulableError)
@@ -182,7 +186,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
     def _define(self, definition: Definition, options: dict[str, Any]) -> None:
         self._known_definition = definition
         self._options = options
-        self._resolved = _options.Resolved(options, is_generator=definition.is_generator())
+        self._resolved = definition.resolved(options)
         self._least, self._most = definition.least, definition.most
         self._name = self._resolved.name
         self.__module__: str = definition.function.__module__
@@ -265,7 +269,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
 
             options = inherited(capturing(client, self._options))
             if options != self._options:  # only for this task, so it is not remembered
-                resolved = _options.Resolved(options, is_generator=definition.is_generator())
+                resolved = definition.resolved(options)
                 return definition.template(client, resolved)
         template = definition.template(client, self._resolved)
         # In this order: a thread that sees the new client must find its template.

@@ -20,6 +20,7 @@ from skate import _checks, _session
 from skate._group import bundle_rows, current_key
 from skate._ids import JOB_ID, PlacementGroupID
 from skate._options import UNITS
+from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,14 +45,29 @@ class PlacementGroup:
         return len(self.bundle_specs)
 
     def ready(self) -> skate.ObjectRef[PlacementGroup]:
-        """A ref that is ready when the resources are; its value is the group."""
-        return _after.options(name="placement_group.ready").remote(self, self._placed)
+        """A ref that is ready when the resources are; its value is the group.
+
+        If the group is removed, it raises `TaskPlacementGroupRemoved`.
+        """
+        within = PlacementGroupSchedulingStrategy(self)
+        same = _same.options(name="placement_group.ready", scheduling_strategy=within)
+        return same.remote(self)
 
     def wait(self, timeout_seconds: float = 30) -> bool:
-        """Whether the resources are there within that time."""
-        if self._placed is None:
-            return True
-        return bool(skate.wait([self._placed], timeout=timeout_seconds)[0])
+        """Whether the resources are there within that time.
+
+        Raises:
+            ValueError: the group was removed.
+        """
+        placed = self.ready() if self._placed is None else self._placed
+        if not skate.wait([placed], timeout=timeout_seconds)[0]:
+            return False
+        key = self.id.hex()
+        rows = _session.connect().groups()
+        if not any(row[0] == key and row[3] != "REMOVED" for row in rows):
+            msg = f"Placement group {key} does not exist: it was removed."
+            raise ValueError(msg)
+        return True
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlacementGroup) and self.id == other.id
@@ -64,7 +80,7 @@ class PlacementGroup:
 
 
 @skate.remote(num_cpus=0)
-def _after(group: PlacementGroup, _placed: None) -> PlacementGroup:
+def _same(group: PlacementGroup) -> PlacementGroup:
     return group
 
 
