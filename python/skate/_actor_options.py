@@ -81,8 +81,8 @@ def _anything(_name: str, _value: object) -> None:
 _INT: Types = (int, _NONE)
 _SHARED = (
     "num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "label_selector",
-    "fallback_strategy", "scheduling_strategy", "runtime_env", "enable_task_events", "_metadata",
-    "_labels", "retry_exceptions",
+    "fallback_strategy", "scheduling_strategy", _options.GROUP, _options.BUNDLE, _options.CAPTURE,
+    "runtime_env", "enable_task_events", "_metadata", "_labels", "retry_exceptions",
 )  # fmt: skip
 
 TABLE: dict[str, tuple[Types, Check]] = {

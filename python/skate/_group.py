@@ -9,7 +9,7 @@ group, too, and a worker sees in its resources in which group it runs.
 from __future__ import annotations
 
 from skate import _checks
-from skate._options import UNITS, check_gpus, check_quantity, units
+from skate._options import CAPTURE, UNITS, check_gpus, check_quantity, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,16 +38,33 @@ def bundle_rows(bundle: Mapping[str, float]) -> list[tuple[str, int]]:
     return [(name, units(amount)) for name, amount in sorted(bundle.items()) if amount]
 
 
-def in_group(of: str, amounts: Amounts, strategy: Any) -> Amounts:
+def check_group(what: str, group: Any) -> None:
+    """Raises TypeError unless it is a placement group."""
+    from skate.util.placement_group import PlacementGroup
+
+    if not isinstance(group, PlacementGroup):
+        raise TypeError(_checks.refusal(what, group, "a PlacementGroup"))
+
+
+def in_group(of: str, amounts: Amounts, strategy: Any, *, captures: bool) -> Amounts:
     """What is to be asked for in place of `amounts`.
 
+    Args:
+        of: Who asks, for errors.
+        amounts: What is asked for.
+        strategy: The group, the bundle, and whether children are captured.
+        captures: Whether they are if the strategy does not say.
+
     Raises:
+        TypeError: the strategy has something else than a group and a number.
         ValueError: there is no such bundle, or it is too small for ever.
     """
     group = strategy.placement_group
     if group is None:
         return amounts
+    check_group("PlacementGroupSchedulingStrategy: placement_group", group)
     index = strategy.placement_group_bundle_index
+    _checks.whole("placement_group_bundle_index", index, -(2**31), 2**31 - 1)
     bundles = [dict(bundle_rows(bundle)) for bundle in group.bundle_specs]
     if not -1 <= index < len(bundles):
         msg = (
@@ -65,7 +82,8 @@ def in_group(of: str, amounts: Amounts, strategy: Any) -> Amounts:
         )
         raise ValueError(msg)
     key = group.id.hex()
-    captures = strategy.placement_group_capture_child_tasks
+    if strategy.placement_group_capture_child_tasks is not None:
+        captures = strategy.placement_group_capture_child_tasks
     rows = [(f"{ENTRY}{key}", CAPTURE_UNITS if captures else ENTRY_UNITS)]
     for name, amount in amounts:
         rows.append((f"{name}_group_{key}", amount))
@@ -94,10 +112,10 @@ def current_key(client: Client, *, captured: bool = False) -> str | None:
 
 
 def capturing(client: Client, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with the group of the calling code if it captures what names no strategy."""
-    if client.is_driver or options.get("scheduling_strategy") is not None:
-        return dict(options)
-    if current_key(client, captured=True) is None:
+    """The options, with the group of the calling code if that, or the call, captures."""
+    captures = options.get(CAPTURE)
+    is_said = options.get("scheduling_strategy") is not None or captures is False
+    if client.is_driver or is_said or current_key(client, captured=captures is None) is None:
         return dict(options)
     from skate.util.placement_group import get_current_placement_group
     from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy

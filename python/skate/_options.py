@@ -25,6 +25,12 @@ UNITS = 10_000
 AMOUNT_MAX = 2**61 // UNITS
 """The largest amount: two of them still add up in the core."""
 
+GROUP = "placement_group"
+BUNDLE = "placement_group_bundle_index"
+CAPTURE = "placement_group_capture_child_tasks"
+_NOT_SAID = "default"
+"""For `GROUP`: that of the calling code, if that captures. None is outside of any."""
+
 WINDOW = "generator_backpressure_num_objects"
 WINDOW_BYTES = "generator_backpressure_num_bytes"
 ON_DROP = "generator_on_drop"
@@ -247,6 +253,14 @@ def _check_strategy(_name: str, value: object) -> None:
         raise ValueError(msg)
 
 
+def _check_placement_group(name: str, value: Any) -> None:
+    if value is None or (isinstance(value, str) and value == _NOT_SAID):
+        return
+    from skate._group import check_group
+
+    check_group(name, value)
+
+
 def _check_selector(name: str, value: Mapping[Any, Any] | None) -> None:
     if value:
         from skate._placing import check_selector
@@ -279,6 +293,9 @@ TABLE: dict[str, tuple[Types, Check]] = {
     "label_selector": (_DICT, _check_selector),
     "fallback_strategy": ((list, _NONE), _check_fallback),
     "scheduling_strategy": (_ANY, _check_strategy),
+    GROUP: (_ANY, _check_placement_group),
+    BUNDLE: ((int,), _anything),
+    CAPTURE: ((bool, _NONE), _anything),
     "runtime_env": (_DICT, check_runtime_env),
     # what it gives
     "num_returns": (_ANY, _check_num_returns),
@@ -369,6 +386,27 @@ def check(
         if name == "runtime_env":  # relative paths mean the directory of now
             value = env_of({name: value})  # noqa: PLW2901
         checked[WINDOW if name == _WINDOW_ALIAS else name] = value
+    return _group_as_strategy(checked)
+
+
+def _group_as_strategy(checked: dict[str, Any]) -> dict[str, Any]:
+    """Ray's older names for a group and a bundle become a strategy; all else stays."""
+    group, bundle = checked.pop(GROUP, _NOT_SAID), checked.pop(BUNDLE, -1)
+    strategy = checked.get("scheduling_strategy")
+    is_group = group is not None and group != _NOT_SAID
+    if is_group and strategy is not None:
+        msg = (
+            "Placement groups should be specified via the scheduling_strategy option. The "
+            "placement_group option is deprecated."
+        )
+        raise ValueError(msg)
+    if not is_group and bundle != -1:
+        msg = f"{BUNDLE} is {bundle}, but there is no {GROUP} whose bundle it could be"
+        raise ValueError(msg)
+    if group != _NOT_SAID and strategy is None:
+        from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        checked["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, bundle)
     return checked
 
 
@@ -394,7 +432,7 @@ def resources_of(of: str, options: Mapping[str, Any], cpus: float) -> tuple[tupl
         return asked
     from skate._group import in_group
 
-    return in_group(of, asked, strategy)
+    return in_group(of, asked, strategy, captures=bool(options.get(CAPTURE)))
 
 
 def strategy_of(options: Mapping[str, Any]) -> Any:

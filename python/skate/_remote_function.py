@@ -272,6 +272,8 @@ class RemoteFunction(_Typed["P", "R_co"]):
                 resolved = definition.resolved(options)
                 return definition.template(client, resolved)
         template = definition.template(client, self._resolved)
+        if self._options.get(_options.CAPTURE):  # whoever calls may be in a group
+            return template
         # In this order: a thread that sees the new client must find its template.
         self._template = template
         self._client = client

@@ -90,13 +90,70 @@ def test_children_are_captured_whoever_called_the_function_before(ray, util, gro
     assert ray.get([actor.call.remote(), actor.call.remote()]) == [inside_id, inside_id]
 
 
+def test_group_may_be_named_by_its_older_options(ray, util, group):
+    @ray.remote(num_cpus=0)
+    def where():
+        return ray.get_runtime_context().get_placement_group_id()
+
+    @ray.remote(num_cpus=1, placement_group=group)
+    class Inside:
+        def where(self):
+            return ray.get_runtime_context().get_placement_group_id()
+
+        def below(self):
+            return ray.get(where.remote()), ray.get(where.options(placement_group=None).remote())
+
+    inside_id = group.id.hex()
+    in_bundle = where.options(placement_group=group, placement_group_bundle_index=1)
+    assert ray.get(in_bundle.remote()) == inside_id
+    assert ray.get(where.options(placement_group=None).remote()) is None
+    assert ray.get(where.options(placement_group="default").remote()) is None
+    captured = Inside.options(placement_group_capture_child_tasks=True).remote()
+    assert ray.get([captured.where.remote(), captured.below.remote()]) == [
+        inside_id, (inside_id, None)
+    ]  # fmt: skip
+
+
+def test_call_may_ask_to_be_captured_or_not(ray, util, group):
+    @ray.remote(num_cpus=0)
+    def child():
+        return ray.get_runtime_context().get_placement_group_id()
+
+    @ray.remote(num_cpus=0)
+    def parent(captures):
+        asked = child.options(placement_group_capture_child_tasks=captures)
+        return ray.get([asked.remote(), asked.remote()])
+
+    inside_id = group.id.hex()
+    captured = parent.options(scheduling_strategy=inside(util, group, capture=True))
+    free = parent.options(scheduling_strategy=inside(util, group, capture=False))
+    assert ray.get(parent.remote(True)) == [None, None]
+    assert ray.get(free.remote(True)) == [inside_id, inside_id]
+    assert ray.get(free.remote(None)) == [None, None]
+    assert ray.get(captured.remote(False)) == [None, None]
+
+
+def test_group_of_both_kinds_of_options_is_refused(ray, util, group):
+    @ray.remote
+    def nothing():
+        pass
+
+    with pytest.raises(ValueError, match="specified via the scheduling_strategy option"):
+        nothing.options(placement_group=group, scheduling_strategy="SPREAD")
+    nothing.options(placement_group=None, scheduling_strategy="SPREAD")
+
+
 def test_wrong_bundle_is_refused(ray, util, group):
     @ray.remote
     def nothing():
         pass
 
-    with pytest.raises(ValueError, match="bundle index"):
+    with pytest.raises(ValueError, match=r"bundle.index"):
         nothing.options(scheduling_strategy=inside(util, group, 5)).remote()
+    with pytest.raises(ValueError, match=r"bundle.index"):
+        nothing.options(placement_group=group, placement_group_bundle_index=5).remote()
+    with pytest.raises(ValueError, match=r"bundle.index"):
+        nothing.options(placement_group_bundle_index=0).remote()
 
 
 def test_wrong_arguments_are_refused(util):
