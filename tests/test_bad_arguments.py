@@ -69,6 +69,27 @@ def test_flags_of_cancel(skate, ref):
     skate.cancel(ref, force=np.bool_(False), recursive=1)
 
 
+def test_what_ray_has_and_means_nothing_here_is_taken_if_it_asks_for_nothing(skate, ref):
+    assert skate.get(skate.put(1, _owner=None), _use_object_store=False) == 1
+    assert skate.get(ref, _use_object_store=True) == 1
+    with pytest.raises(ValueError, match="put: _owner is 5, but must be None: the node owns"):
+        skate.put(1, _owner=5)
+    with pytest.raises(TypeError, match="get: _use_object_store is 'x', but must be True or False"):
+        skate.get(ref, _use_object_store="x")
+    with pytest.raises(TypeError, match="shutdown: wait_for_processes is 5, but must be True or"):
+        skate.shutdown(wait_for_processes=5)
+    skate.init(cgroup_path=None, proxy_server_url=None, ignore_reinit_error=True)
+    for name in ("cgroup_path", "proxy_server_url"):
+        with pytest.raises(ValueError, match=f"init: {name}='x' is not part of this version"):
+            skate.init(**{name: "x"}, ignore_reinit_error=True)
+
+
+def test_shutdown_may_be_told_to_wait(fresh):
+    fresh.init(num_cpus=1, local_mode=True)
+    fresh.shutdown(wait_for_processes=True)
+    assert not fresh.is_initialized()
+
+
 @pytest.mark.parametrize(
     ("error", "shape", "match"),
     [

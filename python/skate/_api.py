@@ -40,12 +40,13 @@ def get(object_refs: list[ObjectRef[T]], *, timeout: float | None = None) -> lis
 def get(object_refs: list[ObjectRef[Any]], *, timeout: float | None = None) -> list[Any]: ...
 @overload
 def get(object_refs: G, *, timeout: float | None = None) -> G: ...
-def get(object_refs: Any, *, timeout: float | None = None) -> Any:
+def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bool = False) -> Any:
     """The value of a ref, or the values of a list of refs, in order. Waits until they are there.
 
     Args:
         object_refs: One ref, a list of n refs, or a generator, which is returned as it is.
         timeout: Seconds, at least 0; None waits for ever, 0 only looks.
+        _use_object_store: Accepted for compatibility: every value comes from the store.
 
     Returns:
         The value, or a list of n values. Arrays are read-only views of shared memory, which stays
@@ -64,6 +65,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     try:
         if timeout is not None:
             timeout = _checked_timeout("get", timeout)
+        if _use_object_store is not False:
+            _checks.flag("get: _use_object_store", _use_object_store)
         client = _session.client or _session.connect()
         if type(object_refs) is ObjectRef:
             return client.get_one(object_refs, timeout)
@@ -110,11 +113,16 @@ def _what_is_late(object_refs: Any, timeout: float) -> str:
 _REF_ONLY = {ObjectRef}
 
 
-def put(value: T) -> ObjectRef[T]:
+def put(value: T, *, _owner: Any = None) -> ObjectRef[T]:
     """Stores a value once, to be read by any number of tasks.
+
+    Args:
+        value: The value.
+        _owner: None, for compatibility: the node owns every value, as long as there are refs.
 
     Raises:
         TypeError: it is a ref, or cannot be pickled; the text names the part that cannot.
+        ValueError: an owner is given.
         ObjectStoreFullError: there is no room.
 
     Rule: semantics.md 3.1.
@@ -126,6 +134,9 @@ def put(value: T) -> ObjectRef[T]:
                 "you can wrap the ray.ObjectRef in a list and call 'put' on it."
             )
             raise TypeError(msg)
+        if _owner is not None:
+            expected = "None: the node owns every value, so it outlives who made it"
+            raise ValueError(_checks.refusal("put: _owner", _owner, expected))
         return (_session.client or _session.connect()).put(value)
     except REFUSALS as error:
         hide(error)

@@ -92,7 +92,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "ray.java_actor_class": (MISSING, "skate runs Python only; use `subprocess` in a task"),
     # ── objects and generators ────────────────────────────────────────────────────────────────────
     "ray.get": (SAME, ""),
-    "ray.put": (DIFFERS, "there is no `_owner`: every value outlives the process that made it"),
+    "ray.put": (DIFFERS, "every value outlives the process that made it"),
     "ray.wait": (SAME, ""),
     "ray.ObjectRef": (SAME, ""),
     "ray.ObjectID": (SAME, ""),

@@ -76,7 +76,7 @@ _WITHOUT_EFFECT = frozenset({
 _EMPTY_ONLY = frozenset({
     "job_config", "_plasma_directory",
     "enable_resource_isolation", "system_reserved_cpu",
-    "system_reserved_memory", "_cgroup_path",
+    "system_reserved_memory", "cgroup_path", "_cgroup_path", "proxy_server_url",
 })  # fmt: skip
 
 # Those that count, though they are not in the signature.
@@ -323,11 +323,15 @@ def _begin() -> Client:
     return client
 
 
-def shutdown(_exiting_interpreter: bool = False) -> None:
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
     """Ends the session: kills the workers, frees the store, shows what workers still had to say.
 
     Without a session, and in a worker, it does nothing. Runs by itself when the program ends.
+
+    Args:
+        wait_for_processes: Accepted for compatibility: all have ended when it returns.
     """
+    _checks.flag("shutdown: wait_for_processes", wait_for_processes)
     global client, caching, machine, _helped  # noqa: PLW0603 - the one current session
     ended, is_closed = None, False
     try:
