@@ -1,6 +1,7 @@
 """`runtime_env` in skate: what its workers keep, and what it refuses by name."""
 
 import os
+import pickle
 import sys
 
 import pytest
@@ -171,3 +172,16 @@ def test_a_hook_may_be_a_name_and_large(fresh):
 
     fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
     assert fresh.get(fresh.remote(lambda: os.environ["BALLAST"]).remote()) == "100000"
+
+
+def test_an_environment_is_checked_when_it_is_made():
+    from skate.runtime_env import RuntimeEnv
+
+    env = RuntimeEnv(env_vars={"A": "b"}, working_dir=None)
+    assert env == env.to_dict() == {"env_vars": {"A": "b"}}
+    assert (env.working_dir(), env.py_modules()) == (None, [])
+    assert pickle.loads(pickle.dumps(env)) == env
+    with pytest.raises(TypeError, match="RuntimeEnv: env_vars must be"):
+        RuntimeEnv(env_vars={"A": 1})
+    with pytest.raises(ValueError, match="RuntimeEnv with 'conda'"):
+        RuntimeEnv(conda="x")

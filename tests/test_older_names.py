@@ -44,3 +44,16 @@ def test_client_is_init_in_steps(fresh):
     with fresh.client("local").namespace("steps").connect():
         assert fresh.get_runtime_context().namespace == "steps"
     assert not fresh.is_initialized()
+
+
+def test_a_handle_names_each_method_once(skate):
+    """One that had been used was named twice."""
+
+    @skate.remote(num_cpus=0)
+    class Named:
+        def method(self):
+            return dir(self)
+
+    actor = Named.remote()
+    skate.get(actor.method.remote())
+    assert dir(actor).count("method") == 1

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from skate import internal as internal
     from skate import profiling as profiling
     from skate import remote_function as remote_function
+    from skate import runtime_env as runtime_env
     from skate import types as types
     from skate._as_ray import install_as_ray as install_as_ray
     from skate._client_builder import ClientBuilder as ClientBuilder
@@ -106,6 +107,7 @@ _MODULES = frozenset(
         "internal",
         "profiling",
         "remote_function",
+        "runtime_env",
         "types",
     }
 )
@@ -159,6 +161,7 @@ __all__ = [
     "put",
     "remote",
     "remote_function",
+    "runtime_env",
     "shutdown",
     "statistics",
     "timeline",

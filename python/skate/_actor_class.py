@@ -239,6 +239,10 @@ class ActorClass(_Typed["T", "P"]):
             definition = self._definition  # first: an unpickled one has no options before
             return ActorClass(definition, {**self._options, **_actor_options.check(options)})
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> ActorHandle[T]:
+        """Ray's older word for `.options(...).remote(...)`."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
         """An actor that is made later, by `execute`; see `dag`."""
         from skate.dag import ClassNode

@@ -206,6 +206,10 @@ class ActorMethod:
             checked = _options.check(options, _options.METHOD_TABLE, "actor methods")
         return ActorMethod(self._ref, self._whole, self._spec, {**self._options, **checked})
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Ray's older word for `.options(...).remote(...)`."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
         """A call that is made later, by `execute`; see `dag`."""
         from skate.dag import FunctionNode
@@ -263,7 +267,7 @@ class ActorHandle(_Typed["T"]):
         return made
 
     def __dir__(self) -> list[str]:
-        return [*object.__dir__(self), *self._spec.methods]
+        return sorted({*object.__dir__(self), *self._spec.methods})  # one that was used is in both
 
     @property
     def _actor_id(self) -> ActorID:

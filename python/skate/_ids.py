@@ -165,6 +165,10 @@ class TaskID(BaseID):
     __slots__ = ()
     _SIZE = 24
 
+    def job_id(self) -> JobID:
+        """The job that it is of."""
+        return JobID(self._bytes[-JobID.size() :])
+
 
 class PlacementGroupID(BaseID):
     """Of a placement group."""

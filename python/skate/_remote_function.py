@@ -299,6 +299,10 @@ class RemoteFunction(_Typed["P", "R_co"]):
             definition = self._definition  # first: an unpickled one has no options before
             return RemoteFunction(definition, {**self._options, **_options.check(options)})
 
+    def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Ray's older word for `.options(...).remote(...)`."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
         """A call that is made later, by `execute`; see `dag`."""
         from skate.dag import FunctionNode

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from skate._engine import Client
+    from skate.runtime_env import RuntimeEnv
 
 
 class RuntimeContext:
@@ -46,6 +47,28 @@ class RuntimeContext:
     def get_node_id(self) -> str:
         """56 hex digits."""
         return _ids.node_id(self._client)
+
+    @property
+    def job_id(self) -> _ids.JobID:
+        """Ray's older word for `get_job_id`."""
+        return _ids.JobID.from_hex(self.get_job_id())
+
+    @property
+    def node_id(self) -> _ids.NodeID:
+        """Ray's older word for `get_node_id`."""
+        return _ids.NodeID.from_hex(self.get_node_id())
+
+    @property
+    def task_id(self) -> _ids.TaskID | None:
+        """Ray's older word for `get_task_id`."""
+        task_id = self.get_task_id()
+        return None if task_id is None else _ids.TaskID.from_hex(task_id)
+
+    @property
+    def actor_id(self) -> _ids.ActorID | None:
+        """Ray's older word for `get_actor_id`."""
+        actor_id = self.get_actor_id()
+        return None if actor_id is None else _ids.ActorID.from_hex(actor_id)
 
     def get_worker_id(self) -> str:
         """56 hex digits; the driver has one too."""
@@ -89,6 +112,10 @@ class RuntimeContext:
             for family in _devices.FAMILIES
         }
 
+    def get_resource_ids(self) -> dict[str, list[str]]:
+        """Ray's older word for `get_accelerator_ids`."""
+        return self.get_accelerator_ids()
+
     def get_actor_id(self) -> str | None:
         """32 hex digits; None outside of actors."""
         return self._client.own_actor_id()
@@ -117,6 +144,17 @@ class RuntimeContext:
         """Hex id of the placement group that this code runs in; None outside of groups."""
         return current_key(self._client)
 
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether what is started here, and names no strategy, runs in the same group."""
+        return current_key(self._client, captured=True) is not None
+
+    @property
+    def current_placement_group_id(self) -> _ids.PlacementGroupID:
+        """Ray's older word for `get_placement_group_id`; nil outside of groups."""
+        key = self.get_placement_group_id()
+        return _ids.PlacementGroupID.from_hex(key) if key else _ids.PlacementGroupID.nil()
+
     def get_runtime_env_string(self) -> str:
         """The `runtime_env` that is in force here, as JSON; `{}` for the driver's."""
         from skate._runtime_env import current
@@ -126,6 +164,16 @@ class RuntimeContext:
         import json
 
         return json.dumps(current)
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """What `get_runtime_env_string` writes."""
+        from skate._runtime_env import current
+        from skate.runtime_env import RuntimeEnv
+
+        env = RuntimeEnv()
+        env.update(current)  # checked long ago, perhaps in another directory
+        return env
 
     def get_node_labels(self) -> dict[str, str]:
         """What `init(labels=…)` said, and the node's id as `"ray.io/node-id"`."""

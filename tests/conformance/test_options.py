@@ -21,6 +21,27 @@ def test_name_is_what_the_task_is_called(ray):
     assert ray.get(who.remote()).endswith("who")
 
 
+def test_options_and_arguments_in_one_call(ray):
+    @ray.remote
+    def pair(first, second=2):
+        return first, second
+
+    @ray.remote(num_cpus=0)
+    class Pairs:
+        def __init__(self, first=0):
+            self.first = first
+
+        def pair(self, second):
+            return self.first, second
+
+    assert ray.get(pair._remote((1,), {"second": 3}, num_returns=2)) == [1, 3]
+    assert ray.get(pair._remote(args=[1])) == (1, 2)
+    actor = Pairs._remote(kwargs={"first": 1}, name="pairs")
+    assert ray.get_actor("pairs") == actor
+    assert ray.get(actor.pair._remote([2], num_returns=2)) == [1, 2]
+    assert ray.get(Pairs._remote().pair._remote(kwargs={"second": 2})) == (0, 2)
+
+
 @pytest.mark.parametrize("amount", [0, 0.5, 1, 2])
 def test_cpu_amounts_may_be_zero_or_fractions(ray, amount):
     @ray.remote

@@ -34,6 +34,7 @@ def test_group_is_ready_and_tasks_run_in_it(ray, util, group):
         return ray.get_runtime_context().get_placement_group_id()
 
     assert ray.get(group.ready()) == group
+    assert not group.is_empty
     found = ray.get(where.options(scheduling_strategy=inside(util, group)).remote())
     assert found == group.id.hex()
     assert ray.get_runtime_context().get_placement_group_id() is None
@@ -57,7 +58,10 @@ def test_children_are_captured_when_asked(ray, util, group):
 
     @ray.remote(num_cpus=1)
     def parent():
-        return ray.get(child.remote())
+        captures = ray.get_runtime_context().should_capture_child_tasks_in_placement_group
+        found = ray.get(child.remote())
+        assert captures == (found is not None)
+        return found
 
     captured = parent.options(scheduling_strategy=inside(util, group, capture=True))
     free = parent.options(scheduling_strategy=inside(util, group, capture=False))

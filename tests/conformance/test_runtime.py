@@ -1,6 +1,8 @@
 """init, shutdown, and what a program can ask about where it runs."""
 
 import copy
+import importlib
+import os
 import pickle
 
 import pytest
@@ -163,6 +165,47 @@ def test_context_of_a_task(ray):
     assert len(worker) == len(here.get_worker_id())
     assert actor is None
     assert held["CPU"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_older_words_of_the_context_give_ids(ray):
+    def look():
+        context = ray.get_runtime_context()
+        ids = context.job_id, context.node_id, context.task_id, context.actor_id
+        group = context.current_placement_group_id
+        said = context.get_job_id(), context.get_node_id(), context.get_task_id()
+        return ids, group, said, context.get_actor_id()
+
+    @ray.remote(num_cpus=0)
+    class Looks:
+        def look(self):
+            return look()
+
+    (job, node, task, actor), group, said, _ = ray.get(ray.remote(look).remote())
+    assert [type(each) for each in (job, node, task)] == [ray.JobID, ray.NodeID, ray.TaskID]
+    assert (job.hex(), node.hex(), task.hex()) == said
+    assert task.job_id() == job
+    assert actor is None
+    assert group == ray.PlacementGroupID.nil()
+    (_, _, _, actor), _, _, actor_id = ray.get(Looks.remote().look.remote())
+    assert (type(actor), actor.hex()) == (ray.ActorID, actor_id)
+    context = ray.get_runtime_context()
+    assert context.job_id.hex() == context.get_job_id()
+    assert context.get_resource_ids() == context.get_accelerator_ids()
+
+
+def test_environment_is_seen_inside(ray, engine):
+    module = importlib.import_module(f"{engine.__name__}.runtime_env")
+
+    @ray.remote(runtime_env=module.RuntimeEnv(env_vars={"SKATE_TEST_SEEN": "a"}))
+    def look():
+        return os.environ["SKATE_TEST_SEEN"], ray.get_runtime_context().runtime_env
+
+    seen, env = ray.get(look.remote())
+    assert seen == "a"
+    assert isinstance(env, module.RuntimeEnv)
+    assert env["env_vars"] == env.env_vars() == {"SKATE_TEST_SEEN": "a"}
+    assert ray.get_runtime_context().runtime_env.env_vars() == {}
 
 
 def test_version_is_a_string(engine):

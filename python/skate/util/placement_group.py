@@ -44,6 +44,11 @@ class PlacementGroup:
         """Number of bundles."""
         return len(self.bundle_specs)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it stands for no group: `placement_group` makes none that does."""
+        return self.id.is_nil()
+
     def ready(self) -> skate.ObjectRef[PlacementGroup]:
         """A ref that is ready when the resources are; its value is the group.
 
