@@ -52,6 +52,44 @@ def test_timeouts_of_other_kinds_of_numbers_count(skate, ref):
         assert skate.wait([ref], timeout=timeout) == ([ref], [])
 
 
+def test_timeout_too_large_for_a_float_is_for_ever(skate, ref):
+    assert skate.get(ref, timeout=10**400) == 1
+    assert skate.wait([ref], timeout=10**400) == ([ref], [])
+
+
+def test_groups_that_are_none(skate):
+    util = skate.util
+    for call in (util.remove_placement_group, util.placement_group_table):
+        with pytest.raises(TypeError, match="group is 5, but must be a PlacementGroup"):
+            call(5)
+    with pytest.raises(TypeError, match="placement_group_name is 5, but must be a str"):
+        util.get_placement_group(5)
+    strategy = util.scheduling_strategies.PlacementGroupSchedulingStrategy
+    for options in ({"placement_group": 5}, {"scheduling_strategy": strategy(5)}):
+        with pytest.raises(TypeError, match="placement_group is 5, but must be a PlacementGroup"):
+            skate.remote(**options)(lambda: 1)
+
+
+@pytest.mark.parametrize("index", ["0", 0.0, None])
+def test_bundle_of_no_number(skate, index):
+    group = skate.util.placement_group([{"CPU": 1}])
+    strategy = skate.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group, index)
+    with pytest.raises(TypeError, match=r"placement_group_bundle_index is .*, but must be a whole"):
+        skate.remote(scheduling_strategy=strategy)(lambda: 1)
+    with pytest.raises(TypeError, match="placement_group_bundle_index"):
+        skate.remote(placement_group=group, placement_group_bundle_index=index)(lambda: 1)
+    skate.util.remove_placement_group(group)
+
+
+def test_concurrency_groups_that_are_none(skate):
+    for groups in ({"": 2}, [{"name": "", "max_concurrency": 2}]):
+        with pytest.raises(ValueError, match=r"'concurrency_groups' maps names to .*has '': 2"):
+            skate.remote(concurrency_groups=groups)(type("A", (), {}))
+    twice = [{"name": "a", "max_concurrency": 1}] * 2
+    with pytest.raises(ValueError, match="'concurrency_groups' has two groups of the name 'a'"):
+        skate.remote(concurrency_groups=twice)(type("A", (), {}))
+
+
 def test_names_that_are_no_text(skate):
     with pytest.raises(TypeError, match="get_actor: name is 5, but must be a str"):
         skate.get_actor(5)
@@ -82,12 +120,6 @@ def test_what_ray_has_and_means_nothing_here_is_taken_if_it_asks_for_nothing(ska
     for name in ("cgroup_path", "proxy_server_url"):
         with pytest.raises(ValueError, match=f"init: {name}='x' is not part of this version"):
             skate.init(**{name: "x"}, ignore_reinit_error=True)
-
-
-def test_shutdown_may_be_told_to_wait(fresh):
-    fresh.init(num_cpus=1, local_mode=True)
-    fresh.shutdown(wait_for_processes=True)
-    assert not fresh.is_initialized()
 
 
 @pytest.mark.parametrize(

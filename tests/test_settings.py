@@ -45,6 +45,7 @@ def test_a_variable_that_makes_no_sense_is_named(fresh, monkeypatch, variable, t
 NAN = float("nan")
 WRONG = [
     (TypeError, {"namespace": 5}, "namespace is 5, but must be a str"),
+    (ValueError, {"namespace": ""}, "namespace is '', but must be a name, or None"),
     (TypeError, {"log_to_driver": "x"}, "log_to_driver is 'x', but must be True or False"),
     (TypeError, {"local_mode": "0"}, "local_mode is '0', but must be True or False"),
     (TypeError, {"address": 5}, "address is 5, but must be a str"),

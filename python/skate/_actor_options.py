@@ -67,9 +67,15 @@ def _check_groups(name: str, value: Mapping[Any, Any] | list[Any] | None) -> Non
     if isinstance(value, list):
         for each in value:
             _checks.mapping(f"an item of '{name}'", each)
+        names = [each.get("name") for each in value]
+        for each in names:
+            if names.count(each) > 1:
+                msg = f"'{name}' has two groups of the name {each!r}"
+                raise ValueError(msg)
         value = {each.get("name"): each.get("max_concurrency") for each in value}
     for group, limit in (value or {}).items():
-        if not isinstance(group, str) or not isinstance(limit, int) or limit < 1:
+        is_name = isinstance(group, str) and group != ""
+        if not is_name or not isinstance(limit, int) or limit < 1:
             msg = f"'{name}' maps names to positive integers, but has {group!r}: {limit!r}"
             raise ValueError(msg)
 

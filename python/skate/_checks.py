@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_LONGEST_S = 1e300
+"""For ever: a whole number may be too large for a float."""
+
+
 def refusal(what: str, value: object, expected: str) -> str:
     """The sentence."""
     return f"{what} is {value!r}, but must be {expected}"
@@ -70,7 +74,7 @@ def number(what: str, value: Any, expected: str = "a number") -> int | float:
 
 def seconds(what: str, value: Any) -> float:
     """Raises TypeError unless it is a number; the range is checked where it is waited."""
-    return number(what, value, "a number of seconds or None")
+    return min(number(what, value, "a number of seconds or None"), _LONGEST_S)
 
 
 def whole(what: str, value: Any, least: int, most: int) -> int:

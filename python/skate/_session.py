@@ -229,7 +229,7 @@ def init(
             _hook()
             client, current_namespace = join(
                 cluster,
-                _settings.value("namespace", namespace),
+                _checked_namespace(namespace),
                 here_only,
                 log_to_driver=_settings.value("log_to_driver", log_to_driver),
                 runtime_env=runtime_env,
@@ -252,7 +252,7 @@ def init(
         )
         watching = _memory.describe(system_config)
         session = os.urandom(8).hex()
-        namespace = _settings.value("namespace", namespace) or session
+        namespace = _checked_namespace(namespace) or session
         with_log = _settings.value("log_to_driver", log_to_driver)
         _settings.remember(said)
         _hook()
@@ -441,6 +441,14 @@ def _checked_others(others: dict[str, Any]) -> dict[str, Any]:
         msg = f"init: _system_config: {', '.join(unknown)} is not part of this version of skate"
         raise ValueError(msg)
     return config
+
+
+def _checked_namespace(namespace: str | None) -> str | None:
+    if namespace == "":
+        expected = "a name, or None for a fresh one"
+        raise ValueError(_checks.refusal("init: namespace", namespace, expected))
+    found: str | None = _settings.value("namespace", namespace)
+    return found
 
 
 def _cluster_of(address: str | None) -> str | None:

@@ -14,7 +14,7 @@ def test_init_then_shutdown_and_again(fresh):
         fresh.init(num_cpus=1)
         assert fresh.is_initialized()
         assert fresh.get(fresh.put(1)) == 1
-        fresh.shutdown()
+        fresh.shutdown(wait_for_processes=True)
         fresh.shutdown()
     assert not fresh.is_initialized()
 

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import skate
 from skate import _checks, _session
-from skate._group import bundle_rows, current_key
+from skate._group import bundle_rows, check_group, current_key
 from skate._ids import JOB_ID, PlacementGroupID
 from skate._options import UNITS
 from skate.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -141,7 +141,12 @@ def placement_group(
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
-    """Gives the resources back. Tasks and actors in the group end with an error."""
+    """Gives the resources back. Tasks and actors in the group end with an error.
+
+    Raises:
+        TypeError: it is no group.
+    """
+    check_group("remove_placement_group: placement_group", placement_group)
     _session.connect().remove_group(placement_group.id.hex())
 
 
@@ -149,7 +154,12 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     """What is known of a group, or (None) of each by its id.
 
     Nothing, `{}`, of one of an earlier session, or that was removed long ago.
+
+    Raises:
+        TypeError: it is no group.
     """
+    if placement_group is not None:
+        check_group("placement_group_table: placement_group", placement_group)
     rows = {
         key: {
             "placement_group_id": key,
@@ -170,8 +180,10 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
     """The group of that name.
 
     Raises:
+        TypeError: the name is no str.
         ValueError: there is none.
     """
+    _checks.text("get_placement_group: placement_group_name", placement_group_name)
     for key, name, _, state, bundles in _session.connect().groups():
         if name == placement_group_name and name and state != "REMOVED":
             return _found(key, bundles)
