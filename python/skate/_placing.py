@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skate.exceptions import RayError
 
 _NODE_ID = "ray.io/node-id"
+_PUNCTUATION = dict.fromkeys(map(ord, "-_."))
 
 
 def check_selector(name: str, selector: Mapping[Any, Any] | None) -> None:
@@ -39,9 +40,6 @@ def check_selector(name: str, selector: Mapping[Any, Any] | None) -> None:
         if not all(value.translate(_PUNCTUATION).isalnum() for value in values if value):
             expected = "'a value', '!a value', 'in(a, b)' or '!in(a, b)'"
             raise ValueError(_checks.refusal(what, condition, expected))
-
-
-_PUNCTUATION = dict.fromkeys(map(ord, "-_."))
 
 
 def check_fallback(name: str, fallbacks: list[Any] | None) -> None:
