@@ -60,7 +60,7 @@ pytest: setup ## The Python tests; ARGS="-k name" chooses
 
 local: setup ## Those tests again in one process (local_mode), but for what needs several
 	SKATE_TEST_ENGINE=local $(PY) -m pytest -q tests/conformance tests/generators tests/test_inherited_errors.py \
-		tests/test_functions_without_end.py $(ARGS)
+		tests/test_functions_without_end.py tests/test_copies.py tests/test_errors_unusual.py tests/test_bad_arguments.py $(ARGS)
 
 types: setup ## The typing tests by pyright, too (it needs node, and fetches itself from npm)
 	PIP_QUIET=1 $(PY) -m pip install --disable-pip-version-check 'pyright>=1.1.414'
