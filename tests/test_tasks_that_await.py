@@ -54,6 +54,17 @@ def test_awaits_many_at_once(one_cpu, child):
     assert run_in_task(one_cpu, main, times=2) == [list(range(10))] * 2
 
 
+def test_waits_for_a_future(one_cpu, child):
+    def wait():
+        future = child.remote(7).future()
+        with pytest.raises(TimeoutError):
+            child.remote(8).future().result(timeout=0)
+        return child.remote(9).future().exception(), future.result(), future.result()
+
+    tasks = [one_cpu.remote(wait).remote() for _ in range(3)]
+    assert one_cpu.get(tasks, timeout=60) == [(None, 7, 7)] * 3
+
+
 def test_reads_a_stream(one_cpu, items):
     async def main():
         return [await ref async for ref in items.remote(5)]

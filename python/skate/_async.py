@@ -166,9 +166,9 @@ async def next_item_within(
 
 def future(ref: ObjectRef[T]) -> Future[T]:
     """A `concurrent.futures.Future` of the ref's value. Cancelling it does not cancel the task."""
-    from concurrent.futures import Future
+    from skate._promised import Promised
 
-    promised: Future[T] = Future()
+    promised: Promised[T] = Promised(_session.connect())
 
     def settle(value: T | None, error: BaseException | None) -> None:
         if promised.set_running_or_notify_cancel():

@@ -374,10 +374,10 @@ class Client:
         end; another reader may be faster). Takes nothing. Returns a request for `forget`.
         """
     def awaits(self, is_asleep: bool, /) -> bool:
-        """Say that the calling coroutine begins to await, or no longer does.
+        """Say that the calling coroutine, or thread, begins to wait, or no longer does.
 
-        While all calls of an async actor await, its CPU is lent. True if that matters here: if the
-        code belongs to a call of an async actor that has CPU.
+        While all calls of an async actor wait, its CPU is lent; so is that of a task while anything
+        of its main thread waits. True if that matters here, and so must be taken back.
         """
     def forget(self, request: int, /) -> None:
         """That answer is not wanted any more; it may still arrive in the mailbox."""
