@@ -1,10 +1,12 @@
 """An actor's process: its one instance, and how its calls reach it. Called by the Rust side.
 
     constructor ─ makes ─▶ _instance ◀─ method ─ each call
+                               └─ end ─▶ __ray_shutdown__ ─▶ __del__ ─▶ atexit
 
 Invariant: there is one instance, made by the first task of the process. `exit_actor`, a call of
 `__ray_terminate__` and `sys.exit(0)` are ways out that the node is told of, so the actor is not
-started again; any other end of the process is a crash.
+started again; any other end of the process is a crash. Whoever leaves the process by itself ends
+the instance first, on the main thread; who is killed does not.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from skate._native import Serving
+    from skate._native import Client, Serving
 
 _EXIT_ACTOR, _TERMINATE, _EXIT_CODE_ZERO = 0, 1, 2
 """Ways out, as the Rust side numbers them."""
@@ -146,16 +148,44 @@ def _serve_threads(serving: Serving) -> int:
         try:
             serving.serve(lane, lambda: start(lane))
         except SystemExit as exit_:
-            serving.leave(exit_code(exit_))
+            code = exit_code(exit_)
         except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            serving.leave(1)
+            _print_exception()
+            code = 1
+        else:
+            return
+        serving.leave(code)  # when the exception has gone, whose frames hold the instance
 
     for lane in range(serving.lanes):
         start(lane)
     return serving.wait()
+
+
+def end(client: Client) -> None:
+    """Ends the instance, if there is one, as Ray does: `__ray_shutdown__`, then its destructors.
+
+    What they raise is printed, and ends nothing but them.
+    """
+    global _instance  # noqa: PLW0603 - the one instance of this process
+    if _instance is None:
+        return
+    try:
+        shutdown = getattr(_instance, "__ray_shutdown__", None)
+        if shutdown is not None:
+            shutdown()
+    except BaseException:  # `sys.exit`, too: how the process ends is settled
+        _print_exception()
+    shutdown = _instance = None
+    client.let_go()
+    import gc
+
+    gc.collect()  # `os._exit` leaves cycles as they are
+
+
+def _print_exception() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def exit_code(exit_: SystemExit) -> int:

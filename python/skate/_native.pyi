@@ -436,6 +436,8 @@ class Client:
         """
     def retire(self) -> None:
         """Worker only: leave when the running task has ended; others run elsewhere."""
+    def let_go(self) -> None:
+        """Worker only: it runs nothing more, and holds no function or method any longer."""
     def close(self) -> None:
         """End the session. In the driver: every worker is killed and reaped before it returns."""
 

@@ -106,6 +106,8 @@ def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int
         return 0 if serving is None else _actor_worker.serve(serving)
     except SystemExit as exit_:
         return _actor_worker.exit_code(exit_)
+    finally:
+        _actor_worker.end(client)
 
 
 def _label(client: Client) -> str:

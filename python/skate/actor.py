@@ -32,8 +32,9 @@ __all__ = [
 
 
 def exit_actor() -> None:
-    """Ends the actor that this code runs in: its `atexit` handlers run, it is not started again.
+    """Ends the actor that this code runs in, for good.
 
+    Its `__ray_shutdown__` runs if it has one, then its destructors, then `atexit` handlers.
     The call that calls it, and those after it, raise `ActorDiedError`.
 
     Raises:

@@ -39,6 +39,79 @@ def Mortal(ray):
     return Mortal
 
 
+@pytest.fixture(scope="module")
+def closing_classes(ray):
+    """A class that closes what it has opened, by how it serves its calls."""
+
+    class Closing:
+        def __init__(self, farewell):
+            import atexit
+
+            self.said = said = []
+            self.itself = self  # the collector must find it
+            atexit.register(lambda: farewell.write_text(" ".join(said)))
+
+        def exit_actor(self):
+            ray.actor.exit_actor()
+
+        def sys_exit(self):
+            sys.exit(3)
+
+        def __ray_shutdown__(self):
+            self.said.append("shutdown")
+
+        def __del__(self):
+            self.said.append("del")
+
+    class AsyncClosing(Closing):
+        async def exit_actor(self):
+            ray.actor.exit_actor()
+
+    class Failing(Closing):
+        def __ray_shutdown__(self):
+            super().__ray_shutdown__()
+            raise ValueError("closed already")
+
+    return {
+        "in turn": ray.remote(Closing),
+        "threads": ray.remote(max_concurrency=2)(Closing),
+        "loop": ray.remote(AsyncClosing),
+        "failing": ray.remote(Failing),
+    }
+
+
+@pytest.mark.parametrize("kind", ["in turn", "threads", "loop", "failing"])
+@pytest.mark.parametrize("end", [None, "exit_actor", "sys_exit", "__ray_terminate__"])
+def test_actor_that_is_not_killed_closes_what_it_has_opened(closing_classes, gate, kind, end):
+    # Programs that closed databases and files in these methods lost what they had written.
+    closing = closing_classes[kind].remote(gate)
+    if end is not None:
+        getattr(closing, end).remote()
+    del closing
+    assert gate.read_text() == "shutdown del"
+
+
+def test_actor_may_use_others_while_it_closes(ray, gate):
+    @ray.remote
+    class Closing:
+        def __init__(self, other):
+            self.other = other
+
+        def __ray_shutdown__(self):
+            gate.write_text(str(ray.get([self.other.pid.remote(), ray.put(1)])))
+
+    @ray.remote
+    class Other:
+        def pid(self):
+            return os.getpid()
+
+    other = Other.remote()
+    closing = Closing.remote(other)
+    pid = ray.get(other.pid.remote())
+    del closing
+    assert gate.read_text() == f"[{pid}, 1]"
+
+
 def test_actor_ends_with_its_last_handle(Mortal, gate):
     mortal = Mortal.remote(gate)
     mortal.pid.remote()

@@ -569,6 +569,12 @@ impl Client {
         }
     }
 
+    fn let_go(&self, py: Python<'_>) {
+        if let Role::Worker(worker) = &self.role {
+            worker.let_go(py);
+        }
+    }
+
     fn close(&self, py: Python<'_>) {
         match &self.role {
             Role::Driver(host) => py.detach(|| end(&self.session, host)),

@@ -73,10 +73,12 @@ impl Current {
 
     /// This thread runs that task, or none any more.
     pub(crate) fn set(&self, running: Option<Arc<Running>>) {
-        OWNER.with_borrow_mut(|owner| match owner {
-            Owner::Shared => *self.shared.lock() = running,
-            Owner::Own(own) => *own = running,
+        let before = OWNER.with_borrow_mut(|owner| match owner {
+            Owner::Shared => std::mem::replace(&mut *self.shared.lock(), running),
+            Owner::Own(own) => std::mem::replace(own, running),
         });
+        // It may be the last to hold an actor's instance, whose destructor is user code.
+        drop(before);
     }
 
     /// The task that the calling code belongs to.

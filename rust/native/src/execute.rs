@@ -87,6 +87,8 @@ pub(crate) fn execute(
     worker.current.set(Some(Arc::clone(&running)));
     let prepared = worker.prepared(py, run.template, &running);
     let mut task = Task::new(worker, session, py, &run, Arc::clone(&running.name));
+    // Once its end is told, nothing here holds the instance of an actor any more.
+    drop(running);
     let retry = prepared.as_ref().map_or(RetryOn::Nothing, |prepared| prepared.retry.clone());
     let result = match prepared {
         // The exception that said so may have ended in a destructor of what was dropped.

@@ -35,7 +35,10 @@ impl Serving {
     #[pyo3(signature = (lane, spawn, /))]
     fn serve(&self, py: Python<'_>, lane: usize, spawn: &Bound<'_, PyAny>) -> PyResult<()> {
         Current::own_thread();
-        self.worker.serve(&self.session, py, &self.lanes, lane, spawn)
+        let ended = self.worker.serve(&self.session, py, &self.lanes, lane, spawn);
+        // The call that an exception ended.
+        self.worker.current.set(None);
+        ended
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<u8> {

@@ -123,6 +123,20 @@ impl Worker {
         Ok(prepared)
     }
 
+    /// Lets go of whatever was unpickled: this process has run its last task. An actor's methods hold its
+    /// instance.
+    pub(crate) fn let_go(&self, py: Python<'_>) {
+        self.current.set(None);
+        let (prepared, dropped) = {
+            let mut templates = self.templates.lock();
+            (std::mem::take(&mut templates.prepared), templates.take_dropped())
+        };
+        drop(prepared);
+        if let Some(dropped) = dropped {
+            dropped.let_go(py);
+        }
+    }
+
     fn prepare(&self, py: Python<'_>, id: TemplateId) -> PyResult<Arc<Prepared>> {
         let (definition, code) = {
             let templates = self.templates.lock();
