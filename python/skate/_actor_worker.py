@@ -49,7 +49,7 @@ def constructor(data: bytes) -> Callable[..., None]:
         if cls.__repr__ is not object.__repr__:
             _label = _repr(_instance, _label)
 
-    construct.__name__ = "__init__"
+    construct.__name__ = f"{cls.__name__}.__init__"
     construct.__module__ = cls.__module__
     return construct
 

@@ -5,6 +5,9 @@ Invariant: ids are hex strings; what does not exist here (a task on the driver, 
 
 from __future__ import annotations
 
+import os
+import sys
+
 from skate import _devices, _ids, _placing, _session
 from skate._actor_handle import ActorHandle, spec_of
 from skate._group import current_key, plain_amounts
@@ -90,11 +93,23 @@ class RuntimeContext:
         return task[2] if task else None
 
     def get_task_function_name(self) -> str | None:
-        """`module.name` of the running function; None on the driver."""
+        """`module.function` or `module.Class.method` of what runs; None on the driver.
+
+        The driver's script is called by its file.
+
+        Rule: as Ray 2.60.
+        """
         function = self._client.current_function()
         if function is None:
             return None
-        return f"{function.__module__}.{function.__name__}"
+        module, name = function.__module__, function.__name__
+        owner = getattr(function, "__self__", None)
+        if owner is not None:
+            cls = owner if isinstance(owner, type) else type(owner)
+            module, name = cls.__module__, f"{cls.__name__}.{name}"
+        if module == "__main__":
+            module = _script() or module
+        return f"{module}.{name}"
 
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor holds, by name; in a placement group, of its bundles."""
@@ -207,6 +222,12 @@ class RuntimeContext:
         if self._client.is_driver:
             _only_in_worker("is_canceled")
         return self._client.is_canceled()
+
+
+def _script() -> str | None:
+    """Name of the module that the driver's script would be; None if it is no file of Python."""
+    stem, suffix = os.path.splitext(os.path.basename(sys.argv[0]))  # noqa: PTH119, PTH122 - slow
+    return stem if suffix == ".py" else None
 
 
 def _only_in_worker(method: str) -> NoReturn:

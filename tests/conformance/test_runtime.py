@@ -4,6 +4,8 @@ import copy
 import importlib
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -206,6 +208,54 @@ def test_environment_is_seen_inside(ray, engine):
     assert isinstance(env, module.RuntimeEnv)
     assert env["env_vars"] == env.env_vars() == {"SKATE_TEST_SEEN": "a"}
     assert ray.get_runtime_context().runtime_env.env_vars() == {}
+
+
+class Named:
+    def __init__(self, ray):
+        self.ray = ray
+        self.made_by = self.running()
+
+    def running(self):
+        return self.ray.get_runtime_context().get_task_function_name()
+
+    def made(self):
+        return self.made_by
+
+    @classmethod
+    def of_class(cls, ray):
+        return ray.get_runtime_context().get_task_function_name()
+
+
+def test_functions_and_methods_are_named_with_module_and_class(ray):
+    @ray.remote
+    def running():
+        return ray.get_runtime_context().get_task_function_name()
+
+    named = ray.remote(Named).remote(ray)
+    assert ray.get(running.remote()) == f"{__name__}.running"
+    assert ray.get(named.running.remote()) == f"{__name__}.Named.running"
+    assert ray.get(named.of_class.remote(ray)) == f"{__name__}.Named.of_class"
+    assert ray.get_runtime_context().get_task_function_name() is None
+
+
+@pytest.mark.processes("in one, nothing has begun yet")
+def test_a_constructor_is_named_too(ray):
+    named = ray.remote(Named).remote(ray)
+    assert ray.get(named.made.remote()) == f"{__name__}.Named.__init__"
+
+
+@pytest.mark.engine("skate", "local")
+@pytest.mark.processes("it runs a program")
+def test_functions_of_a_script_are_named_by_its_file(tmp_path):
+    script = tmp_path / "reckon.py"
+    script.write_text(
+        "import skate\n"
+        "@skate.remote\n"
+        "def running(): return skate.get_runtime_context().get_task_function_name()\n"
+        "print(skate.get(running.remote()))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert run.stdout == "reckon.running\n"
 
 
 def test_version_is_a_string(engine):
