@@ -1,5 +1,6 @@
 """`runtime_env` in skate: what its workers keep, and what it refuses by name."""
 
+import ctypes
 import os
 import pickle
 import sys
@@ -185,3 +186,26 @@ def test_an_environment_is_checked_when_it_is_made():
         RuntimeEnv(env_vars={"A": 1})
     with pytest.raises(ValueError, match="RuntimeEnv with 'conda'"):
         RuntimeEnv(conda="x")
+
+
+def threads_of_blas():
+    import numpy as np  # noqa: F401 - what is looked at
+
+    blas = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
+    return blas.scipy_openblas_get_num_threads64_()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it never has more than one thread")
+def test_numpy_follows_the_cpus_of_the_task_once_it_is_loaded(fresh, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads_of_blas()  # of a NumPy that says so
+    fresh.init(num_cpus=2)
+    look = fresh.remote(threads_of_blas)
+    assert [fresh.get(look.options(num_cpus=n).remote()) for n in (1, 2, 1)] == [1, 2, 1]
+
+    class Looker:
+        def look(self):
+            return threads_of_blas()
+
+    # Workers that are forked from now on have NumPy already.
+    assert fresh.get(fresh.remote(Looker).options(num_cpus=2).remote().look.remote()) == 2

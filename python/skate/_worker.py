@@ -14,11 +14,12 @@ import os
 import pickle
 import sys
 
-from skate import _actor_worker, _cells, _devices, _stacks
+from skate import _actor_worker, _cells, _devices, _stacks, _threads
 from skate._devices import use as use_devices
 from skate._errors import task_error, task_error_as_text
 from skate._output import before_result
 from skate._session import capture
+from skate._threads import use_cpus
 
 __all__ = [
     "before_result",
@@ -29,6 +30,7 @@ __all__ = [
     "main",
     "task_error",
     "task_error_as_text",
+    "use_cpus",
     "use_devices",
 ]
 
@@ -139,6 +141,7 @@ def _like_the_driver(hello: dict[str, Any]) -> None:
         from skate import _runtime_env
 
         _runtime_env.enter_worker(**hello["runtime_env"])
+    _threads.enter_worker((hello["runtime_env"] or {}).get("plain", {}))
     # The zygote's own `__main__` is none of the user's business. What the driver's `__main__`
     # defines comes by value, with its functions.
     sys.modules["__main__"] = ModuleType("__main__")

@@ -40,7 +40,7 @@ from _socket import (
 from _socket import socket as Socket  # noqa: N812 - the C class: the module `socket` takes 8 ms
 from collections import deque
 
-from skate import _native
+from skate import _native, _threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +54,6 @@ _PACKET_MAX = 64 << 10
 _FDS_MAX = 8
 _FD_BYTES = 4
 _FDS_OF_A_WORKER = 3
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def main() -> None:
@@ -75,8 +68,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     _close_all_but({0, 1, 2, channel.fileno()})
-    for name in _THREAD_VARIABLES:
-        os.environ.setdefault(name, "1")
+    _threads.enter_zygote()
     # Everything that a worker needs before its first task.
     from skate import _actor_worker, _generator, _pickler, _remote_function, _worker  # noqa: F401
 

@@ -110,3 +110,46 @@ def test_a_hook_runs_in_each_worker_before_its_tasks(fresh):
 
     fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
     assert fresh.get(fresh.remote(variable).remote()) == "from the hook"
+
+
+def omp_num_threads():
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.processes("its environment is the driver's")
+def test_libraries_start_as_many_threads_as_the_task_has_cpus(fresh, monkeypatch):
+    # It was "1" whatever the task had, so that a task with eight CPUs used one of them.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    fresh.init(num_cpus=3)
+    look = fresh.remote(omp_num_threads)
+    for cpus, threads in ((2, "2"), (1, "1"), (3, "3"), (0.5, "1"), (2.5, "2"), (0, "1")):
+        assert fresh.get(look.options(num_cpus=cpus).remote()) == threads
+
+    class Looker:
+        def __init__(self):
+            self.at_first = omp_num_threads()
+
+        def look(self):
+            return self.at_first, omp_num_threads()
+
+    looker = fresh.remote(Looker)
+    assert fresh.get(looker.options(num_cpus=2).remote().look.remote()) == ("2", "2")
+    assert fresh.get(looker.remote().look.remote()) == ("1", "1")
+
+
+@pytest.mark.processes("its environment is the driver's")
+def test_number_of_threads_that_the_user_has_set_stays(fresh, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    fresh.init(num_cpus=2)
+    look = fresh.remote(omp_num_threads).options(num_cpus=2)
+    assert fresh.get(look.remote()) == "1"
+    named = look.options(runtime_env={"env_vars": {"OMP_NUM_THREADS": "5"}})
+    assert fresh.get(named.remote()) == "5"
+    fresh.shutdown()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    fresh.init(num_cpus=2)
+    assert fresh.get(named.remote()) == "5"
+    assert fresh.get(look.remote()) == "2"
+    fresh.shutdown()
+    fresh.init(num_cpus=2, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})
+    assert fresh.get(look.remote()) == "1"

@@ -10,6 +10,7 @@
 //! them; a task runs only after its slot was claimed, so a task taken back never runs here.
 
 mod actor;
+mod granted;
 mod pause;
 mod telling;
 mod templates;
@@ -21,9 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PySystemExit;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 use rustc_hash::FxHashMap;
 use skate_core::action::{Reply, Run};
 use skate_core::event::{Request, Waitable};
@@ -47,7 +46,6 @@ use crate::error::{Error, Result};
 use crate::execute;
 use crate::handles::Handles;
 use crate::lanes::Lanes;
-use crate::modules;
 use crate::naps::Naps;
 use crate::prepared::Prepared;
 use crate::pump::{Engine, SIGNAL_CHECK};
@@ -95,6 +93,8 @@ pub(crate) struct Worker {
     captures: AtomicU8,
     /// Whether Python has been told of its GPUs.
     has_devices: AtomicBool,
+    /// How many CPUs the task has, as Python has been told.
+    cpus_of_task: AtomicU32,
     /// Its calls, if it runs several at once.
     lanes: OnceLock<Arc<Lanes>>,
     /// Which of these sleep, if the actor has CPU to lend.
@@ -146,6 +146,7 @@ impl Worker {
             actor_template: OnceLock::new(),
             captures: AtomicU8::new(0),
             has_devices: AtomicBool::new(false),
+            cpus_of_task: AtomicU32::new(1),
             lanes: OnceLock::new(),
             naps: OnceLock::new(),
             templates: Mutex::default(),
@@ -172,9 +173,9 @@ impl Worker {
             if !std::mem::replace(&mut is_known, true) {
                 crate::sentinel::outlive_zygote();
             }
-            // Before anything is unpickled, which may import what looks for GPUs.
+            // Before anything is unpickled, which may import what looks for GPUs, or starts threads.
             self.use_devices(py, &run.devices)?;
-            let (serves, limits) = self.enter_actor(&run);
+            let (serves, limits) = self.enter_actor(py, &run)?;
             if serves == Serves::InTurn {
                 execute::execute(self, session, py, *run)?;
                 continue;
@@ -294,15 +295,6 @@ impl Worker {
     pub(crate) fn is_cancelled(&self) -> bool {
         let running = self.current.get();
         running.is_some_and(|running| self.slot(running.ticket).is_cancelled(running.ticket.0))
-    }
-
-    /// Tells Python, once, of the GPUs that this process may use.
-    pub(crate) fn use_devices(&self, py: Python<'_>, devices: &[u32]) -> PyResult<()> {
-        if !devices.is_empty() && !self.has_devices.swap(true, Ordering::AcqRel) {
-            let devices = PyList::new(py, devices)?;
-            modules::worker(py)?.call_method1(intern!(py, "use_devices"), (devices,))?;
-        }
-        Ok(())
     }
 
     /// Why the running task is not run again although it could be: "had consumed 3 items of …".

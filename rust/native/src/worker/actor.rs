@@ -10,6 +10,7 @@ use skate_core::event::Request;
 use skate_core::id::{ActorId, TemplateId};
 
 use super::Worker;
+use super::granted::is_cpu;
 use crate::answer::Seat;
 use crate::current::Running;
 use crate::execute;
@@ -21,23 +22,27 @@ use crate::session::{Session, Transport as _};
 use crate::wire::{self, Serves, Target, TemplateBody};
 
 impl Worker {
-    /// If the run is an actor's constructor, this is its process from now on: how it serves.
-    pub(super) fn enter_actor(&self, run: &Run) -> (Serves, Box<[u32]>) {
-        if self.actor.get().is_none()
-            && let Some(definition) = self.templates.lock().definition(run.template)
-            && let Some(body) = wire::decode::<TemplateBody>(&definition.body)
+    /// If the run is an actor's constructor, this is its process from now on: how it serves. Its methods
+    /// have the CPUs that the constructor has.
+    pub(super) fn enter_actor(&self, py: Python<'_>, run: &Run) -> PyResult<(Serves, Box<[u32]>)> {
+        if self.actor.get().is_some() {
+            return Ok((Serves::InTurn, Box::default()));
+        }
+        let definition = self.templates.lock().definition(run.template).cloned();
+        let definition = definition.expect("the node defines a template before its first run");
+        self.use_cpus(py, &definition)?;
+        if let Some(body) = wire::decode::<TemplateBody>(&definition.body)
             && let Target::Class(serves, limits) = body.target
         {
             let _ = self.actor.set((ActorId(run.task), run.attempt > 0));
             let _ = self.actor_template.set(run.template);
-            let is_cpu = |name: &str| name == "CPU" || name.starts_with("CPU_group_");
             let has_cpu = definition.resources.iter().any(|(name, _)| is_cpu(name));
             if serves != Serves::InTurn && has_cpu {
                 let _ = self.naps.set(Naps::default());
             }
-            return (serves, limits);
+            return Ok((serves, limits));
         }
-        (Serves::InTurn, Box::default())
+        Ok((Serves::InTurn, Box::default()))
     }
 
     /// Whether all streams of this process have one window together.

@@ -1,0 +1,70 @@
+"""How many threads numerical libraries start: as many as the running task has CPUs.
+
+    zygote: 1 ─ fork ─▶ worker: 1 ─ task with num_cpus=2 ─▶ 2 ─ task with num_cpus=1 ─▶ 1
+
+Invariant: what the user says of `OMP_NUM_THREADS`, in the driver's environment or by `env_vars`,
+stays. An actor's process keeps the number of its constructor.
+
+Libraries read the variable when they are loaded. NumPy's BLAS is told by a call as well; others
+that an earlier task of the process has loaded, or `preload`, keep the number that they found.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+VARIABLE = "OMP_NUM_THREADS"
+
+# Of the libraries that NumPy may have been built with; they have one signature.
+_SETTERS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+    "MKL_Set_Num_Threads",
+)
+
+_is_ours = False
+
+
+def enter_zygote() -> None:
+    """What is loaded there starts no threads, which would not survive the fork."""
+    global _is_ours  # noqa: PLW0603 - one process, one variable
+    _is_ours = VARIABLE not in os.environ
+    if _is_ours:
+        os.environ[VARIABLE] = "1"
+
+
+def enter_worker(session_env: Mapping[str, Any]) -> None:
+    """Once the environment of the session is in force."""
+    global _is_ours  # noqa: PLW0603 - one process, one variable
+    is_named = VARIABLE in session_env.get("env_vars", {})
+    _is_ours = _is_ours and not is_named and os.environ.get(VARIABLE) == "1"
+
+
+def use_cpus(number: int) -> None:
+    """What runs from now on has so many CPUs."""
+    if not _is_ours:
+        return
+    os.environ[VARIABLE] = str(number)
+    core = sys.modules.get("numpy._core._multiarray_umath") or sys.modules.get(
+        "numpy.core._multiarray_umath"
+    )
+    if core is None:
+        return
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(core.__file__)  # has the names of what it depends on, too
+    except OSError:  # its file was removed
+        return
+    for name in _SETTERS:
+        if setter := getattr(library, name, None):
+            setter(min(number, len(os.sched_getaffinity(0))))
+            return
