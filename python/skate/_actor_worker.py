@@ -14,6 +14,7 @@ from __future__ import annotations
 import pickle
 import sys
 
+from skate._title import set_title
 from skate.exceptions import ActorDiedError, AsyncioActorExit
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ def constructor(data: bytes) -> Callable[..., None]:
     def construct(*args: Any, **kwargs: Any) -> None:
         global _instance, _label  # noqa: PLW0603 - the one instance of this process
         _label = cls.__name__
+        set_title(f"ray::{_label}")
         _instance = cls(*args, **kwargs)
         if cls.__repr__ is not object.__repr__:
             _label = _repr(_instance, _label)

@@ -20,6 +20,7 @@ from skate._errors import task_error, task_error_as_text
 from skate._output import before_result
 from skate._session import capture
 from skate._threads import use_cpus
+from skate._title import set_title
 
 __all__ = [
     "before_result",
@@ -80,6 +81,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
     """
     code = 1
     try:
+        set_title("ray::worker")
         _like_the_driver(hello)
         _reseed()
         _devices.enter_worker()

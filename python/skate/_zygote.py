@@ -41,6 +41,7 @@ from _socket import socket as Socket  # noqa: N812 - the C class: the module `so
 from collections import deque
 
 from skate import _native, _threads
+from skate._title import set_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def main() -> None:
     # One that replaces another is started by a thread of the driver that blocks all signals.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _native.wake_with_driver()
+    set_title("skate-zygote")
     channel = Socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

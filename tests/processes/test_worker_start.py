@@ -1,7 +1,9 @@
 """Workers are like the driver: directory, path, modules, environment, switches."""
 
+import os
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -232,3 +234,18 @@ def test_sys_argv_is_the_drivers(run):
         arguments=["a b", "☃", "--flag"],
     )
     assert out == "True\n"
+
+
+def test_processes_are_named_for_what_they_are(fresh):
+    fresh.init(num_cpus=1)
+
+    class AccountKeeper:
+        def names(self):
+            return name_of("self"), name_of(os.getppid())
+
+    def name_of(process):
+        return Path(f"/proc/{process}/comm").read_text().strip()
+
+    assert fresh.get(fresh.remote(name_of).remote("self")) == "ray::worker"
+    names = fresh.get(fresh.remote(AccountKeeper).remote().names.remote())
+    assert names == ("ray::AccountKee", "skate-zygote")
