@@ -56,7 +56,8 @@ class PlacementGroup:
         """
         within = PlacementGroupSchedulingStrategy(self)
         same = _same.options(name="placement_group.ready", scheduling_strategy=within)
-        return same.remote(self)
+        # Whoever asks what it waits for hears of the group rather than of a task in it.
+        return same.remote(self, self._placed)
 
     def wait(self, timeout_seconds: float = 30) -> bool:
         """Whether the resources are there within that time.
@@ -85,7 +86,7 @@ class PlacementGroup:
 
 
 @skate.remote(num_cpus=0)
-def _same(group: PlacementGroup) -> PlacementGroup:
+def _same(group: PlacementGroup, _placed: None) -> PlacementGroup:
     return group
 
 
