@@ -249,6 +249,20 @@ def test_printed_once_unless_silenced(variable, count):
     assert ran.stderr.count("ValueError: lost one") == count
 
 
+def end_of(source, variable=None):
+    """What a program wrote to stderr."""
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ) | ({variable: "1"} if variable else {}),
+        timeout=50,
+    )
+    return ran.stderr
+
+
+HEADING = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
 HELD = """
     import sys
     import skate
@@ -256,8 +270,8 @@ HELD = """
     skate.init(num_cpus=1)
 
     @skate.remote
-    def fail(number):
-        raise ValueError(f"lost {number}")
+    def fail(number, box=None):
+        raise ValueError(f"lost {number}", *(box or []))
 
     @skate.remote
     class Actor:
@@ -269,7 +283,7 @@ HELD = """
         return value
 
     actor = Actor.remote()
-    refs = [fail.remote(number) for number in range(4)]
+    refs = [fail.remote(number, [skate.put(1)]) for number in range(4)]
     large = fail.remote("x" * 100_000)
     heir = take.remote(refs[1])
     skate.wait([*refs, large, heir], num_returns=6)
@@ -281,21 +295,90 @@ HELD = """
         pass
     while skate.statistics().actors_living:
         pass
+    {end}
 """
 
 
 @pytest.mark.parametrize("end", ["", "skate.shutdown()"], ids=["exit", "shutdown"])
 def test_errors_that_are_held_to_the_end_are_told_then(end):
     """A program whose tasks or actors had all failed could end without a word."""
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(HELD) + end],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=50,
-    )
-    heading = "Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1')"
-    assert ran.stderr.count(heading) == 5
+    said = end_of(HELD.replace("{end}", end))
+    assert said.count(HEADING) == 5
     for text in ("lost 1", "lost 2", "lost 3", "lost xxx", "TypeError: no actor"):
-        assert ran.stderr.count(text) >= 1
-    assert "lost 0" not in ran.stderr
+        assert said.count(text) >= 1
+    assert "lost 0" not in said
+    assert "Traceback" not in said.replace("Traceback (most recent call last):\n  File", "")
+    assert not end_of(HELD.replace("{end}", end), "SKATE_IGNORE_UNHANDLED_ERRORS")
+
+
+def test_a_get_of_many_counts_for_all():
+    """Also for those that had not failed when it raised the error of another."""
+    said = end_of("""
+        import threading
+        import skate
+
+        skate.init(num_cpus=2)
+
+        @skate.remote
+        def fail(number):
+            raise ValueError(f"lost {number}")
+
+        refs = [fail.remote(number) for number in range(20)]
+        try:
+            skate.get(refs)
+        except ValueError:
+            pass
+        skate.wait(refs, num_returns=20)
+    """)
+    assert said == ""
+
+
+def test_the_end_tells_of_a_hundred_and_counts_the_rest():
+    said = end_of("""
+        import skate
+
+        skate.init(num_cpus=2)
+
+        @skate.remote
+        def fail():
+            raise ValueError("lost")
+
+        refs = [fail.remote() for number in range(150)]
+        skate.wait(refs, num_returns=150)
+    """)
+    assert said.count(HEADING) == 100
+    assert "Unhandled errors: 50 more that nobody fetched" in said
+
+
+@pytest.mark.parametrize("end", ["del ref", ""], ids=["dropped", "held"])
+def test_errors_that_cannot_be_read_here_are_told_as_such(end):
+    """One ended the thread that shows what workers write: all that came after was lost."""
+    said = end_of(f"""
+        import sys
+        import skate
+
+        skate.init(num_cpus=1)
+
+        @skate.remote
+        def fail():
+            import sys, types
+
+            only_here = types.ModuleType("only_here")
+            sys.modules["only_here"] = only_here
+            only_here.Lost = type("Lost", (Exception,), {{"__module__": "only_here"}})
+            raise only_here.Lost("gone")
+
+        @skate.remote
+        def speak():
+            print("after", file=sys.stderr)
+
+        ref = fail.remote()
+        skate.wait([ref])
+        {end}
+        skate.get(speak.remote())
+    """)
+    assert said.count(HEADING) == 1
+    assert "task fail" in said
+    assert "the error cannot be read here: ModuleNotFoundError: No module named 'only_here'" in said
+    assert "after" in said
+    assert "Traceback" not in said

@@ -180,6 +180,11 @@ class Display:
             )
         self._add(f"{heading}\n{error}\n", _cell_of(task_id))
 
+    def more_unhandled(self, count: int) -> None:
+        """Says that there were so many more."""
+        if count and not _settings.value("ignore_unhandled_errors"):
+            self._add(f"Unhandled errors: {count} more that nobody fetched\n", LAST)
+
     def _cannot_spill(self, why: str) -> None:
         self._add(
             f"Warning: the object store is full, and values that are not in use cannot be spilled: "

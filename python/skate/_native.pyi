@@ -434,6 +434,11 @@ class Client:
 
         Or until the process has become that of an actor which runs several calls at once.
         """
+    def unseen(self, most: int, /) -> tuple[list[Any], int]:
+        """At the end: what nobody has fetched, as `unhandled_errors`, and how many there are.
+
+        Each is given once.
+        """
     def retire(self) -> None:
         """Worker only: leave when the running task has ended; others run elsewhere."""
     def let_go(self) -> None:

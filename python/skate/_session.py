@@ -52,6 +52,9 @@ _is_hooked = False
 _helped: Client | None = None
 _lock = RLock()
 
+_ERRORS_SHOWN = 100
+"""At most, of those that were not fetched when the session ends."""
+
 _TWICE = (
     "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
     "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
@@ -334,6 +337,7 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
     _checks.flag("shutdown: wait_for_processes", wait_for_processes)
     global client, caching, machine, _helped  # noqa: PLW0603 - the one current session
     ended, is_closed = None, False
+    unseen: tuple[list[Any], int] = ([], 0)
     try:
         with _lock:
             if client is None or not client.is_driver:
@@ -341,6 +345,7 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
             ended = client
             client = caching = machine = _helped = None
             _ending.add(ended)
+            unseen = ended.unseen(_ERRORS_SHOWN)  # they are read while the session is there
             ended.close()
             is_closed = True
     finally:  # after a KeyboardInterrupt, too
@@ -349,6 +354,7 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
                 if not is_closed:
                     ended.close()
                 _wake_waiters(ended)  # not under the lock: a callback may be waiting for it
+                _show_unseen(*unseen)
             finally:
                 _ending.discard(ended)
 
@@ -360,6 +366,19 @@ def _wake_waiters(ended: Client) -> None:
     if asynchronous := sys.modules.get("skate._async"):
         asynchronous.finish(ended)
     _helper.finish(ended)
+
+
+def _show_unseen(errors: list[Any], count: int) -> None:
+    """Shows the errors that nobody fetched and nobody will."""
+    if not count:
+        return
+    from skate._display import UNHANDLED, Display
+
+    display = Display()
+    for error in errors:
+        display.show(UNHANDLED, error)
+    display.more_unhandled(count - len(errors))
+    display.flush()
 
 
 def start_helper(current: Client) -> None:

@@ -30,6 +30,8 @@ _SETTERS = (
     "MKL_Set_Num_Threads",
 )
 
+_OWN_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 _is_ours = False
 
 
@@ -53,16 +55,18 @@ def use_cpus(number: int) -> None:
     if not _is_ours:
         return
     os.environ[VARIABLE] = str(number)
+    if any(name in os.environ for name in _OWN_VARIABLES):
+        return  # which NumPy prefers
     core = sys.modules.get("numpy._core._multiarray_umath") or sys.modules.get(
         "numpy.core._multiarray_umath"
     )
     if core is None:
         return
-    import ctypes
-
     try:
+        import ctypes
+
         library = ctypes.CDLL(core.__file__)  # has the names of what it depends on, too
-    except OSError:  # its file was removed
+    except (ImportError, OSError):  # a Python without it; its file was removed
         return
     for name in _SETTERS:
         if setter := getattr(library, name, None):

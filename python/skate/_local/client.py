@@ -13,6 +13,7 @@ from skate._generator import ObjectRefGenerator
 from skate._local import codec
 from skate._local.actors import ActorRef, LocalActor
 from skate._local.calls import Exported, Template
+from skate._local.objects import Inherited
 from skate._local.run import current
 from skate._local.state import CALL, State, stale
 from skate._local.streams import Dynamic, Streaming
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from skate._engine import Amounts, GroupRow, Problem
+    from skate._local.objects import Cell, Failure
     from skate._local.objects import Maker
     from skate._native import Mailbox, ObjectRef
 
@@ -133,9 +135,11 @@ class Client(State):
         if not self.wait_for(cells, timeout_s):
             msg = "Get timed out: some object(s) not ready."
             raise GetTimeoutError(msg)
-        for cell in cells:
-            if cell.failure is not None:
-                cell.value()
+        failed = [cell for cell in cells if cell.failure is not None]
+        for cell in failed:
+            _origin(cell).is_known = True  # one of them is raised for all
+        for cell in failed:
+            cell.value()
         return [cell.value() for cell in cells]
 
     def get_one(self, ref: ObjectRef[Any], timeout_s: float | None, /) -> Any:
@@ -271,6 +275,18 @@ class Client(State):
             for task, name, returns, packed, at in list(self.problems)
         ]
 
+    def unseen(self, most: int, /) -> tuple[list[Problem], int]:
+        found = {}
+        for cell in list(self.cells.values()):
+            if cell.failure is not None and not (origin := _origin(cell)).is_known:
+                found[origin.task] = origin
+        told = [found[task] for task in sorted(found)[:most]]
+        now = time.time()
+        rows: list[Problem] = [
+            (each.task, each.name, None, each.exception(), now) for each in told
+        ]
+        return rows, len(found)
+
     # ── actors ────────────────────────────────────────────────────────────────────────────────
 
     def own_actor_id(self) -> str | None:
@@ -367,3 +383,9 @@ class Client(State):
     def describe_workers(self) -> list[dict[str, Any]]:
         """There are none."""
         return []
+
+
+def _origin(failed: Cell) -> Failure:
+    """The error where it happened."""
+    failure = failed.failure
+    return failure.failure if isinstance(failure, Inherited) else failure

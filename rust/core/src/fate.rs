@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Invariant: each failure is reported at most once, and only when no ref is left that could still
-//! raise it. A cancelled task has no fate: whoever cancelled it knows. So it is with calls of an actor
-//! that was ended on purpose.
+//! raise it, or the session ends. A `get` of several counts for all of them, though one error is all that it
+//! gets. A cancelled task has no fate: whoever cancelled it knows. So it is with calls of an actor that was
+//! ended on purpose.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,6 @@ use crate::action::Action;
 use crate::actor::Epitaph;
 use crate::id::{ObjectId, TaskId};
 use crate::node::Node;
-use crate::object::Object;
 use crate::value::{Cause, Failure, Value};
 
 /// What becomes of one failure; shared by all objects that hold it.
@@ -26,6 +26,12 @@ pub(crate) struct Fate {
     task: TaskId,
     task_name: Arc<str>,
     is_seen: AtomicBool,
+}
+
+impl Fate {
+    pub(crate) fn mark_seen(&self) {
+        self.is_seen.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Node {
@@ -44,15 +50,16 @@ impl Node {
         })
     }
 
-    /// Somebody is given what the object holds.
-    pub(crate) fn mark_seen(&self, object: ObjectId) {
-        if let Some(fate) = self.objects.get(&object).and_then(Object::fate) {
-            fate.is_seen.store(true, Ordering::Relaxed);
+    /// Somebody is given what the object holds, or will hold.
+    pub(crate) fn mark_seen(&mut self, object: ObjectId) {
+        if let Some(object) = self.objects.get_mut(&object) {
+            object.mark_seen();
         }
     }
 
-    /// The session ends: nobody will fetch what is there now.
-    pub fn tell_unseen(&self, actions: &mut Vec<Action>) {
+    /// The session ends: nobody will fetch what is there now. The first of these errors, by their tasks, each
+    /// with the task and its name; and how many there are.
+    pub fn unseen(&self, most: usize) -> (Vec<(TaskId, Arc<str>, Value)>, usize) {
         let held = self.objects.iter().filter_map(|(_, object)| object.fate().zip(object.value()));
         let dead = self.actors.values().filter_map(|actor| match &actor.epitaph {
             Some(Epitaph::Raised(error, _, fate)) => fate.as_ref().zip(Some(error)),
@@ -61,12 +68,10 @@ impl Node {
         let is_unseen = |fate: &Arc<Fate>| !fate.is_seen.swap(true, Ordering::Relaxed);
         let mut unseen: Vec<_> = held.chain(dead).filter(|(fate, _)| is_unseen(fate)).collect();
         unseen.sort_unstable_by_key(|(fate, _)| fate.task);
-        actions.extend(unseen.into_iter().map(|(fate, error)| Action::Unhandled {
-            task: fate.task,
-            task_name: Arc::clone(&fate.task_name),
-            returns: None,
-            error: error.clone(),
-        }));
+        let told = unseen.iter().take(most);
+        let told =
+            told.map(|(fate, error)| (fate.task, Arc::clone(&fate.task_name), (*error).clone()));
+        (told.collect(), unseen.len())
     }
 
     /// One object less that holds the error.

@@ -12,8 +12,9 @@ use crate::value::Value;
 impl Node {
     /// A ready value, for the driver's fast path: it is fetched by this.
     pub fn peek(&self, object: ObjectId) -> Option<&Value> {
-        self.mark_seen(object);
-        self.value_of(object)
+        let object = self.objects.get(&object)?;
+        object.fate().inspect(|fate| fate.mark_seen());
+        object.value()
     }
 
     pub(crate) fn value_of(&self, object: ObjectId) -> Option<&Value> {

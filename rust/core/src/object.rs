@@ -50,6 +50,8 @@ struct Waiters {
     list: Vec<Waiter>,
     /// Of the list, at most so many are gone: their task or request is in no table.
     gone: u32,
+    /// A `get` that raised another error had asked for it, too.
+    is_asked: bool,
 }
 
 /// What few values have.
@@ -93,6 +95,14 @@ impl Object {
         self.kin().map_or(&[], |kin| &kin.contains)
     }
 
+    /// Somebody is given the error that it holds, or has been given another instead.
+    pub(crate) fn mark_seen(&mut self) {
+        match &mut self.state {
+            State::Pending(waiters) => waiters.is_asked = true,
+            State::Sealed(..) => _ = self.fate().inspect(|fate| fate.mark_seen()),
+        }
+    }
+
     /// Of the error that it holds.
     pub(crate) fn fate(&self) -> Option<&Arc<Fate>> {
         self.kin()?.fate.as_ref()
@@ -111,7 +121,12 @@ impl Object {
         let has_kin = !kin.contains.is_empty() || kin.fate.is_some();
         let sealed = State::Sealed(value, has_kin.then(|| Box::new(kin)));
         match std::mem::replace(&mut self.state, sealed) {
-            State::Pending(waiters) => waiters.list,
+            State::Pending(waiters) => {
+                if waiters.is_asked {
+                    self.mark_seen();
+                }
+                waiters.list
+            }
             State::Sealed(..) => unreachable!("an object is sealed once"),
         }
     }
@@ -137,7 +152,11 @@ impl Object {
     pub(crate) fn leave(&mut self) -> Option<Vec<Waiter>> {
         let State::Pending(waiters) = &mut self.state else { return None };
         waiters.gone += 1;
-        (waiters.gone as usize * 2 > waiters.list.len()).then(|| std::mem::take(waiters).list)
+        if waiters.gone as usize * 2 <= waiters.list.len() {
+            return None;
+        }
+        waiters.gone = 0;
+        Some(std::mem::take(&mut waiters.list))
     }
 
     /// After `leave` gave the list: those who are still there.

@@ -200,7 +200,7 @@ impl Store {
     }
 
     /// The region that starts there.
-    pub(crate) fn leased(&self, start: u64) -> Option<Span> {
+    pub(crate) fn region(&self, start: u64) -> Option<Span> {
         self.regions.get(&start).map(|region| region.span)
     }
 

@@ -68,7 +68,7 @@ fn all_stays_warm_for_two_seconds_then_the_budget() {
 #[test]
 fn at_the_end_all_may_go_but_what_the_driver_sees() {
     let mut node = Node::new(&config(), &mut Vec::new());
-    assert_eq!(node.unseen(), [Span { offset: 0, len: 4 * GIB }]);
+    assert_eq!(node.given_up(), [Span { offset: 0, len: 4 * GIB }]);
     let spans: Vec<Span> = (1..5).map(|request| lease(&mut node, request, GIB / 2)).collect();
     for gone in [0, 2] {
         let gone = Request::Release(Held::Lease(spans[gone].offset));
@@ -76,7 +76,7 @@ fn at_the_end_all_may_go_but_what_the_driver_sees() {
     }
     let [first, second, third, fourth] = spans[..] else { unreachable!("there are four") };
     let rest = Span { offset: fourth.end(), len: 4 * GIB - fourth.end() };
-    assert_eq!(node.unseen(), [first, third, rest]);
+    assert_eq!(node.given_up(), [first, third, rest]);
     let id = TaskId::new(ClientId::DRIVER, 1).item(0);
     let put = Request::Put(id, Value::Data(Payload::Block(second)), Box::default());
     let end = Request::Release(Held::Lease(second.offset));
@@ -84,8 +84,8 @@ fn at_the_end_all_may_go_but_what_the_driver_sees() {
     for request in [put, end, seen] {
         step(&mut node, Event::Client(ClientId::DRIVER, request));
     }
-    assert_eq!(node.unseen(), [first, third, rest], "the driver sees it");
+    assert_eq!(node.given_up(), [first, third, rest], "the driver sees it");
     step(&mut node, Event::Client(ClientId::DRIVER, Request::Release(Held::Pin(id))));
     let both = Span { offset: 0, len: fourth.offset };
-    assert_eq!(node.unseen(), [both, rest], "it only has a ref");
+    assert_eq!(node.given_up(), [both, rest], "it only has a ref");
 }

@@ -563,6 +563,15 @@ impl Client {
         Ok(lanes.map(|lanes| Serving { worker, session, lanes }))
     }
 
+    /// The errors that nobody has fetched and nobody will, at most so many, and how many there are.
+    #[pyo3(signature = (most, /))]
+    fn unseen(&self, py: Python<'_>, most: usize) -> PyResult<(Vec<Py<PyAny>>, usize)> {
+        let Role::Driver(host) = &self.role else { return Ok((Vec::new(), 0)) };
+        let (problems, count) = py.detach(|| host.unseen(most));
+        let rows = problems.iter().map(|problem| problem.to_python(py)).collect::<PyResult<_>>()?;
+        Ok((rows, count))
+    }
+
     fn retire(&self) {
         if let Role::Worker(worker) = &self.role {
             worker.leave(0);
@@ -597,7 +606,6 @@ impl Drop for Client {
 
 /// Ends the session of a driver.
 fn end(session: &Arc<Session>, host: &Host) {
-    host.tell_unseen();
     // Nobody finds it any more; it is given back in the end.
     let _segment = session.segment();
     session.close();

@@ -192,6 +192,11 @@ pub(crate) fn inherited(py: Python<'_>, error: PyErr, how: &Inherited) -> PyErr 
     tell().unwrap_or_else(|trouble| trouble)
 }
 
+/// Stands for an error whose class, say, cannot be imported here.
+pub(crate) fn unreadable(py: Python<'_>, reason: &PyErr) -> PyErr {
+    exception(py, "RaySystemError", &format!("the error cannot be read here: {reason}"))
+}
+
 /// What is known of an actor's end.
 fn describe_end(end: &ActorEnd, fields: &Bound<'_, PyDict>) -> PyResult<()> {
     let nonce = Session::current().map_or(0, |session| session.nonce);

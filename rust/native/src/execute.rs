@@ -130,9 +130,7 @@ pub(crate) fn conclude<'a>(
         }
     };
     modules::worker(py)?.call_method0(intern!(py, "before_result"))?;
-    if let Some(running) = worker.current.get() {
-        worker.end_waits(session, &running);
-    }
+    worker.end_waits(session);
     worker.current.set(None);
     worker.nap(session, |naps, tell| naps.ended(task.run.ticket, tell));
     let is_last = matches!(end, End::Left(_));

@@ -392,12 +392,13 @@ impl Host {
         self.hub.bell().ring_always();
     }
 
-    /// Shows the errors that nobody has fetched, while they can still be read.
-    pub(crate) fn tell_unseen(&self) {
-        self.turn(|_, state| {
-            let State { node, actions, .. } = state;
-            node.tell_unseen(actions);
-        });
+    /// The errors that nobody has fetched, at most so many, and how many there are.
+    pub(crate) fn unseen(&self, most: usize) -> (Vec<Problem>, usize) {
+        let state = self.lock();
+        let (errors, count) = state.node.unseen(most);
+        // Copied before anything else happens to the blocks they lie in.
+        let problem = |(task, name, error)| Problem::new(task, name, None, &error);
+        (errors.into_iter().map(problem).collect(), count)
     }
 
     /// Ends every process of the session; returns when none is left.
@@ -410,7 +411,9 @@ impl Host {
         }
         // What workers said last, such as errors that nobody fetched.
         self.poll();
-        self.give_back_memory();
+        if self.answers.lost().is_none() {
+            self.give_back_memory();
+        }
         self.hub.bell().ring_always();
         self.notices.close();
     }

@@ -66,7 +66,8 @@ impl Problem {
     pub(crate) fn to_python(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let nonce = Session::current().map_or(0, |session| session.nonce);
         let error = match &self.error {
-            Value::Raised(payload) => unpack::payload(py, payload, None)?,
+            Value::Raised(payload) => unpack::payload(py, payload, None)
+                .unwrap_or_else(|reason| error::unreadable(py, &reason).into_value(py).into_any()),
             Value::Failed(failure) => error::failure(py, failure).into_value(py).into_any(),
             Value::Data(_) | Value::Inherited(_) | Value::Stream(_) => py.None(),
         };

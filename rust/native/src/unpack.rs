@@ -103,6 +103,9 @@ pub(crate) fn args<'py>(
     Ok((args, Some(kwargs)))
 }
 
+/// From here on it costs less to make a view of bytes than to copy them.
+const VIEWED: usize = 64 << 10;
+
 struct Reader<'a, 'py> {
     py: Python<'py>,
     /// The whole payload.
@@ -163,11 +166,24 @@ impl<'a, 'py> Reader<'a, 'py> {
     /// The next buffer as something that Python can read.
     fn view(&mut self, len: usize) -> PyResult<Bound<'py, View>> {
         let start = self.buffer(len)?;
+        self.view_of(start, len)
+    }
+
+    fn view_of(&self, start: usize, len: usize) -> PyResult<Bound<'py, View>> {
         let view = match self.block {
             Some(block) => View::of_block(Arc::clone(block), start, len),
             None => View::copy(&self.bytes[start..start + len]),
         };
         Bound::new(self.py, view)
+    }
+
+    /// Bytes that are read once: as they are, if they are many. `PyBytes::new` would panic if there is no
+    /// memory for them.
+    fn readable(&self, start: usize, len: usize) -> PyResult<Bound<'py, PyAny>> {
+        if len >= VIEWED {
+            return Ok(self.view_of(start, len)?.into_any());
+        }
+        Ok(PyBytes::new(self.py, &self.bytes[start..start + len]).into_any())
     }
 
     fn argument(
@@ -187,7 +203,13 @@ impl<'a, 'py> Reader<'a, 'py> {
             BYTES => {
                 let len = self.len()?;
                 let start = self.buffer(len)?;
-                self.python_bytes(&self.bytes[start..start + len])
+                let bytes = self.readable(start, len)?;
+                // Of a view one copy is made, or there is a MemoryError.
+                Ok(if bytes.is_exact_instance_of::<PyBytes>() {
+                    bytes
+                } else {
+                    self.py.get_type::<PyBytes>().call1((bytes,))?
+                })
             }
             ARRAY => self.numpy(),
             VIEW => {
@@ -198,15 +220,6 @@ impl<'a, 'py> Reader<'a, 'py> {
             PICKLE => self.pickle(),
             _ => Err(garbled()),
         }
-    }
-
-    /// A copy. `PyBytes::new` panics if there is no memory for it.
-    fn python_bytes(&self, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        let copy = PyBytes::new_with(self.py, bytes.len(), |into| {
-            into.copy_from_slice(bytes);
-            Ok(())
-        });
-        copy.map(Bound::into_any)
     }
 
     fn numpy(&mut self) -> PyResult<Bound<'py, PyAny>> {
@@ -233,8 +246,9 @@ impl<'a, 'py> Reader<'a, 'py> {
         let count = self.count()?;
         let lens = (0..count).map(|_| self.len()).collect::<PyResult<Vec<_>>>()?;
         let data_len = self.len()?;
-        let data = self.raw(data_len)?;
-        let data = self.python_bytes(data)?;
+        let start = self.at;
+        let _data = self.raw(data_len)?;
+        let data = self.readable(start, data_len)?;
         let views = lens.into_iter().map(|len| self.view(len)).collect::<PyResult<Vec<_>>>()?;
         modules::serialization(self.py)?.call_method1(intern!(self.py, "loads"), (data, views))
     }

@@ -93,10 +93,12 @@ fn read_privately(session: &Session, object: ObjectId, extent: Extent) -> Result
     let file =
         file.ok_or_else(|| lost(Trouble::System("this process has no spill file".into())))?;
     let len = usize::try_from(extent.len).expect("an extent is shorter than isize::MAX");
-    let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(len + ALIGN - 1).map_err(|_| Error::NoMemory(len))?;
+    let size = len + ALIGN - 1;
+    // `vec!` gets its zeroes from the kernel, but aborts if there is no room: that is asked first.
+    Vec::<u8>::new().try_reserve_exact(size).map_err(|_| Error::NoMemory(len))?;
+    let mut memory = vec![0; size];
     let start = memory.as_ptr().align_offset(ALIGN);
-    memory.resize(start + len, 0);
+    memory.truncate(start + len);
     disk::read(file, extent, &mut memory[start..]).map_err(lost)?;
     Ok(Bytes::Private { memory, start })
 }

@@ -146,7 +146,7 @@ impl Host {
         let mut state = self.lock();
         // What this process has come to see counts, and what it sees no more does not.
         self.flush(&mut state, None);
-        state.node.unseen().into_iter().for_each(|span| self.punch(span));
+        state.node.given_up().into_iter().for_each(|span| self.punch(span));
         self.finish(state);
     }
 

@@ -135,9 +135,11 @@ impl Worker {
     }
 
     /// The task ends: what it still awaits keeps nobody.
-    pub(crate) fn end_waits(&self, session: &Session, running: &Running) {
-        let waits = std::mem::take(&mut *running.waits.lock());
-        if waits > 0 {
+    pub(crate) fn end_waits(&self, session: &Session) {
+        if self.lanes.get().is_none()
+            && let Some(running) = self.current.get()
+            && std::mem::take(&mut *running.waits.lock()) > 0
+        {
             self.send(session, Request::Resumed(running.ticket));
         }
     }
