@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from skate._engine import Amounts, GroupRow, Problem
-    from skate._local.objects import Cell, Failure
-    from skate._local.objects import Maker
+    from skate._local.objects import Cell, Failure, Maker
     from skate._native import Mailbox, ObjectRef
 
 _UNITS = 10_000
@@ -282,9 +281,7 @@ class Client(State):
                 found[origin.task] = origin
         told = [found[task] for task in sorted(found)[:most]]
         now = time.time()
-        rows: list[Problem] = [
-            (each.task, each.name, None, each.exception(), now) for each in told
-        ]
+        rows: list[Problem] = [(each.task, each.name, None, each.exception(), now) for each in told]
         return rows, len(found)
 
     # ── actors ────────────────────────────────────────────────────────────────────────────────
@@ -388,4 +385,5 @@ class Client(State):
 def _origin(failed: Cell) -> Failure:
     """The error where it happened."""
     failure = failed.failure
+    assert failure is not None  # noqa: S101 - the caller has looked
     return failure.failure if isinstance(failure, Inherited) else failure
