@@ -57,6 +57,30 @@ def test_async_actor_lends_while_a_call_keeps_its_loop_waiting(skate, inner):
     assert skate.get(Async.remote().call.remote(5)) == 5
 
 
+@pytest.mark.parametrize("awaits", [False, True])
+def test_async_actor_lends_while_all_its_groups_wait(skate, inner, gates, awaits):
+    begun, go = gates("begun"), gates("go")
+
+    @skate.remote(num_cpus=2, concurrency_groups={"io": 2})
+    class Async:
+        async def work(self):
+            begun.write_bytes(b"")
+            go.read_bytes()
+
+        @skate.method(concurrency_group="io")
+        async def wait_for(self, refs):
+            return await refs[0] if awaits else skate.get(refs[0])
+
+    actor = Async.remote()
+    work = actor.work.remote()
+    begun.read_bytes()
+    ref = inner.remote("after work")
+    waits = actor.wait_for.remote([ref])
+    assert skate.wait([ref], timeout=0.2) == ([], [ref])
+    go.write_bytes(b"")
+    assert skate.get([waits, work]) == ["after work", None]
+
+
 def test_actor_with_a_call_that_works_keeps_its_cpu(skate, inner, gates):
     begun, go = gates("begun"), gates("go")
 

@@ -1,6 +1,10 @@
-"""An async actor's process: one event loop on the main thread, each call an asyncio task.
+"""An async actor's process: an event loop for each concurrency group, each call an asyncio task.
 
     node ─▶ Rust thread ─ event ─▶ look: start calls ┊ cancel tasks ┊ wake paused generators ┊ leave
+              of the lane's loop
+
+The loop of the default group runs on the main thread, where the constructor runs, too; those of
+other groups have threads of their own, so that a group that blocks its loop leaves others alone.
 
 Invariant: every call that was taken ends by exactly one of `finish`, `fail` and `exhausted` of its
 `Call`. What user code starts on the loop belongs to the call that started it: a context variable
@@ -14,6 +18,7 @@ import selectors
 import sys
 import time
 from contextvars import ContextVar, copy_context
+from threading import Thread
 from types import CoroutineType
 
 from skate import _actor_worker, _session
@@ -34,18 +39,49 @@ _GO_ON, _WAIT = 0, 1
 BLOCKED_S = 1.0
 """A loop that does not look for so long is reported."""
 
+_PATIENCE_S = 1.0
+"""How long an actor that leaves waits for groups that block their loops."""
 
-def serve_loop(serving: Serving) -> int:
-    """Runs the loop until the actor ends. Returns the exit code."""
+
+def serve_loops(serving: Serving) -> int:
+    """Runs the loops until the actor ends. Returns the exit code."""
+    threads = [
+        Thread(target=_serve_group, args=(serving, lane), name=f"skate-loop-{lane}", daemon=True)
+        for lane in range(1, serving.lanes)
+    ]
+    for thread in threads:
+        thread.start()
+    _serve(serving, 0)
+    # What they still hold of the actor's instance goes with them.
+    until = time.monotonic() + _PATIENCE_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return serving.wait()
+
+
+def _serve_group(serving: Serving, lane: int) -> None:
+    try:
+        _serve(serving, lane)
+    except SystemExit as exit_:
+        code = _actor_worker.exit_code(exit_)
+    except BaseException:
+        _actor_worker.print_exception()
+        code = 1
+    else:
+        return
+    serving.leave(code)
+
+
+def _serve(serving: Serving, lane: int) -> None:
+    """Runs the loop of a lane on this thread until the actor ends."""
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
     asyncio.set_event_loop(loop)
-    serving.use_loop(_current)
-    runner = _Runner(serving, loop, selector)
-    loop.add_reader(serving.fileno(), runner.look)
+    runner = _Runner(serving, lane, loop, selector)
+    loop.add_reader(serving.use_loop(lane, _current), runner.look)
     loop.call_soon(runner.look)
     loop.run_forever()
-    return runner.exit_code
+    serving.leave(0)  # if user code has stopped the loop
 
 
 class _Selector(selectors.EpollSelector):
@@ -63,7 +99,7 @@ class _Selector(selectors.EpollSelector):
             self._is_reported = True
             print(  # noqa: T201 - the way to the driver
                 f"The event loop of this async actor was blocked for {busy_s:.1f} s by synchronous "
-                f"code; no other call could go on meanwhile. The call started last was "
+                f"code; no other call on it could go on meanwhile. The call started last was "
                 f"{self.last_started or 'none'}. Await instead, or use asyncio.to_thread.",
                 file=sys.stderr,
                 flush=True,
@@ -74,21 +110,21 @@ class _Selector(selectors.EpollSelector):
 
 
 class _Runner:
-    """The calls on the loop."""
+    """The calls on the loop of a lane."""
 
     def __init__(
-        self, serving: Serving, loop: asyncio.AbstractEventLoop, selector: _Selector
+        self, serving: Serving, lane: int, loop: asyncio.AbstractEventLoop, selector: _Selector
     ) -> None:
         self._serving = serving
+        self._lane = lane
         self._loop = loop
         self._selector = selector
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused: dict[Call, asyncio.Future[None]] = {}
-        self.exit_code = 0
 
     def look(self) -> None:
         """Does what there is to do."""
-        calls, cancelled, is_leaving = self._serving.take()
+        calls, cancelled, is_leaving = self._serving.take(self._lane)
         for call in calls:
             context = copy_context()
             context.run(self._start, call, context)
@@ -101,7 +137,6 @@ class _Runner:
             if not future.done():
                 future.set_result(None)
         if is_leaving:
-            self.exit_code = self._serving.wait()
             self._loop.stop()
 
     def _start(self, call: Call, context: Context) -> None:

@@ -134,9 +134,9 @@ def init_error(cause: BaseException, actor_id: str) -> ActorDiedError:
 def serve(serving: Serving) -> int:
     """Executes calls several at once until the actor ends. Returns the exit code."""
     if serving.is_loop:
-        from skate._actor_loop import serve_loop
+        from skate._actor_loop import serve_loops
 
-        return serve_loop(serving)
+        return serve_loops(serving)
     return _serve_threads(serving)
 
 
@@ -152,7 +152,7 @@ def _serve_threads(serving: Serving) -> int:
         except SystemExit as exit_:
             code = exit_code(exit_)
         except BaseException:
-            _print_exception()
+            print_exception()
             code = 1
         else:
             return
@@ -176,7 +176,7 @@ def end(client: Client) -> None:
         if shutdown is not None:
             shutdown()
     except BaseException:  # `sys.exit`, too: how the process ends is settled
-        _print_exception()
+        print_exception()
     shutdown = _instance = None
     client.let_go()
     import gc
@@ -184,7 +184,8 @@ def end(client: Client) -> None:
     gc.collect()  # `os._exit` leaves cycles as they are
 
 
-def _print_exception() -> None:
+def print_exception() -> None:
+    """Of which nothing else can be told."""
     import traceback
 
     traceback.print_exc()

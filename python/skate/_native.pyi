@@ -221,12 +221,14 @@ class Serving:
         """
     def wait(self) -> int:
         """Sleep until the process is to leave: its exit code."""
-    def leave(self, exit_code: int, /) -> None: ...
-    def use_loop(self, variable: Any, /) -> None:
-        """Serve by an event loop, whose context variable has the call that code belongs to."""
-    def fileno(self) -> int:
-        """Readable when `take` has something."""
-    def take(self) -> tuple[list[Call], list[int], bool]:
+    def leave(self, exit_code: int, /) -> None:
+        """Have the process leave, if nobody else has: the first decides on the exit code."""
+    def use_loop(self, lane: int, variable: Any, /) -> int:
+        """Serve a lane by an event loop of this thread: what is readable when `take` has something.
+
+        The context variable, one for all loops, has the call that code belongs to.
+        """
+    def take(self, lane: int, /) -> tuple[list[Call], list[int], bool]:
         """Calls to start, tickets of running calls to cancel, whether to leave."""
 
 @final

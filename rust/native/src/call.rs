@@ -64,7 +64,7 @@ impl Call {
         run: Box<Run>,
         lane: usize,
     ) -> Self {
-        worker.nap(session, |naps, tell| naps.began(run.ticket, tell));
+        worker.nap(session, |naps, tell| naps.began(run.ticket, lane, tell));
         let stored_bytes = run.skip_bytes;
         Self {
             running: Arc::new(worker.running(&run)),
@@ -207,12 +207,12 @@ impl Call {
         match &*self.kept.lock() {
             Some((Kept::Waiting, packed)) => {
                 let need = packed.len() as u64;
-                self.worker.loop_may_go_on(ticket, self.room(need, prepared.limits))
+                self.worker.loop_may_go_on(self.lane, ticket, self.room(need, prepared.limits))
             }
             _ => prepared.limits.window.is_none_or(|window| {
                 let yielded = self.yielded.load(Ordering::Relaxed);
                 let until = (yielded + 1).saturating_sub(u64::from(window));
-                self.worker.loop_may_go_on(ticket, Credit::Items(until))
+                self.worker.loop_may_go_on(self.lane, ticket, Credit::Items(until))
             }),
         }
     }

@@ -3,11 +3,11 @@
 //! ```text
 //!   tasks, and actors that take turns   the process runs one: every thread belongs to it
 //!   actors with threads                 each of these threads has its own
-//!   actors with an event loop           a context variable has it, so that what a call awaits or
-//!                                       starts on the loop belongs to it, too
+//!   actors with event loops             a context variable has it, so that what a call awaits or
+//!                                       starts on its loop belongs to it, too
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -46,6 +46,8 @@ enum Owner {
 
 thread_local! {
     static OWNER: RefCell<Owner> = const { RefCell::new(Owner::Shared) };
+    /// Of which lane it runs the loop.
+    static LOOP: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// The running tasks of a process.
@@ -65,9 +67,19 @@ impl Current {
         OWNER.set(Owner::Own(None));
     }
 
+    /// This thread runs the loop of a lane from now on.
+    pub(crate) fn run_loop(lane: usize) {
+        LOOP.set(Some(lane));
+    }
+
+    /// Of which lane this thread runs the loop.
+    pub(crate) fn loop_of_thread() -> Option<usize> {
+        LOOP.get()
+    }
+
     /// The context variable that has the call, from now on.
     pub(crate) fn use_variable(&self, py: Python<'_>, variable: Py<PyAny>) {
-        // It is set once, when the loop begins to serve.
+        // All loops have one: the first that begins to serve sets it.
         let _ = self.variable.set(py, variable);
     }
 

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   ring ─▶ lane ─┬─ threads: an idle thread is nudged; whoever takes the last idle turn starts one more
-//!                 └─ loop: the event is set; the loop takes as many as may run, and more when one ends
+//!                 └─ loop: its event is set; it takes as many as may run, and more when one ends
 //! ```
 //!
 //! Invariant: a lane never runs more calls at once than its limit, and starts them in the order of
-//! the ring. Unless it is at its limit, a lane of threads has one that waits for the next call.
+//! the ring. Unless it is at its limit, a lane of threads has one that waits for the next call. Each lane
+//! has threads or a loop of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,14 +32,30 @@ struct Lane {
     busy: u32,
 }
 
+/// How the loop of a lane learns that it has something to do.
+struct Bell {
+    /// Readable then.
+    event: Event,
+    is_set: AtomicBool,
+    cancelled: Mutex<Vec<Ticket>>,
+}
+
+impl Bell {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            event: Event::new().map_err(|errno| Error::System("eventfd", errno))?,
+            is_set: AtomicBool::new(false),
+            cancelled: Mutex::default(),
+        })
+    }
+}
+
 /// All lanes of the process's actor.
 pub(crate) struct Lanes {
     serves: Serves,
     groups: Box<[Mutex<Lane>]>,
-    /// Readable when the loop has something to do.
-    event: Event,
-    is_set: AtomicBool,
-    cancelled: Mutex<Vec<Ticket>>,
+    /// One for each lane, if they are loops.
+    bells: Box<[Bell]>,
 }
 
 /// What a thread does next.
@@ -54,12 +71,11 @@ impl Lanes {
         // Each lane of threads is served by one from the start.
         let busy = u32::from(serves == Serves::Threads);
         let lane = |limit: &u32| Mutex::new(Lane { limit: *limit, busy, ..Lane::default() });
+        let loops = if serves == Serves::Loop { limits.len() } else { 0 };
         Ok(Self {
             serves,
             groups: limits.iter().map(lane).collect(),
-            event: Event::new().map_err(|errno| Error::System("eventfd", errno))?,
-            is_set: AtomicBool::new(false),
-            cancelled: Mutex::default(),
+            bells: (0..loops).map(|_| Bell::new()).collect::<Result<_>>()?,
         })
     }
 
@@ -71,51 +87,57 @@ impl Lanes {
         self.groups.len()
     }
 
-    pub(crate) const fn event(&self) -> &Event {
-        &self.event
+    /// Of the loop of a lane.
+    pub(crate) fn event(&self, lane: usize) -> Option<&Event> {
+        self.bells.get(lane).map(|bell| &bell.event)
     }
 
-    /// Has the loop look.
-    pub(crate) fn nudge_loop(&self) {
-        if !self.is_set.swap(true, Ordering::AcqRel) {
-            self.event.set();
+    /// Has the loop of a lane look.
+    pub(crate) fn nudge_loop(&self, lane: usize) {
+        if let Some(bell) = self.bells.get(lane)
+            && !bell.is_set.swap(true, Ordering::AcqRel)
+        {
+            bell.event.set();
         }
     }
 
-    /// The loop looks now. The event is cleared first: who nudges after that and before the flag is
-    /// down finds it up, and what they nudge for is seen by this look.
-    pub(crate) fn loop_looks(&self) {
-        self.event.clear();
-        self.is_set.swap(false, Ordering::AcqRel);
+    /// The loop of a lane looks now. The event is cleared first: who nudges after that and before the
+    /// flag is down finds it up, and what they nudge for is seen by this look.
+    pub(crate) fn loop_looks(&self, lane: usize) {
+        if let Some(bell) = self.bells.get(lane) {
+            bell.event.clear();
+            bell.is_set.swap(false, Ordering::AcqRel);
+        }
     }
 
     /// A call has come.
     pub(crate) fn push(&self, lane: usize, run: Box<Run>) {
-        let mut lane = self.groups[lane].lock();
-        lane.runs.push_back(run);
+        let mut group = self.groups[lane].lock();
+        group.runs.push_back(run);
         match self.serves {
             Serves::Loop => {
-                drop(lane);
-                self.nudge_loop();
+                drop(group);
+                self.nudge_loop(lane);
             }
             Serves::Threads | Serves::InTurn => {
-                if let Some(seat) = lane.idle.pop() {
+                if let Some(seat) = group.idle.pop() {
                     seat.nudge();
                 }
             }
         }
     }
 
-    /// A running call was cancelled.
+    /// A running call was cancelled. The loop that runs it knows the ticket, the others do not.
     pub(crate) fn cancel(&self, ticket: Ticket) {
-        if self.serves == Serves::Loop {
-            self.cancelled.lock().push(ticket);
-            self.nudge_loop();
+        for (lane, bell) in self.bells.iter().enumerate() {
+            bell.cancelled.lock().push(ticket);
+            self.nudge_loop(lane);
         }
     }
 
-    pub(crate) fn take_cancelled(&self) -> Vec<Ticket> {
-        std::mem::take(&mut self.cancelled.lock())
+    pub(crate) fn take_cancelled(&self, lane: usize) -> Vec<Ticket> {
+        let bell = self.bells.get(lane);
+        bell.map(|bell| std::mem::take(&mut *bell.cancelled.lock())).unwrap_or_default()
     }
 
     /// A thread that was to serve a lane could not be started.
@@ -137,7 +159,7 @@ impl Lanes {
         Turn::Wait
     }
 
-    /// The next call that the loop may start in a lane; it counts as running.
+    /// The next call that the loop of a lane may start; it counts as running.
     pub(crate) fn next_for_loop(&self, lane: usize) -> Option<Box<Run>> {
         let mut lane = self.groups[lane].lock();
         if lane.busy >= lane.limit {
@@ -150,19 +172,19 @@ impl Lanes {
 
     /// A call of the loop has ended, or was not to be started after all.
     pub(crate) fn ended(&self, lane: usize) {
-        let mut lane = self.groups[lane].lock();
-        lane.busy -= 1;
-        if !lane.runs.is_empty() {
-            drop(lane);
-            self.nudge_loop();
+        let mut group = self.groups[lane].lock();
+        group.busy -= 1;
+        if !group.runs.is_empty() {
+            drop(group);
+            self.nudge_loop(lane);
         }
     }
 
     /// Wakes everybody: the process leaves.
     pub(crate) fn wake_all(&self) {
-        for lane in &self.groups {
-            lane.lock().idle.drain(..).for_each(|seat| seat.nudge());
+        for (lane, group) in self.groups.iter().enumerate() {
+            group.lock().idle.drain(..).for_each(|seat| seat.nudge());
+            self.nudge_loop(lane);
         }
-        self.nudge_loop();
     }
 }

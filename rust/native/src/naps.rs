@@ -5,8 +5,8 @@
 //!   no call awake, and there are calls ─▶ Blocked        one awake ─▶ Resumed
 //! ```
 //!
-//! Invariant: the node has heard `Blocked` last exactly while there are calls and all of them sleep, or
-//! the loop stands still. Messages leave in the order of the changes: they are sent under the lock,
+//! Invariant: the node has heard `Blocked` last exactly while there are calls and each of them sleeps, or
+//! its loop stands still. Messages leave in the order of the changes: they are sent under the lock,
 //! which is taken before the outbox. A call sleeps while anything that belongs to it waits; what outlives
 //! its call (a task of the loop, a thread) is none, and neither sleeps nor keeps others awake.
 
@@ -16,24 +16,34 @@ use skate_core::event::Request;
 use skate_core::id::Ticket;
 
 /// The calls of one process.
-#[derive(Default)]
 pub(crate) struct Naps(Mutex<State>);
 
-#[derive(Default)]
 struct State {
-    /// Calls that were begun and have not ended: how many waits each is in.
-    calls: FxHashMap<Ticket, u32>,
-    /// Of these, those that are in one.
-    asleep: usize,
-    /// Something waits on the loop's own thread.
-    stands: bool,
+    /// Calls that were begun and have not ended.
+    calls: FxHashMap<Ticket, Nap>,
+    lanes: Box<[Lane]>,
     is_told: bool,
+}
+
+struct Nap {
+    lane: usize,
+    /// How many waits it is in.
+    waits: u32,
+}
+
+#[derive(Clone, Default)]
+struct Lane {
+    /// Calls that are in no wait.
+    awake: usize,
+    /// Something waits on the thread of its loop.
+    stands: bool,
 }
 
 impl State {
     /// Tells the node what it does not know. The node knows `call` if there is no other.
     fn settle(&mut self, call: Ticket, tell: &mut dyn FnMut(Request)) {
-        let all_sleep = !self.calls.is_empty() && (self.stands || self.asleep == self.calls.len());
+        let sleeps = |lane: &Lane| lane.stands || lane.awake == 0;
+        let all_sleep = !self.calls.is_empty() && self.lanes.iter().all(sleeps);
         if all_sleep != self.is_told {
             self.is_told = all_sleep;
             let call = self.calls.keys().next().copied().unwrap_or(call);
@@ -43,9 +53,15 @@ impl State {
 }
 
 impl Naps {
-    pub(crate) fn began(&self, call: Ticket, tell: &mut dyn FnMut(Request)) {
+    pub(crate) fn new(lanes: usize) -> Self {
+        let lanes = vec![Lane::default(); lanes].into();
+        Self(Mutex::new(State { calls: FxHashMap::default(), lanes, is_told: false }))
+    }
+
+    pub(crate) fn began(&self, call: Ticket, lane: usize, tell: &mut dyn FnMut(Request)) {
         let mut state = self.0.lock();
-        state.calls.insert(call, 0);
+        state.calls.insert(call, Nap { lane, waits: 0 });
+        state.lanes[lane].awake += 1;
         state.settle(call, tell);
     }
 
@@ -53,31 +69,40 @@ impl Naps {
     /// no call.
     pub(crate) fn ended(&self, call: Ticket, tell: &mut dyn FnMut(Request)) {
         let mut state = self.0.lock();
-        let waits = state.calls.remove(&call);
-        state.asleep -= usize::from(waits.is_some_and(|waits| waits > 0));
+        if let Some(nap) = state.calls.remove(&call) {
+            state.lanes[nap.lane].awake -= usize::from(nap.waits == 0);
+        }
         state.settle(call, tell);
     }
 
     pub(crate) fn fell_asleep(&self, call: Ticket, tell: &mut dyn FnMut(Request)) {
         let mut state = self.0.lock();
-        let Some(waits) = state.calls.get_mut(&call) else { return };
-        *waits += 1;
-        state.asleep += usize::from(*waits == 1);
+        let State { calls, lanes, .. } = &mut *state;
+        let Some(nap) = calls.get_mut(&call) else { return };
+        lanes[nap.lane].awake -= usize::from(nap.waits == 0);
+        nap.waits += 1;
         state.settle(call, tell);
     }
 
     pub(crate) fn woke(&self, call: Ticket, tell: &mut dyn FnMut(Request)) {
         let mut state = self.0.lock();
-        let Some(waits @ 1..) = state.calls.get_mut(&call) else { return };
-        *waits -= 1;
-        state.asleep -= usize::from(*waits == 0);
+        let State { calls, lanes, .. } = &mut *state;
+        let Some(nap @ Nap { waits: 1.., .. }) = calls.get_mut(&call) else { return };
+        nap.waits -= 1;
+        lanes[nap.lane].awake += usize::from(nap.waits == 0);
         state.settle(call, tell);
     }
 
-    /// The loop's thread waits for something that `call` wants, or no longer.
-    pub(crate) fn loop_stands(&self, call: Ticket, stands: bool, tell: &mut dyn FnMut(Request)) {
+    /// The thread of a lane's loop waits for something that `call` wants, or no longer.
+    pub(crate) fn loop_stands(
+        &self,
+        lane: usize,
+        call: Ticket,
+        stands: bool,
+        tell: &mut dyn FnMut(Request),
+    ) {
         let mut state = self.0.lock();
-        state.stands = stands;
+        state.lanes[lane].stands = stands;
         state.settle(call, tell);
     }
 }

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 
 use crate::call::Call;
@@ -45,37 +46,41 @@ impl Serving {
         self.worker.wait_until_leaving(py)
     }
 
+    /// The first who says so decides on the exit code.
     #[pyo3(signature = (exit_code, /))]
     fn leave(&self, exit_code: u8) {
-        self.worker.leave(exit_code);
-    }
-
-    #[pyo3(signature = (variable, /))]
-    fn use_loop(&self, py: Python<'_>, variable: Py<PyAny>) {
-        self.worker.current.use_variable(py, variable);
-        self.session.listen();
-    }
-
-    fn fileno(&self) -> i32 {
-        self.lanes.event().as_fd().as_raw_fd()
-    }
-
-    /// Calls to start now, running calls to cancel (by ticket), and whether to leave.
-    fn take(&self, py: Python<'_>) -> PyResult<(Vec<Py<Call>>, Vec<u64>, bool)> {
-        self.lanes.loop_looks();
-        let mut calls = Vec::new();
-        for lane in 0..self.lanes.len() {
-            while let Some(run) = self.lanes.next_for_loop(lane) {
-                // The constructor was claimed before the loop began.
-                let is_claimed = self.worker.actor().is_some_and(|actor| actor.0 == run.task);
-                if !is_claimed && !self.worker.slot(run.ticket).claim(run.ticket.0) {
-                    self.lanes.ended(lane);
-                    continue;
-                }
-                calls.push(Py::new(py, Call::new(&self.worker, &self.session, run, lane))?);
-            }
+        if !self.worker.is_leaving() {
+            self.worker.leave(exit_code);
         }
-        let cancelled = self.lanes.take_cancelled().into_iter().map(|ticket| ticket.0).collect();
+    }
+
+    /// The calling thread runs the loop of a lane from now on. The descriptor that is readable when
+    /// there is something for it to do.
+    #[pyo3(signature = (lane, variable, /))]
+    fn use_loop(&self, py: Python<'_>, lane: usize, variable: Py<PyAny>) -> PyResult<i32> {
+        let event = self.lanes.event(lane).ok_or_else(|| PyIndexError::new_err(lane))?;
+        self.worker.current.use_variable(py, variable);
+        Current::run_loop(lane);
+        self.session.listen();
+        Ok(event.as_fd().as_raw_fd())
+    }
+
+    /// Calls to start now in a lane, running calls to cancel (by ticket), and whether to leave.
+    #[pyo3(signature = (lane, /))]
+    fn take(&self, py: Python<'_>, lane: usize) -> PyResult<(Vec<Py<Call>>, Vec<u64>, bool)> {
+        self.lanes.loop_looks(lane);
+        let mut calls = Vec::new();
+        while let Some(run) = self.lanes.next_for_loop(lane) {
+            // The constructor was claimed before the loop began.
+            let is_claimed = self.worker.actor().is_some_and(|actor| actor.0 == run.task);
+            if !is_claimed && !self.worker.slot(run.ticket).claim(run.ticket.0) {
+                self.lanes.ended(lane);
+                continue;
+            }
+            calls.push(Py::new(py, Call::new(&self.worker, &self.session, run, lane))?);
+        }
+        let cancelled =
+            self.lanes.take_cancelled(lane).into_iter().map(|ticket| ticket.0).collect();
         Ok((calls, cancelled, self.worker.is_leaving()))
     }
 }

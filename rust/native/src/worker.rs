@@ -509,16 +509,15 @@ impl Transport for Worker {
 
     fn blocked(&self, session: &Session, is_blocked: bool) {
         if let Some(running) = self.current.get().as_deref() {
-            let ticket = running.ticket;
-            let Some(lanes) = self.lanes.get() else {
+            if self.lanes.get().is_none() {
                 return self.count_wait(session, running, is_blocked);
-            };
-            // A call that does not await keeps the whole loop from going on.
-            let stops_all = lanes.serves() == Serves::Loop && crate::is_main_thread();
-            self.nap(session, |naps, tell| match (is_blocked, stops_all) {
-                (true, false) => naps.fell_asleep(ticket, tell),
-                (false, false) => naps.woke(ticket, tell),
-                (_, true) => naps.loop_stands(ticket, is_blocked, tell),
+            }
+            let ticket = running.ticket;
+            self.nap(session, |naps, tell| match (Current::loop_of_thread(), is_blocked) {
+                // A call that does not await keeps its whole loop from going on.
+                (Some(lane), _) => naps.loop_stands(lane, ticket, is_blocked, tell),
+                (None, true) => naps.fell_asleep(ticket, tell),
+                (None, false) => naps.woke(ticket, tell),
             });
         }
     }

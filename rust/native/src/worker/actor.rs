@@ -38,7 +38,7 @@ impl Worker {
             let _ = self.actor_template.set(run.template);
             let has_cpu = definition.resources.iter().any(|(name, _)| is_cpu(name));
             if serves != Serves::InTurn && has_cpu {
-                let _ = self.naps.set(Naps::default());
+                let _ = self.naps.set(Naps::new(limits.len()));
             }
             return Ok((serves, limits));
         }
@@ -92,7 +92,7 @@ impl Worker {
                     }
                     if self.slot(run.ticket).claim(run.ticket.0) {
                         let ticket = run.ticket;
-                        self.nap(session, |naps, tell| naps.began(ticket, tell));
+                        self.nap(session, |naps, tell| naps.began(ticket, lane, tell));
                         execute::execute(self, session, py, *run)?;
                     }
                 }

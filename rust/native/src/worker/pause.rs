@@ -24,19 +24,26 @@ pub(crate) enum Credit {
 /// A producer that waits for its stream to be read.
 pub(super) struct Pause {
     until: Credit,
-    /// Where it sleeps; None on the loop.
-    seat: Option<Arc<Seat>>,
+    who: Producer,
+}
+
+/// Who waits.
+enum Producer {
+    /// A thread, on its seat.
+    Thread(Arc<Seat>),
+    /// A generator on the loop of a lane.
+    Loop(usize),
 }
 
 impl Worker {
-    /// Whether a generator on the loop may go on. If not, the loop is nudged, once, when it may.
-    pub(crate) fn loop_may_go_on(&self, ticket: Ticket, until: Credit) -> bool {
-        self.may_go_on(ticket, until) || self.pause(ticket, until, None)
+    /// Whether a generator on a loop may go on. If not, the loop is nudged, once, when it may.
+    pub(crate) fn loop_may_go_on(&self, lane: usize, ticket: Ticket, until: Credit) -> bool {
+        self.may_go_on(ticket, until) || self.pause(ticket, until, Producer::Loop(lane))
     }
 
     /// Lists the pause. Whether what it waits for has come before that.
-    fn pause(&self, ticket: Ticket, until: Credit, seat: Option<Arc<Seat>>) -> bool {
-        self.pauses.lock().insert(ticket, Pause { until, seat });
+    fn pause(&self, ticket: Ticket, until: Credit, who: Producer) -> bool {
+        self.pauses.lock().insert(ticket, Pause { until, who });
         let may_go_on = self.may_go_on(ticket, until);
         if may_go_on {
             self.unpause(ticket);
@@ -61,7 +68,7 @@ impl Worker {
             return Ok(());
         }
         let seat = Arc::new(Seat::default());
-        if self.pause(ticket, until, Some(Arc::clone(&seat))) {
+        if self.pause(ticket, until, Producer::Thread(Arc::clone(&seat))) {
             return Ok(());
         }
         let waited = session.wait_on(py, &seat, None, None);
@@ -92,13 +99,16 @@ impl Worker {
             if !self.may_go_on(ticket, pause.until) {
                 return true;
             }
-            match (&pause.seat, self.lanes.get()) {
-                (Some(seat), _) => seat.nudge(),
-                (None, Some(lanes)) => lanes.nudge_loop(),
-                (None, None) => {}
+            match &pause.who {
+                Producer::Thread(seat) => seat.nudge(),
+                Producer::Loop(lane) => {
+                    if let Some(lanes) = self.lanes.get() {
+                        lanes.nudge_loop(*lane);
+                    }
+                }
             }
-            // Who sleeps takes it off; the loop, which may be busy for long, looks again.
-            pause.seat.is_some()
+            // Who sleeps takes it off; a loop, which may be busy for long, looks again.
+            matches!(pause.who, Producer::Thread(_))
         });
     }
 }
