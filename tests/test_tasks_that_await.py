@@ -4,6 +4,8 @@ It was kept, so with one CPU, or as many such tasks as CPUs, what was awaited ne
 """
 
 import asyncio
+import gc
+import sys
 
 import pytest
 
@@ -150,3 +152,62 @@ def test_in_methods_of_actors_that_hold_a_cpu(one_cpu, child, is_async):
 
     actor = one_cpu.remote(num_cpus=1)(Loop if is_async else Actor).remote()
     assert one_cpu.get([actor.wait.remote(number) for number in range(3)], timeout=60) == [0, 1, 2]
+
+
+def test_what_an_earlier_task_awaits_is_no_wait_of_this_one(one_cpu, child, gate):
+    """When that was dropped, the CPU of the task that waits now went back to it."""
+    skate = one_cpu
+
+    @skate.remote(num_cpus=0)
+    def late():
+        gate.read_bytes()
+
+    @skate.remote
+    def leaves(box):
+        loop = asyncio.new_event_loop()
+
+        async def wait():
+            await box[0]
+
+        sys.left = [loop, loop.create_task(wait())]
+        loop.run_until_complete(asyncio.sleep(0))
+
+    @skate.remote
+    def chain(value):
+        return skate.get(child.remote(value))
+
+    @skate.remote
+    def waits():
+        async def main():
+            task = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            sys.left.clear()
+            gc.collect()
+            return await task
+
+        async def wait():
+            return await chain.remote(7)
+
+        return asyncio.run(main())
+
+    ref = late.remote()
+    skate.get(leaves.remote([ref]))
+    assert skate.get(waits.remote(), timeout=60) == 7
+    gate.write_bytes(b"")
+    skate.get(ref)
+
+
+def test_a_future_on_the_loop_of_an_actor_stops_all_of_it(one_cpu, child):
+    """It counted as the wait of one call: the CPU was kept for others, which could not go on."""
+
+    class Actor:
+        async def sleep(self):
+            await asyncio.Event().wait()
+
+        async def wait(self):
+            return child.remote(7).future().result()
+
+    actor = one_cpu.remote(num_cpus=1)(Actor).remote()
+    sleeping = actor.sleep.remote()
+    assert one_cpu.get(actor.wait.remote(), timeout=60) == 7
+    one_cpu.cancel(sleeping)

@@ -192,15 +192,15 @@ class _Runner:
         future = self._loop.create_future()
         self._paused[call] = future
         client = _session.connect()
-        sleeps = client.awaits(True)  # noqa: FBT003 - positional in the native module
+        asleep = client.awaits()
         try:
             while not call.may_go_on():
                 await future
                 self._paused[call] = future = self._loop.create_future()
         finally:
             self._paused.pop(call, None)
-            if sleeps:
-                client.awaits(False)  # noqa: FBT003
+            if asleep is not None:
+                client.awoke(asleep)
 
     def _fail(self, call: Call, error: BaseException) -> None:
         try:

@@ -62,15 +62,15 @@ class _Bridge:
         self._waiting[token] = future
         try:
             request = client.watch(waitable, self.mailbox, token)
-            sleeps = client.awaits(True)  # noqa: FBT003 - positional in the native module
+            asleep = client.awaits()
             try:
                 await future
             except BaseException:
                 client.forget(request)
                 raise
             finally:
-                if sleeps:
-                    client.awaits(False)  # noqa: FBT003
+                if asleep is not None:
+                    client.awoke(asleep)
         finally:
             self._waiting.pop(token, None)
 

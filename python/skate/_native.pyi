@@ -375,12 +375,17 @@ class Client:
         A generator is ready when `next` would give something at once (an item, an error or the
         end; another reader may be faster). Takes nothing. Returns a request for `forget`.
         """
-    def awaits(self, is_asleep: bool, /) -> bool:
-        """Say that the calling coroutine, or thread, begins to wait, or no longer does.
+    def awaits(self) -> int | None:
+        """Say that the calling coroutine begins to await.
 
-        While all calls of an async actor wait, its CPU is lent; so is that of a task while anything
-        of its main thread waits. True if that matters here, and so must be taken back.
+        While all calls of an async actor sleep, its CPU is lent; so is that of a task while anything
+        awaits in a loop of its main thread. Gives what `awoke` needs, or None if that does not
+        matter here.
         """
+    def awoke(self, asleep: int, /) -> None:
+        """Say that what `awaits` said is over, wherever it is noticed."""
+    def blocks(self, is_blocked: bool, /) -> bool:
+        """Say that the calling thread begins to wait, or (if that was True) no longer does."""
     def forget(self, request: int, /) -> None:
         """That answer is not wanted any more; it may still arrive in the mailbox."""
     def cancel(self, target: ObjectRef[Any] | Stream, force: bool, recursive: bool, /) -> None: ...

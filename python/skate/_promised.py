@@ -37,9 +37,9 @@ class Promised(Future[T]):
 
     @contextmanager
     def _asleep(self) -> Iterator[None]:
-        sleeps = not self.done() and self._client.awaits(True)  # noqa: FBT003 - positional there
+        sleeps = not self.done() and self._client.blocks(True)  # noqa: FBT003 - positional there
         try:
             yield
         finally:
             if sleeps:
-                self._client.awaits(False)  # noqa: FBT003
+                self._client.blocks(False)  # noqa: FBT003

@@ -166,8 +166,13 @@ class Client:
             threading.Thread(target=wait, name="skate-stream-watch", daemon=True).start()
         return request
 
-    def awaits(self, _is_asleep: bool, /) -> bool:
-        """Ray does not lend the CPU of an actor."""
+    def awaits(self) -> None:
+        """Whoever awaits here has nothing to lend."""
+
+    def awoke(self, _asleep: int, /) -> None:
+        """Likewise."""
+
+    def blocks(self, _is_blocked: bool, /) -> bool:
         return False
 
     def forget(self, request: int, /) -> None:

@@ -218,8 +218,13 @@ class Client(State):
                 watchers, post = watch
                 watchers.remove(post)
 
-    def awaits(self, _is_waiting: bool, /) -> bool:
+    def awaits(self) -> None:
         """Whoever awaits here has nothing to lend."""
+
+    def awoke(self, _asleep: int, /) -> None:
+        """Likewise."""
+
+    def blocks(self, _is_blocked: bool, /) -> bool:
         return False
 
     # ── ending ────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 use skate_core::action::Reply;
 use skate_core::event::{Cancel, OnDrop, Request, Returns, Span, Template as Definition};
 use skate_core::group::{GroupSpec, GroupState};
-use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId};
+use skate_core::id::{ActorId, ClientId, FunctionId, ObjectId, RequestId, TaskId, Ticket};
 
 use crate::actor_ref::{ActorRef, actor_bytes};
 use crate::answer::Asker;
@@ -21,7 +21,7 @@ use crate::mailbox::Mailbox;
 use crate::object_ref::{ObjectRef, hex, task_bytes};
 use crate::pack;
 use crate::serving::Serving;
-use crate::session::Session;
+use crate::session::{Session, Transport as _};
 use crate::stream::Stream;
 use crate::template::Template;
 use crate::unpack;
@@ -364,12 +364,30 @@ impl Client {
         Ok(request.0)
     }
 
-    /// Awaiting makes the calling coroutine's call of an actor sleep, or wake: true if that counts.
-    #[pyo3(signature = (is_asleep, /))]
-    fn awaits(&self, is_asleep: bool) -> bool {
+    /// The calling coroutine begins to await: what to end that with, if it counts.
+    fn awaits(&self) -> Option<u64> {
         match &self.role {
-            Role::Worker(worker) => worker.awaits(&self.session, is_asleep),
-            Role::Driver(_) | Role::Any => false,
+            Role::Worker(worker) => worker.awaits(&self.session).map(|ticket| ticket.0),
+            Role::Driver(_) | Role::Any => None,
+        }
+    }
+
+    #[pyo3(signature = (asleep, /))]
+    fn awoke(&self, asleep: u64) {
+        if let Role::Worker(worker) = &self.role {
+            worker.awoke(&self.session, Ticket(asleep));
+        }
+    }
+
+    /// The calling thread begins to wait, or is through with it: true if that counts.
+    #[pyo3(signature = (is_blocked, /))]
+    fn blocks(&self, is_blocked: bool) -> bool {
+        match &self.role {
+            Role::Worker(worker) if worker.holds_resources() => {
+                worker.blocked(&self.session, is_blocked);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use skate_core::action::Run;
 use skate_core::event::Request;
-use skate_core::id::{ActorId, TemplateId};
+use skate_core::id::{ActorId, TemplateId, Ticket};
 
 use super::Worker;
 use super::granted::is_cpu;
@@ -127,7 +127,6 @@ impl Worker {
             (false, 1) => Some(Request::Resumed(running.ticket)),
             _ => None,
         };
-        // What was awaited by an earlier task, and is dropped in this one, is none of its waits.
         *waits = if is_asleep { *waits + 1 } else { waits.saturating_sub(1) };
         if let Some(request) = request {
             self.send(session, request);
@@ -144,21 +143,30 @@ impl Worker {
         }
     }
 
-    /// A coroutine that belongs to a call of this process begins to wait: true if that counts.
-    pub(crate) fn awaits(&self, session: &Session, is_asleep: bool) -> bool {
-        let Some(running) = self.current.get() else { return false };
-        if self.lanes.get().is_none() {
+    /// A coroutine that belongs to a call of this process begins to wait: which call, if that counts.
+    pub(crate) fn awaits(&self, session: &Session) -> Option<Ticket> {
+        let running = self.current.get()?;
+        let counts = if self.lanes.get().is_some() {
+            self.nap(session, |naps, tell| naps.fell_asleep(running.ticket, tell))
+        } else if crate::is_main_thread() {
             // In a loop that a task runs by itself.
-            let is_own = crate::is_main_thread();
-            if is_own {
-                self.count_wait(session, &running, is_asleep);
-            }
-            return is_own;
+            self.count_wait(session, &running, true);
+            true
+        } else {
+            false
+        };
+        counts.then_some(running.ticket)
+    }
+
+    /// It is through with that, perhaps when the call has ended: then another one may run.
+    pub(crate) fn awoke(&self, session: &Session, asleep: Ticket) {
+        if self.lanes.get().is_some() {
+            self.nap(session, |naps, tell| naps.woke(asleep, tell));
+        } else if let Some(running) = self.current.get()
+            && running.ticket == asleep
+        {
+            self.count_wait(session, &running, false);
         }
-        let ticket = running.ticket;
-        self.nap(session, |naps, tell| {
-            if is_asleep { naps.fell_asleep(ticket, tell) } else { naps.woke(ticket, tell) }
-        })
     }
 
     /// A call on the loop has ended.
