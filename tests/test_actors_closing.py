@@ -15,7 +15,11 @@ def Closing(fresh):
         def __init__(self, begins, goes_on):
             self.gates = begins, goes_on
 
-        def pid(self):
+        def pid(self, closing_s=None):
+            from skate import _actor_worker
+
+            if closing_s is not None:
+                _actor_worker.CLOSING_S = closing_s
             return os.getpid()
 
         def __ray_shutdown__(self):
@@ -47,3 +51,13 @@ def test_actor_that_is_killed_closes_nothing(fresh, Closing, tmp_path, end):
         fresh.kill(actor)
     fresh.shutdown()
     assert not begun.exists()
+
+
+def test_an_end_that_hangs_is_ended(fresh, Closing, gates, tmp_path, capfd):
+    """It held the actor's CPU for the rest of the session."""
+    actor = Closing.options(num_cpus=2).remote(tmp_path / "begins", gates("never"))
+    pid = fresh.get(actor.pid.remote(closing_s=0.05))
+    del actor
+    assert fresh.get(fresh.remote(num_cpus=2)(lambda: os.getpid()).remote(), timeout=60) != pid
+    fresh.shutdown()
+    assert "__ray_shutdown__" in capfd.readouterr().err

@@ -142,3 +142,22 @@ def test_warning_names_what_stays_pending(capsys, name, expected):
     display.show(INFEASIBLE, (name, [("CPU", 50, 2)]))
     display.flush()
     assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_group_that_was_found_is_waited_for_by_one_task(skate):
+    """Each look left a task in the queue, and an error of each was told when the group went."""
+    held = skate.util.placement_group([{"CPU": 1}])
+    assert held.wait(60)
+    group = skate.util.placement_group([{"CPU": 2}], name="found")
+    found = skate.util.get_placement_group("found")
+    before = skate.statistics().tasks
+    for _ in range(20):
+        assert not found.wait(0)
+    assert skate.statistics().tasks - before <= 1
+    skate.util.remove_placement_group(held)
+    assert found.wait(60)
+    assert group.wait(60)
+    told = len(skate.util.state.list_unhandled_errors())
+    skate.util.remove_placement_group(group)
+    del found
+    assert len(skate.util.state.list_unhandled_errors()) == told

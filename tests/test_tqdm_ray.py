@@ -56,9 +56,9 @@ def test_numbers_of_other_libraries_count(capsys):
 
 
 def test_what_is_no_number_is_refused(capsys):
-    with pytest.raises(TypeError, match="update must be a number, but is '3'"):
+    with pytest.raises(TypeError, match="update is '3', but must be a number"):
         tqdm_ray.tqdm().update("3")
-    with pytest.raises(TypeError, match="total must be a number, but is '3'"):
+    with pytest.raises(TypeError, match="total is '3', but must be a number"):
         tqdm_ray.tqdm(total="3").refresh()
     assert not capsys.readouterr().err
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _EXIT_ACTOR, _TERMINATE, _EXIT_CODE_ZERO = 0, 1, 2
 """Ways out, as the Rust side numbers them."""
 
+CLOSING_S = 30
+"""Seconds that an actor has for its own end, as Ray's."""
+
 _instance: Any = None
 _label = ""
 
@@ -171,6 +174,10 @@ def end(client: Client) -> None:
     global _instance  # noqa: PLW0603 - the one instance of this process
     if _instance is None:
         return
+    import faulthandler
+
+    # What hangs there would hold the actor's CPU for the session. It is shown where that was.
+    faulthandler.dump_traceback_later(CLOSING_S, exit=True, file=2)
     try:
         shutdown = getattr(_instance, "__ray_shutdown__", None)
         if shutdown is not None:

@@ -378,9 +378,9 @@ class Client:
     def awaits(self) -> int | None:
         """Say that the calling coroutine begins to await.
 
-        While all calls of an async actor sleep, its CPU is lent; so is that of a task while anything
-        awaits in a loop of its main thread. Gives what `awoke` needs, or None if that does not
-        matter here.
+        While all calls of an async actor sleep, its CPU is lent; so is that of a task while
+        anything awaits in a loop of its main thread. Gives what `awoke` needs, or None if that does
+        not matter here.
         """
     def awoke(self, asleep: int, /) -> None:
         """Say that what `awaits` said is over, wherever it is noticed."""

@@ -57,6 +57,8 @@ def check(  # noqa: C901 - one branch for each part
                 _module(name, each)
         elif part in INSTALLERS:
             spec(name, part, content)
+        elif part == _PACKAGES:
+            continue  # the context of a task has handed it out
         elif part != _OF_SESSIONS:
             msg = f"{name} with {part!r}: " + (
                 "workers run the driver's interpreter: use 'pip' or 'uv', or install it there"

@@ -326,7 +326,7 @@ def _begin() -> Client:
     return client
 
 
-def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
+def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = False) -> None:
     """Ends the session: kills the workers, frees the store, shows what workers still had to say.
 
     Without a session, and in a worker, it does nothing. Runs by itself when the program ends.

@@ -16,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 VARIABLE = "OMP_NUM_THREADS"
@@ -33,6 +33,8 @@ _SETTERS = (
 _OWN_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _is_ours = False
+_set_threads: Callable[[int], object] | None = None
+_cpus = 1
 
 
 def enter_zygote() -> None:
@@ -57,18 +59,25 @@ def use_cpus(number: int) -> None:
     os.environ[VARIABLE] = str(number)
     if any(name in os.environ for name in _OWN_VARIABLES):
         return  # which NumPy prefers
+    if set_threads := _setter():
+        set_threads(min(number, _cpus))
+
+
+def _setter() -> Callable[[int], object] | None:
+    """That of NumPy's BLAS, once NumPy is loaded."""
+    global _set_threads, _cpus  # noqa: PLW0603 - found once
     core = sys.modules.get("numpy._core._multiarray_umath") or sys.modules.get(
         "numpy.core._multiarray_umath"
     )
-    if core is None:
-        return
+    if core is None or _set_threads is not None:
+        return _set_threads
     try:
         import ctypes
 
         library = ctypes.CDLL(core.__file__)  # has the names of what it depends on, too
     except (ImportError, OSError):  # a Python without it; its file was removed
-        return
-    for name in _SETTERS:
-        if setter := getattr(library, name, None):
-            setter(min(number, len(os.sched_getaffinity(0))))
-            return
+        return None
+    found = (getattr(library, name, None) for name in _SETTERS)
+    _set_threads = next(filter(None, found), None)
+    _cpus = len(os.sched_getaffinity(0))
+    return _set_threads

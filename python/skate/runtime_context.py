@@ -226,7 +226,7 @@ class RuntimeContext:
 
 def _script() -> str | None:
     """Name of the module that the driver's script would be; None if it is no file of Python."""
-    stem, suffix = os.path.splitext(os.path.basename(sys.argv[0]))  # noqa: PTH119, PTH122 - slow
+    stem, suffix = os.path.splitext(os.path.basename((sys.argv or [""])[0]))  # noqa: PTH119, PTH122 - slow
     return stem if suffix == ".py" else None
 
 

@@ -12,6 +12,9 @@ def worker(skate):
         def same(self, value):
             return value
 
+        def count(self, value):
+            yield from range(value)
+
         @skate.method(num_returns=2)
         def twice(self, value):
             return value, value
@@ -61,3 +64,8 @@ def test_what_is_no_ref_is_refused(pool, wrong):
     with pytest.raises(TypeError, match=r"fn must return a ref or a list of refs, but returned"):
         pool.submit(lambda _actor, _value: wrong, 1)
     assert pool.has_free()
+
+
+def test_methods_that_stream_give_generators(skate, pool):
+    streams = pool.map(lambda actor, value: actor.count.remote(value), [1, 2, 3])
+    assert [list(map(skate.get, stream)) for stream in streams] == [[0], [0, 1], [0, 1, 2]]

@@ -9,11 +9,10 @@ the way of all output, so no bar can block anybody. Outside of workers a bar is 
 from __future__ import annotations
 
 import itertools
-import operator
 import sys
 import time
 
-from skate import _native, _session
+from skate import _checks, _native, _session
 from skate._bars import MARK, line_of
 
 TYPE_CHECKING = False
@@ -67,7 +66,7 @@ class tqdm:  # noqa: N801 - its name everywhere
         Raises:
             TypeError: it is no number.
         """
-        self.n += _number("update", n)
+        self.n += _checks.number("tqdm: update", n)
         if time.monotonic() - self._shown_at >= self._period_s:
             self.refresh()
 
@@ -85,8 +84,8 @@ class tqdm:  # noqa: N801 - its name everywhere
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - what it is for
 
     def _line(self) -> str:
-        n = _number("n", self.n)
-        total = None if self.total is None else _number("total", self.total)
+        n = _checks.number("tqdm: n", self.n)
+        total = None if self.total is None else _checks.number("tqdm: total", self.total)
         if not _is_drawn_by_driver():
             return line_of(self.desc, n, total, self.unit)
         import json
@@ -117,19 +116,6 @@ class tqdm:  # noqa: N801 - its name everywhere
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _number(what: str, value: Any) -> float:
-    """An int or float, as JSON has them: numpy's numbers become such."""
-    if type(value) is int:
-        return value
-    try:
-        return operator.index(value)
-    except TypeError:
-        if hasattr(value, "__float__"):  # strings have none
-            return float(value)
-    msg = f"tqdm: {what} must be a number, but is {value!r}"
-    raise TypeError(msg)
 
 
 def _is_drawn_by_driver() -> bool:

@@ -81,7 +81,7 @@ class ActorPool:
         """Has `fn(actor, value)` called with an actor, at once or when one is free.
 
         Args:
-            fn: Calls a method of the actor and returns the ref, or a list of refs.
+            fn: Calls a method of the actor and returns the ref, a list of refs, or a generator.
             value: For `fn`.
 
         Raises:
@@ -92,7 +92,9 @@ class ActorPool:
             return
         given = fn(self._idle[-1], value)
         refs = _refs(given)
-        if not refs or not all(isinstance(each, skate.ObjectRef) for each in refs):
+        if not refs or not all(
+            isinstance(each, skate.ObjectRef | skate.ObjectRefGenerator) for each in refs
+        ):
             msg = f"ActorPool: fn must return a ref or a list of refs, but returned {given!r}"
             raise TypeError(msg)
         self._add(given, self._idle.pop())

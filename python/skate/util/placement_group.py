@@ -65,8 +65,13 @@ class PlacementGroup:
         Raises:
             ValueError: the group was removed.
         """
-        placed = self.ready() if self._placed is None else self._placed
-        if not skate.wait([placed], timeout=timeout_seconds)[0]:
+        if (
+            self._placed is None
+        ):  # it was found, or passed on: asked once, however often it is looked at
+            within = PlacementGroupSchedulingStrategy(self)
+            here = _nothing.options(name="placement_group.wait", scheduling_strategy=within)
+            self._placed = here.remote()
+        if not skate.wait([self._placed], timeout=timeout_seconds)[0]:
             return False
         key = self.id.hex()
         rows = _session.connect().groups()
@@ -83,6 +88,10 @@ class PlacementGroup:
 
     def __repr__(self) -> str:
         return f"PlacementGroup({self.id.hex()}, {self.bundle_specs})"
+
+
+@skate.remote(num_cpus=0)
+def _nothing() -> None: ...
 
 
 @skate.remote(num_cpus=0)

@@ -8,8 +8,8 @@
 //!
 //! Invariant: each failure is reported at most once, and only when no ref is left that could still
 //! raise it, or the session ends. A `get` of several counts for all of them, though one error is all that it
-//! gets. A cancelled task has no fate: whoever cancelled it knows. So it is with calls of an actor that was
-//! ended on purpose.
+//! gets. A cancelled task has no fate: whoever cancelled it knows. So it is with the tasks of a group that was
+//! removed, and with calls of an actor that was ended on purpose.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ impl Node {
     /// For a task that fails with `error` of its own.
     pub(crate) fn fate_of(&self, task: TaskId, error: &Value) -> Option<Arc<Fate>> {
         let is_known = match error.failure() {
-            Some(Failure::Cancelled { .. }) => true,
+            Some(Failure::Cancelled { .. } | Failure::GroupRemoved { .. }) => true,
             Some(Failure::ActorDied { actor, .. }) => {
                 !matches!(actor.cause, Cause::Crashed(_) | Cause::NotStarted(_))
             }

@@ -247,8 +247,9 @@ impl Node {
     }
 
     pub(crate) fn roomy_worker(&mut self, class: ClassId) -> Option<ClientId> {
-        if self.resources.is_cpu_owed(&self.classes[class as usize].demand) || self.has_elder(class)
-        {
+        let Class { roomy, demand, .. } = &self.classes[class as usize];
+        // Whether there is an older one takes a look at all classes.
+        if roomy.is_empty() || self.resources.is_cpu_owed(demand) || self.has_elder(class) {
             return None;
         }
         loop {
