@@ -144,26 +144,42 @@ def serve(serving: Serving) -> int:
 
 
 def _serve_threads(serving: Serving) -> int:
-    from threading import Thread
+    from _thread import start_new_thread
+    from threading import Lock, Thread
 
     def start(lane: int) -> None:
-        Thread(target=run, args=(lane,), name=f"skate-lane-{lane}", daemon=True).start()
+        Thread(target=_serve_lane, args=(serving, lane, start), name=f"skate-lane-{lane}",
+               daemon=True).start()  # fmt: skip
 
-    def run(lane: int) -> None:
+    once = Lock()
+
+    def start_all() -> None:
+        if once.acquire(blocking=False):
+            for lane in range(serving.lanes):
+                start(lane)
+
+    while True:
         try:
-            serving.serve(lane, lambda: start(lane))
-        except SystemExit as exit_:
-            code = exit_code(exit_)
-        except BaseException:
+            # By another thread: this one runs the handlers of signals, which may raise at any line.
+            start_new_thread(start_all, ())
+            return serving.wait()
+        except SystemExit:
+            raise
+        except BaseException:  # it has no call to end in
             print_exception()
-            code = 1
-        else:
-            return
-        serving.leave(code)  # when the exception has gone, whose frames hold the instance
 
-    for lane in range(serving.lanes):
-        start(lane)
-    return serving.wait()
+
+def _serve_lane(serving: Serving, lane: int, start: Callable[[int], None]) -> None:
+    try:
+        serving.serve(lane, lambda: start(lane))
+    except SystemExit as exit_:
+        code = exit_code(exit_)
+    except BaseException:
+        print_exception()
+        code = 1
+    else:
+        return
+    serving.leave(code)  # when the exception has gone, whose frames hold the instance
 
 
 def end(client: Client) -> None:

@@ -35,7 +35,7 @@ use crate::placing::Owed;
 use crate::prepared::{Limits, Prepared};
 use crate::session::Session;
 use crate::wire::RetryOn;
-use crate::worker::{Credit, Worker};
+use crate::worker::{Credit, Worker, outlive};
 
 /// Why an attempt ended early.
 pub(crate) enum Stop {
@@ -129,7 +129,8 @@ pub(crate) fn conclude<'a>(
             (End::Exhausted(task.yielded, none, Box::default()), session.owed())
         }
     };
-    modules::worker(py)?.call_method0(intern!(py, "before_result"))?;
+    let flushed = modules::worker(py)?.call_method0(intern!(py, "before_result"));
+    outlive(py, flushed.map(drop))?;
     worker.end_waits(session);
     worker.current.set(None);
     worker.nap(session, |naps, tell| naps.ended(task.run.ticket, tell));

@@ -527,15 +527,20 @@ impl Transport for Worker {
     }
 }
 
-/// Runs the handlers of signals that came while no code of a user ran. What one raises has no call to end in; only
-/// `sys.exit` ends the process.
+/// Runs the handlers of signals that came while no code of a user ran.
 fn handle_signals(py: Python<'_>) -> PyResult<()> {
-    match py.check_signals() {
+    outlive(py, py.check_signals())
+}
+
+/// What is raised between two tasks comes from the handler of a signal, and has no call to end in; only
+/// `sys.exit` ends the process.
+pub(crate) fn outlive(py: Python<'_>, done: PyResult<()>) -> PyResult<()> {
+    match done {
         Err(error) if !error.is_instance_of::<PySystemExit>(py) => {
             error.write_unraisable(py, None);
             Ok(())
         }
-        handled => handled,
+        done => done,
     }
 }
 

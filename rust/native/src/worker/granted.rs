@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use skate_core::event::Template;
 
-use super::Worker;
+use super::{Worker, outlive};
 use crate::modules;
 
 /// Units of a resource in one.
@@ -24,7 +24,8 @@ impl Worker {
     pub(super) fn use_devices(&self, py: Python<'_>, devices: &[u32]) -> PyResult<()> {
         if !devices.is_empty() && !self.has_devices.swap(true, Ordering::AcqRel) {
             let devices = PyList::new(py, devices)?;
-            modules::worker(py)?.call_method1(intern!(py, "use_devices"), (devices,))?;
+            let told = modules::worker(py)?.call_method1(intern!(py, "use_devices"), (devices,));
+            outlive(py, told.map(drop))?;
         }
         Ok(())
     }
@@ -36,7 +37,8 @@ impl Worker {
         let cpus = u32::try_from(units.max().unwrap_or(0) / UNITS).unwrap_or(u32::MAX).max(1);
         if self.cpus_of_task.load(Ordering::Relaxed) != cpus {
             self.cpus_of_task.store(cpus, Ordering::Relaxed);
-            modules::worker(py)?.call_method1(intern!(py, "use_cpus"), (cpus,))?;
+            let told = modules::worker(py)?.call_method1(intern!(py, "use_cpus"), (cpus,));
+            outlive(py, told.map(drop))?;
         }
         Ok(())
     }
