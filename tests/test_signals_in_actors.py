@@ -53,7 +53,7 @@ def test_handler_that_raises_does_not_end_an_actor_that_idles(skate, gates, kind
     """
     cls, concurrency = KINDS[kind]
     make = skate.remote(max_concurrency=concurrency)(cls)
-    for number in range(20):
+    for number in range(12 if kind == "threads" else 3):
         gate = gates(f"gate {number}")
         actor = make.remote(gate, TimeoutError("late"))
         pid, _ = skate.get(actor.state.remote())
