@@ -196,6 +196,15 @@ def threads_of_blas():
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it never has more than one thread")
+def test_numpys_own_variable_counts_for_more(fresh, monkeypatch):
+    """A task with another number of CPUs changed what the user had said."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    fresh.init(num_cpus=2)
+    look = fresh.remote(threads_of_blas)
+    assert [fresh.get(look.options(num_cpus=n).remote()) for n in (1, 2, 1)] == [2, 2, 2]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it never has more than one thread")
 def test_numpy_follows_the_cpus_of_the_task_once_it_is_loaded(fresh, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     threads_of_blas()  # of a NumPy that says so

@@ -105,8 +105,9 @@ def test_a_task_nested_in_what_is_awaited(one_cpu, child):
     assert run_in_task(skate, main, times=3) == [2] * 3
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_what_a_task_leaves_awaited_keeps_nobody(one_cpu, child, gate, is_closed):
+@pytest.fixture
+def leaves(one_cpu, gate):
+    """A task that leaves a coroutine behind, which awaits what comes with the gate."""
     skate = one_cpu
 
     @skate.remote(num_cpus=0)
@@ -114,7 +115,7 @@ def test_what_a_task_leaves_awaited_keeps_nobody(one_cpu, child, gate, is_closed
         gate.read_bytes()
 
     @skate.remote
-    def leaves(box):
+    def leaves(box, is_closed):
         loop = asyncio.new_event_loop()
 
         async def wait():
@@ -127,14 +128,19 @@ def test_what_a_task_leaves_awaited_keeps_nobody(one_cpu, child, gate, is_closed
             loop.run_until_complete(asyncio.wait([task]))
             loop.close()
         else:
-            leaves.kept = loop, task
+            sys.left = [loop, task]
 
     ref = late.remote()
-    skate.get(leaves.remote([ref]))
-    assert skate.get([child.remote(number) for number in range(4)]) == list(range(4))
-    assert skate.available_resources()["CPU"] == 1
+    yield lambda *, is_closed=False: skate.get(leaves.remote([ref], is_closed))
     gate.write_bytes(b"")
     skate.get(ref)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_what_a_task_leaves_awaited_keeps_nobody(one_cpu, child, leaves, is_closed):
+    leaves(is_closed=is_closed)
+    assert one_cpu.get([child.remote(number) for number in range(4)]) == list(range(4))
+    assert one_cpu.available_resources()["CPU"] == 1
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -154,23 +160,9 @@ def test_in_methods_of_actors_that_hold_a_cpu(one_cpu, child, is_async):
     assert one_cpu.get([actor.wait.remote(number) for number in range(3)], timeout=60) == [0, 1, 2]
 
 
-def test_what_an_earlier_task_awaits_is_no_wait_of_this_one(one_cpu, child, gate):
+def test_what_an_earlier_task_awaits_is_no_wait_of_this_one(one_cpu, child, leaves):
     """When that was dropped, the CPU of the task that waits now went back to it."""
     skate = one_cpu
-
-    @skate.remote(num_cpus=0)
-    def late():
-        gate.read_bytes()
-
-    @skate.remote
-    def leaves(box):
-        loop = asyncio.new_event_loop()
-
-        async def wait():
-            await box[0]
-
-        sys.left = [loop, loop.create_task(wait())]
-        loop.run_until_complete(asyncio.sleep(0))
 
     @skate.remote
     def chain(value):
@@ -190,11 +182,8 @@ def test_what_an_earlier_task_awaits_is_no_wait_of_this_one(one_cpu, child, gate
 
         return asyncio.run(main())
 
-    ref = late.remote()
-    skate.get(leaves.remote([ref]))
+    leaves()
     assert skate.get(waits.remote(), timeout=60) == 7
-    gate.write_bytes(b"")
-    skate.get(ref)
 
 
 def test_a_future_on_the_loop_of_an_actor_stops_all_of_it(one_cpu, child):

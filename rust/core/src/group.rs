@@ -27,6 +27,11 @@ use crate::scheduler::ClassId;
 use crate::value::{Cause, Failure, NONE, Payload, Value};
 use crate::worker::Life;
 
+/// Whether a resource is CPU, of the machine or of a group.
+pub fn is_cpu(name: &str) -> bool {
+    name == "CPU" || name.starts_with("CPU_group_")
+}
+
 /// Begins the names of what everybody asks for who runs in a group.
 pub const PASS: &str = "bundle_group_";
 

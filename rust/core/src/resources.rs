@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::devices::{Allotment, Devices};
-use crate::group::{Bundle, PASS};
+use crate::group::{Bundle, PASS, is_cpu};
 use crate::scheduler::ClassId;
 
 /// One whole CPU, GPU or whatever.
@@ -157,10 +157,7 @@ impl Resources {
             .filter(|(_, units)| *units > 0)
             .map(|(name, units)| (self.intern(name), Self::amount(*units)))
             .collect();
-        let is_cpu = |id: ResourceId| {
-            let name = &self.rows[id as usize].name;
-            id == Self::CPU || name.starts_with("CPU_group_")
-        };
+        let is_cpu = |id: ResourceId| is_cpu(&self.rows[id as usize].name);
         amounts.sort_unstable_by_key(|(id, amount)| (!is_cpu(*id), *id, *amount));
         amounts.dedup_by(|next, kept| {
             let is_same = next.0 == kept.0;

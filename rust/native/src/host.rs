@@ -394,6 +394,9 @@ impl Host {
 
     /// The errors that nobody has fetched, at most so many, and how many there are.
     pub(crate) fn unseen(&self, most: usize) -> (Vec<Problem>, usize) {
+        if self.answers.lost().is_some() {
+            return (Vec::new(), 0);
+        }
         let state = self.lock();
         let (errors, count) = state.node.unseen(most);
         // Copied before anything else happens to the blocks they lie in.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use skate_core::action::Run;
 use skate_core::event::Request;
+use skate_core::group::is_cpu;
 use skate_core::id::{ActorId, TemplateId, Ticket};
 
 use super::Worker;
-use super::granted::is_cpu;
 use crate::answer::Seat;
 use crate::current::Running;
 use crate::execute;

@@ -7,17 +7,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use skate_core::event::Template;
+use skate_core::group::is_cpu;
 
 use super::{Worker, outlive};
 use crate::modules;
 
 /// Units of a resource in one.
 const UNITS: u64 = 10_000;
-
-/// Whether a resource is CPU, of a placement group or of none.
-pub(super) fn is_cpu(name: &str) -> bool {
-    name == "CPU" || name.starts_with("CPU_group_")
-}
 
 impl Worker {
     /// Tells Python, once, of the GPUs that this process may use.
