@@ -5,6 +5,7 @@ and the test's write returns only when a task has come to read, so either side l
 """
 
 import contextlib
+import gc
 import os
 import signal
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items):
     if ENGINE == "local":
         for item in items:
             skip_what_needs_processes(item)
+
+
+def pytest_collection_finish():
+    """The tests themselves are no garbage: thousands of `gc.collect()` need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
