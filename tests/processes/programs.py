@@ -196,14 +196,18 @@ def wait_for_end(pid, deadline=None):
         os.close(descriptor)
 
 
-def descriptors(pid):
-    """What the descriptors of a process refer to."""
-    links = []
+def opened(pid):
+    """The descriptors of a process, as paths, and what they refer to, less those that it closes."""
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
+            path = Path(f"/proc/{pid}/fd/{name}")
             with contextlib.suppress(OSError):
-                links.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return links
+                yield path, os.readlink(path)
+
+
+def descriptors(pid):
+    """What the descriptors of a process refer to."""
+    return [link for _, link in opened(pid)]
 
 
 def inodes(*tables, column, at_least=0, unless=lambda _: False):

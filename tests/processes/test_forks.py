@@ -406,12 +406,15 @@ for _ in range(2):
     kept = skate.get(skate.put(np.arange(1 << 18)))
     gone = [skate.put(np.ones(10_000_000, "u1")) for _ in range(10)]
     gate, ours = os.pipe()
+    told, tells = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(ours)
+        os.write(tells, b"t")  # it opens and closes nothing any more
         os.read(gate, 1)
         os._exit(0 if kept.sum() == sum(range(1 << 18)) else 1)
     os.close(gate)
+    os.read(told, 1)
     assert held(pid) > 100_000_000
     skate.shutdown()
     assert held(pid) < 10_000_000, held(pid)

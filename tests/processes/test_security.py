@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from programs import descriptors
+from programs import descriptors, opened
 
 SESSION = """
 import numpy
@@ -64,9 +64,8 @@ def test_workers_hold_no_descriptor_by_which_memory_could_be_cut_short(session):
 def test_memfds_are_sealed_against_a_change_of_size(session):
     found = 0
     for pid in session.processes():
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = Path(f"/proc/{pid}/fd/{name}")
-            if "memfd:skate" in (link := str(path.readlink())) and STACKS not in link:
+        for path, link in opened(pid):
+            if "memfd:skate" in link and STACKS not in link:
                 with path.open("rb") as file:
                     seals = fcntl.fcntl(file, F_GET_SEALS)
                 assert seals & (SEAL_SEAL | SEAL_SHRINK | SEAL_GROW) == 7
@@ -170,13 +169,14 @@ def test_environment_is_written_nowhere(session):
     files = 0
     for pid in session.processes():
         assert secret not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = Path(f"/proc/{pid}/fd/{name}")
-            if stat.S_ISREG(path.stat().st_mode) and path.stat().st_blocks * 512 < 1 << 27:
-                files += 1
-                with path.open("rb") as file:
-                    while chunk := file.read(1 << 24):
-                        assert secret not in chunk, path.readlink()
+        for path, link in opened(pid):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                about = path.stat()
+                if stat.S_ISREG(about.st_mode) and about.st_blocks * 512 < 1 << 27:
+                    files += 1
+                    with path.open("rb") as file:
+                        while chunk := file.read(1 << 24):
+                            assert secret not in chunk, link
     assert files > 0
     assert secret.decode() not in session.stderr()
     assert not os.listdir(session.tmp)
