@@ -5,6 +5,7 @@ the hints that all share. The bytes come from seeds.
 """
 
 import contextlib
+import os
 import time
 
 import pytest
@@ -97,6 +98,19 @@ def test_hub_is_harmless_at_any_value(skate, kind):
     for seed in SEEDS:
         assert skate.get(scribble.remote("hub", seed, kind), timeout=PATIENCE_S) == "went on"
         check_that_others_go_on(skate)
+
+
+@pytest.mark.parametrize("kind", ["everything", "zeros", "ones"])
+def test_workers_start_whatever_another_wrote_into_the_hub(skate, kind):
+    @skate.remote(max_retries=0)
+    def leave():
+        os._exit(1)
+
+    assert skate.get(make_scribble(skate).remote("hub", 0, kind), timeout=PATIENCE_S) == "went on"
+    for _ in range(4):  # more than there are
+        with pytest.raises(skate.exceptions.WorkerCrashedError, match="exit code 1"):
+            skate.get(leave.remote(), timeout=PATIENCE_S)
+    check_that_others_go_on(skate)
 
 
 def test_error_says_that_skate_killed_the_worker_and_why(skate):

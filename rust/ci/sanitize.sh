@@ -52,10 +52,11 @@ CARGO_TARGET_DIR="$directory/address" PYO3_PYTHON=$python \
 rm -rf "$package" && mkdir -p "$package" && cp -r python/skate "$package"
 cp "$directory/address/$target/release/lib_native.so" "$package/skate/_native.abi3.so"
 export ASAN_OPTIONS="detect_leaks=0:handle_segv=0:allocator_may_return_null=1:log_path=$package/report"
-# A browser does not start with the runtime loaded.
+# A browser does not start with the runtime loaded, and what it keeps back of freed memory, 256 MB, grows for
+# longer than a short look at the limit of the store takes.
 status=0
 LD_PRELOAD=$runtime PYTHONMALLOC=malloc PYTHONPATH=$package \
-    "$python" -m pytest -q -p no:cacheprovider --timeout 600 -k "not browser" \
+    "$python" -m pytest -q -p no:cacheprovider --timeout 600 -k "not browser and not memory_is_constant" \
     ${SKATE_SANITIZED_TESTS:-tests/conformance tests/generators tests/inspection tests/spilling} || status=$?
 for report in "$package"/report.*; do
     [ ! -e "$report" ] || { cat "$report"; status=1; }

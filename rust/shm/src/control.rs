@@ -10,6 +10,9 @@
 //! Invariant: each end of each ring exists once per process and is used by one process. The guards
 //! below see to the first; the second is the node's promise, which sends the descriptor to one worker. The
 //! mapping is not inherited by forks, so a forked child cannot become a second writer.
+//!
+//! Its stamp tells one build of skate from another, also for the hub, which needs none: a worker that
+//! starts finds in the hub whatever another has written there, but here only what the node has.
 
 use std::cell::UnsafeCell;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -22,6 +25,9 @@ use crate::lane::{Lane, Words};
 use crate::overlay::{Layout, Overlay, OverlayError};
 use crate::ring::{RING_CAPACITY, RingReader, RingWriter};
 use crate::sync::{Apart, AtomicU64, Ordering};
+
+/// Name and version of what is shared. Change it with every change of a layout here or in the hub.
+const STAMP: u64 = u64::from_le_bytes(*b"skctrl\0\x02");
 
 /// Tasks in flight to one worker.
 pub const SLOTS: usize = 1 << 16;
@@ -46,12 +52,7 @@ struct Shape {
 }
 
 // SAFETY: `repr(C)`, atomics and cells only, all valid as zeroes, aligned to a page.
-unsafe impl Layout for Shape {
-    const STAMP: u64 = u64::from_le_bytes(*b"skctrl\0\x01");
-    fn stamp(&self) -> &AtomicU64 {
-        &self.stamp.0
-    }
-}
+unsafe impl Layout for Shape {}
 
 /// One worker's control segment, mapped.
 #[derive(Debug)]
@@ -64,13 +65,19 @@ pub struct Control {
 impl Control {
     /// Node: makes the segment, and the descriptor that its worker opens it with.
     pub fn create() -> Result<(Self, OwnedFd), OverlayError> {
-        let (shape, fd) = Overlay::create("skate-control")?;
+        let (shape, fd) = Overlay::<Shape>::create("skate-control")?;
+        shape.get().stamp.0.store(STAMP, Ordering::Release);
         Ok((Self::over(shape), fd))
     }
 
     /// Worker: maps the segment that the node made for it.
     pub fn open(fd: BorrowedFd<'_>) -> Result<Self, OverlayError> {
-        Ok(Self::over(Overlay::open(fd)?))
+        let shape = Overlay::<Shape>::open(fd)?;
+        let stamp = shape.get().stamp.0.load(Ordering::Acquire);
+        if stamp != STAMP {
+            return Err(OverlayError::Stamp { stamp, expected: STAMP });
+        }
+        Ok(Self::over(shape))
     }
 
     fn over(shape: Overlay<Shape>) -> Self {

@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::doorbell::{Doorbell, Urgency};
 use crate::flags::Flags;
 use crate::overlay::{Layout, Overlay, OverlayError};
-use crate::sync::{Apart, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Apart, AtomicU32, Ordering};
 
 /// What the node wants its workers to know.
 #[derive(Debug, Default)]
@@ -95,7 +95,6 @@ impl Cores {
 #[derive(Debug)]
 #[repr(C)]
 struct Page {
-    stamp: Apart<AtomicU64>,
     bell: Apart<Doorbell>,
     hints: Apart<Hints>,
     cores: Apart<Cores>,
@@ -103,12 +102,7 @@ struct Page {
 }
 
 // SAFETY: `repr(C)`, atomics only, all valid as zeroes.
-unsafe impl Layout for Page {
-    const STAMP: u64 = u64::from_le_bytes(*b"skhub\0\0\x02");
-    fn stamp(&self) -> &AtomicU64 {
-        &self.stamp.0
-    }
-}
+unsafe impl Layout for Page {}
 
 /// The page, mapped.
 #[derive(Debug)]

@@ -1,18 +1,17 @@
 //! A fixed layout of atomics laid over shared memory.
 //!
 //! ```text
-//!   creator: memfd of size_of::<T>() ─▶ map ─▶ write the stamp ─▶ descriptor to the peer
-//!   peer:    fstat == size_of::<T>() and the seals ─▶ map ─▶ stamp == T's ─▶ &T
+//!   creator: memfd of size_of::<T>() ─▶ map ─▶ descriptor to the peer
+//!   peer:    fstat == size_of::<T>() and the seals ─▶ map ─▶ &T
 //! ```
 //!
-//! Invariant: an `Overlay<T>` exists only over memory of T's size, alignment and stamp, so two builds
-//! of skate never read each other's words as something else.
+//! Invariant: an `Overlay<T>` exists only over memory of T's size and alignment. What is in it proves
+//! nothing: whoever shares it may have written anything.
 
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::mapping::{self, Access, MapError, Mapping};
-use crate::sync::{AtomicU64, Ordering};
 
 /// Why a peer's control memory was refused.
 #[derive(Debug, thiserror::Error)]
@@ -20,18 +19,20 @@ pub enum OverlayError {
     /// There is no such memory.
     #[error(transparent)]
     Map(#[from] MapError),
-    /// It was made by another build, or is something else altogether.
-    #[error(
-        "control memory of {size} B with stamp {stamp:#x}; expected {expected_size} B, {expected:#x}"
-    )]
-    Foreign {
+    /// It is something else, or was made by another build.
+    #[error("control memory of {size} B; expected {expected} B")]
+    Size {
         /// Its size.
         size: u64,
-        /// Its first word; 0 if it was too small to look.
-        stamp: u64,
         /// The size of the layout.
-        expected_size: u64,
-        /// The stamp of the layout.
+        expected: u64,
+    },
+    /// It was made by another build.
+    #[error("control memory with stamp {stamp:#x}; expected {expected:#x}")]
+    Stamp {
+        /// Its stamp.
+        stamp: u64,
+        /// That of this build.
         expected: u64,
     },
 }
@@ -41,12 +42,7 @@ pub enum OverlayError {
 /// # Safety
 /// The type is `repr(C)`, consists of atomics and `UnsafeCell`s only (a peer writes at any time, any
 /// value), is valid as all-zero bytes, needs no drop, and is aligned to at most a page.
-pub(crate) unsafe trait Layout {
-    /// Name and version of the layout. Change it with every change of the layout.
-    const STAMP: u64;
-    /// The first word.
-    fn stamp(&self) -> &AtomicU64;
-}
+pub(crate) unsafe trait Layout {}
 
 /// A mapped `T`.
 #[derive(Debug)]
@@ -60,28 +56,15 @@ impl<T: Layout> Overlay<T> {
 
     pub(crate) fn create(name: &str) -> Result<(Self, OwnedFd), OverlayError> {
         let fd = mapping::create_sealed(name, Self::SIZE)?;
-        let overlay = Self::map(&fd)?;
-        overlay.get().stamp().store(T::STAMP, Ordering::Release);
-        Ok((overlay, fd))
+        Ok((Self::map(&fd)?, fd))
     }
 
     pub(crate) fn open(fd: BorrowedFd<'_>) -> Result<Self, OverlayError> {
-        let foreign = |size, stamp| OverlayError::Foreign {
-            size,
-            stamp,
-            expected_size: Self::SIZE,
-            expected: T::STAMP,
-        };
         let size = mapping::sealed_size(fd)?;
         if size != Self::SIZE {
-            return Err(foreign(size, 0));
+            return Err(OverlayError::Size { size, expected: Self::SIZE });
         }
-        let overlay = Self::map(fd)?;
-        let stamp = overlay.get().stamp().load(Ordering::Acquire);
-        if stamp != T::STAMP {
-            return Err(foreign(size, stamp));
-        }
-        Ok(overlay)
+        Self::map(fd)
     }
 
     fn map(fd: impl std::os::fd::AsFd) -> Result<Self, OverlayError> {

@@ -4,7 +4,9 @@
 
 mod common;
 
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -170,8 +172,8 @@ fn a_signal_handler_interrupts_a_park() {
 fn control_and_hub_refuse_each_others_descriptors_and_second_owners() {
     let (hub, hub_fd) = Hub::create().unwrap();
     let (control, control_fd) = Control::create().unwrap();
-    assert!(matches!(Hub::open(control_fd.as_fd()), Err(OverlayError::Foreign { .. })));
-    assert!(matches!(Control::open(hub_fd.as_fd()), Err(OverlayError::Foreign { .. })));
+    assert!(matches!(Hub::open(control_fd.as_fd()), Err(OverlayError::Size { .. })));
+    assert!(matches!(Control::open(hub_fd.as_fd()), Err(OverlayError::Size { .. })));
     assert!(control.node_end().is_some() && control.node_end().is_none());
     assert!(control.worker_end().is_some() && control.worker_end().is_none());
 
@@ -181,6 +183,22 @@ fn control_and_hub_refuse_each_others_descriptors_and_second_owners() {
     hub.hints().set_urgent(true);
     let hints = hints.hints();
     assert_eq!((hints.has_backlog(), hints.running(), hints.is_urgent()), (true, 2, true));
+}
+
+#[test]
+fn another_build_is_known_by_its_control_memory_and_the_hub_is_opened_whatever_it_holds() {
+    let (_hub, hub_fd) = Hub::create().unwrap();
+    let (_control, control_fd) = Control::create().unwrap();
+    assert!(Control::open(control_fd.as_fd()).is_ok());
+    let (hub_file, control_file) = (File::from(hub_fd), File::from(control_fd));
+    for byte in [0, 0xFF] {
+        control_file.write_all_at(&[byte; 8], 0).unwrap();
+        let refused = Control::open(control_file.as_fd());
+        assert!(matches!(refused, Err(OverlayError::Stamp { .. })), "{refused:?}");
+        let size = hub_file.metadata().unwrap().len() as usize;
+        hub_file.write_all_at(&vec![byte; size], 0).unwrap();
+        assert!(Hub::open(hub_file.as_fd()).is_ok());
+    }
 }
 
 #[test]
