@@ -552,8 +552,15 @@ impl Client {
 
     fn is_canceled(&self) -> bool {
         match &self.role {
-            // A child that a task forked inherits the signal handler that asks this.
             Role::Worker(worker) => !Session::is_forked() && worker.is_cancelled(),
+            Role::Driver(_) | Role::Any => false,
+        }
+    }
+
+    fn hear_cancel(&self) -> bool {
+        match &self.role {
+            // A child that a task forked inherits the signal handler that asks this.
+            Role::Worker(worker) => !Session::is_forked() && worker.hear_cancel(),
             Role::Driver(_) | Role::Any => false,
         }
     }

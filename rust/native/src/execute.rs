@@ -14,7 +14,8 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{
-    PyBaseException, PyKeyboardInterrupt, PyOverflowError, PySystemExit, PyTypeError, PyValueError,
+    PyBaseException, PyKeyboardInterrupt, PyOverflowError, PyStopIteration, PySystemExit,
+    PyTypeError, PyValueError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -304,7 +305,7 @@ impl<'a, 'py> Task<'a, 'py> {
             if self.is_closed() {
                 return self.close(&generator);
             }
-            let item = match generator.send(&none)? {
+            let item = match self.step(&generator, &none)? {
                 PySendResult::Next(item) => item,
                 PySendResult::Return(value) => {
                     if let Some(last) = last {
@@ -340,6 +341,27 @@ impl<'a, 'py> Task<'a, 'py> {
                 let until = Credit::Items(self.yielded - u64::from(window) + 1);
                 self.worker.wait_for_credit(self.session, self.py, self.run.ticket, until)?;
             }
+        }
+    }
+
+    /// What the body does next. A signal that Python has not looked for (it does not while C code yields,
+    /// as in `yield from range(n)`) is handled here, and raised where the body stands.
+    fn step(
+        &self,
+        generator: &Bound<'py, PyIterator>,
+        none: &Bound<'py, PyAny>,
+    ) -> PyResult<PySendResult<'py>> {
+        let slot = self.worker.slot(self.run.ticket);
+        let signal =
+            if slot.is_cancelled(self.run.ticket.0) { self.py.check_signals().err() } else { None };
+        let Some(signal) = signal else { return generator.send(none) };
+        match generator.call_method1(intern!(self.py, "throw"), (signal,)) {
+            Ok(item) => Ok(PySendResult::Next(item)),
+            Err(error) if error.is_instance_of::<PyStopIteration>(self.py) => {
+                let value = error.value(self.py).getattr(intern!(self.py, "value"))?;
+                Ok(PySendResult::Return(value))
+            }
+            Err(error) => Err(error),
         }
     }
 

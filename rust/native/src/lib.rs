@@ -42,6 +42,7 @@ mod memory;
 mod modules;
 mod naps;
 mod notice;
+mod nudge;
 mod object_ref;
 mod output;
 mod pace;

@@ -1,0 +1,93 @@
+"""A cancel reaches the code of a running task whatever that does just then.
+
+Python looks for signals between two instructions: not when a system call begins just after one, and
+not while a generator hands on what C code yields.
+"""
+
+import functools
+import hashlib
+import itertools
+import operator
+import os
+import threading
+import time
+
+import pytest
+
+pytestmark = pytest.mark.processes("in one, only what yields is interrupted")
+
+
+def a_pipe():
+    return functools.partial(os.read, os.pipe()[0], 1)
+
+
+def a_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    return lock.acquire
+
+
+@pytest.mark.parametrize("blocker", [a_pipe, a_lock])
+def test_signal_just_before_a_system_call_ends_it(skate, gate, attempts, blocker):
+    """One in thousands was lost, and its task waited for ever. Here the signal comes in C code."""
+
+    @skate.remote
+    def task():
+        steps = [
+            functools.partial(os.close, os.open(gate, os.O_WRONLY)),
+            functools.partial(hashlib.pbkdf2_hmac, "sha1", b"", b"", 1_000_000),  # not to be ended
+            blocker(),
+        ]
+        try:
+            list(map(operator.call, steps))
+        finally:
+            time.sleep(0.1)  # the end of which a second interrupt would take away
+            with attempts.open("ab") as file:
+                file.write(b"x")
+
+    ref = task.remote()
+    gate.read_bytes()
+    skate.cancel(ref)
+    with pytest.raises(skate.exceptions.TaskCancelledError):
+        skate.get(ref, timeout=30)
+    assert attempts.stat().st_size == 1
+
+
+@pytest.mark.parametrize("mode", ["streaming", "dynamic"])
+def test_generator_that_hands_on_what_c_code_yields_is_interrupted(skate, attempts, mode):
+    """It yielded all of it, and knew of no cancel."""
+
+    @skate.remote(num_returns=mode)
+    def items():
+        try:
+            yield from itertools.count()
+        except KeyboardInterrupt:
+            with attempts.open("ab") as file:
+                file.write(b"x")
+            raise
+
+    made = items.remote()
+    stream = made if mode == "streaming" else skate.get(made)
+    assert skate.get(next(stream)) == 0
+    skate.cancel(made)
+    with pytest.raises(skate.exceptions.TaskCancelledError):
+        for at, ref in enumerate(stream, 1):
+            assert skate.get(ref) == at
+    assert attempts.stat().st_size == 1
+
+
+def test_what_it_yields_when_it_is_interrupted_is_read(skate):
+    @skate.remote
+    def items():
+        try:
+            yield from itertools.count()
+        except KeyboardInterrupt:
+            yield "caught"
+        yield from range(3)
+
+    stream = items.remote()
+    assert skate.get(next(stream)) == 0
+    skate.cancel(stream)
+    values = [skate.get(ref) for ref in stream]
+    at = values.index("caught")
+    assert values == [*range(1, at + 1), "caught", 0, 1, 2]
