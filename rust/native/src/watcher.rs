@@ -70,7 +70,8 @@ const LAST_WORDS: usize = 1 << 10;
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is said of a worker's end when nobody has seen its status.
-const UNKNOWN: &str = "nobody has seen how it ended";
+/// The zygote has not said it in time.
+pub(crate) const UNKNOWN: &str = "nobody has seen how it ended";
 
 const ZYGOTE: u64 = 0;
 /// No worker has the number 0.
@@ -236,7 +237,6 @@ impl Watch {
         let mut ready = Vec::new();
         let mut quiet = Quiet::default();
         loop {
-            self.settle_overdue();
             let timeout = self.timeout(&mut quiet);
             if let Err(errno) = self.poller.wait(timeout, &mut ready) {
                 return Err(Error::System("epoll_wait", errno).to_string());
@@ -244,6 +244,8 @@ impl Watch {
             for event in &ready {
                 self.handle(event);
             }
+            // After what the zygote has said meanwhile: this thread may have been late itself.
+            self.settle_overdue();
             let orders = std::mem::take(&mut *self.host.watcher().orders.lock());
             for order in orders {
                 match order {

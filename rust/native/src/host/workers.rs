@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::{Host, State};
 use crate::link::{Doom, Link};
-use crate::watcher::Order;
+use crate::watcher::{Order, UNKNOWN};
 
 /// Messages taken from one worker before the next one's turn.
 const BATCH: usize = 256;
@@ -101,7 +101,7 @@ impl Host {
             host.tick(state);
             host.read_ring(state, worker, usize::MAX);
             if let Some(Doom::Kill(why)) = state.links.get(&worker).map(|link| link.doom)
-                && death.note.is_empty()
+                && (death.note.is_empty() || &*death.note == UNKNOWN)
             {
                 death.note = format!("ended by skate: {why}").into();
             }
