@@ -69,6 +69,9 @@ def test_log_to_driver_can_be_switched_off_from_outside():
 
 SPEAKERS = """
 import skate
+from skate import _repeats
+
+_repeats._WINDOW_S = 1_000
 
 @skate.remote
 class Speaker:
@@ -96,14 +99,13 @@ def test_the_end_does_not_wait_for_lines_that_may_be_repeated_again():
     """It span until 5 s after the first of them."""
     ends = """
 import sys, time
-began = time.monotonic(), time.process_time()
+began = time.process_time()
 skate.shutdown()
-print(time.monotonic() - began[0], time.process_time() - began[1], file=sys.stderr)
+print(time.process_time() - began, file=sys.stderr)
 """
-    _, err = run(SPEAKERS + ends)
-    took, computed = map(float, err.split())
-    assert took < 3
-    assert computed < 1
+    out, err = run(SPEAKERS + ends)
+    assert "loading [repeated 2x across cluster]" in out  # it would be lost with who still waits
+    assert float(err) < 1
 
 
 def test_of_a_line_that_is_written_over_and_over_the_last_state_is_shown():

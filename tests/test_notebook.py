@@ -1,6 +1,8 @@
 """skate in a real notebook kernel: output in its cell, Ctrl-C, HTML, cells that are run again."""
 
 import os
+import shutil
+import tempfile
 import time
 
 import pytest
@@ -56,12 +58,19 @@ def says(text):
 
 @pytest.fixture(scope="module")
 def notebook():
-    manager, client = jupyter.start_new_kernel(kernel_name="python3")
+    # Sockets with names: a port that was free may be somebody else's when the kernel takes it.
+    directory = tempfile.mkdtemp(prefix="k")  # short, as names of sockets must be
+    manager = jupyter.KernelManager(kernel_name="python3", transport="ipc", ip=f"{directory}/k")
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
     made = Notebook(manager, client)
     made.run("import skate, os, threading")
     yield made
     client.stop_channels()
     manager.shutdown_kernel(now=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_the_session_a_ref_and_a_stream_show_themselves_as_html(notebook):

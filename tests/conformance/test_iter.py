@@ -1,6 +1,7 @@
 """`util.iter`: shards of items that workers go through."""
 
 import importlib
+import time
 
 import pytest
 
@@ -63,6 +64,14 @@ def test_take_and_show(it, capsys):
 def test_repeated_items_never_end(it):
     numbers = it.from_items([1, 2], num_shards=1, repeat=True)
     assert numbers.take(5) == [1, 2, 1, 2, 1]
+
+
+@pytest.mark.engine("skate")
+def test_repeated_items_end_with_who_reads_them(it, ray):
+    """The worker went on for as long as the session."""
+    it.from_items([1, 2], num_shards=1, repeat=True).take(5)
+    while ray.statistics().tasks:
+        time.sleep(0.001)
 
 
 @pytest.mark.processes("the worker is the caller")

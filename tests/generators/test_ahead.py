@@ -46,7 +46,7 @@ def test_wait_sees_what_was_sent_ahead(skate):
     def alternate(stream):
         seen = []
         while True:
-            ready, _ = skate.wait([stream], timeout=10)
+            ready, _ = skate.wait([stream])
             assert ready == [stream]
             assert not stream.is_finished() or len(seen) == 100
             try:
@@ -65,7 +65,7 @@ def test_ready_and_finished_count_what_was_sent_ahead(skate):
         for ref in stream:
             seen.append(skate.get(ref))
             is_last = len(seen) == 50
-            skate.wait([stream], timeout=10)
+            skate.wait([stream])
             assert stream.next_ready() is not is_last
             assert stream.is_finished() is is_last
         return seen

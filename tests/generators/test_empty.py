@@ -66,7 +66,7 @@ def test_driver_puts_without_a_copy(skate):
     array[:] = 1
     before = skate.statistics().used_bytes
     ref = skate.put(array)
-    assert skate.statistics().used_bytes == before
+    assert skate.statistics().used_bytes <= before  # a worker may give back a lease meanwhile
     value = skate.get(ref)
     assert (value == 1).all()
     del value, ref, array
@@ -270,19 +270,27 @@ def test_worker_that_writes_through_an_alias_dies_and_the_item_stays(skate):
 def test_other_threads_run_while_its_pages_are_made(fresh):
     """For 1 GiB none did, for seconds."""
     fresh.init(num_cpus=1, object_store_memory=600_000_000)
-    turns, has_ended = 0, threading.Event()
+    calls, is_inside, is_enough = 0, False, False
 
-    def count():
-        nonlocal turns
-        while not has_ended.wait(0.0005):
-            turns += 1
+    def make():
+        nonlocal calls, is_inside
+        while not is_enough:
+            calls += 1
+            is_inside = True
+            array = fresh.empty(500_000_000, dtype="u1")
+            is_inside = False
+            assert len(array) == 500_000_000
+            del array
 
-    thread = threading.Thread(target=count)
+    thread = threading.Thread(target=make)
     thread.start()
-    before = turns
-    array = fresh.empty(500_000_000, dtype="u1")
-    during = turns - before
-    has_ended.set()
-    thread.join()
-    assert len(array) == 500_000_000
-    assert during > 5
+    look, looks, nap = 0, 0, threading.Event()
+    try:
+        while looks < 6:  # within one call; with the GIL held: one before it, one or two after it
+            nap.wait(0.0005)
+            now = calls if is_inside else 0
+            looks = looks + 1 if now and now == look else 0
+            look = now
+    finally:
+        is_enough = True
+        thread.join()

@@ -80,7 +80,7 @@ def test_next_with_a_timeout_takes_nothing_when_it_ends(skate, gate):
     gate.write_bytes(b"")
     assert skate.get(stream.next(timeout=None)) == 1
     with pytest.raises(StopIteration):
-        stream.next(timeout=10)
+        stream.next()
 
 
 def test_next_refuses_a_negative_timeout(skate):

@@ -70,9 +70,9 @@ def test_interrupt_is_heard_while_another_thread_waits(skate, gates):
         raise KeyboardInterrupt
 
     old = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
             next(generator)
     finally:
         signal.signal(signal.SIGALRM, old)

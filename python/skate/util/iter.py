@@ -142,7 +142,7 @@ class LocalIterator(_Steps, Generic[T]):
             print(item)  # noqa: T201 - it is what it is for
 
 
-@skate.remote(num_cpus=0, generator_backpressure_num_objects=_AHEAD)
+@skate.remote(num_cpus=0, generator_backpressure_num_objects=_AHEAD, generator_on_drop="close")
 def _shard(source: Any, is_repeated: bool, steps: list[Transform]) -> Iterator[Any]:
     def items() -> Iterator[Any]:
         while True:
