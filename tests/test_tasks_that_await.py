@@ -67,6 +67,20 @@ def test_waits_for_a_future(one_cpu, child):
     assert one_cpu.get(tasks, timeout=60) == [(None, 7, 7)] * 3
 
 
+def test_who_only_looks_at_a_future_lends_nothing(one_cpu, child):
+    """The child could run meanwhile, and its value be there at once."""
+
+    def look():
+        future = child.remote(7).future()
+        future._client = None  # which it would tell that it sleeps
+        with pytest.raises(TimeoutError):
+            future.result(timeout=0)
+        with pytest.raises(TimeoutError):
+            future.exception(timeout=0)
+
+    one_cpu.get(one_cpu.remote(look).remote())
+
+
 def test_reads_a_stream(one_cpu, items):
     async def main():
         return [await ref async for ref in items.remote(5)]

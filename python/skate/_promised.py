@@ -27,17 +27,18 @@ class Promised(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """As `Future.result`."""
-        with self._asleep():
+        with self._asleep(timeout):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As `Future.exception`."""
-        with self._asleep():
+        with self._asleep(timeout):
             return super().exception(timeout)
 
     @contextmanager
-    def _asleep(self) -> Iterator[None]:
-        sleeps = not self.done() and self._client.blocks(True)  # noqa: FBT003 - positional there
+    def _asleep(self, timeout: float | None) -> Iterator[None]:
+        looks_only = timeout is not None and timeout <= 0
+        sleeps = not looks_only and not self.done() and self._client.blocks(True)  # noqa: FBT003 - positional there
         try:
             yield
         finally:

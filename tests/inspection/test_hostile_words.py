@@ -4,6 +4,7 @@ Sound lines are changed by a seed: bytes flipped, cut, doubled; values of other 
 `SKATE_FUZZ_SEEDS=n` plays the seeds 1 to n.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -132,9 +133,9 @@ class Pretender:
     def serve(self):
         while self.answer is not None:
             connection, _ = self.socket.accept()
-            with connection:
-                if self.answer is not None and connection.recv(1000):
-                    connection.sendall(self.answer)
+            with connection, contextlib.suppress(ConnectionError):
+                if connection.recv(1000) and (answer := self.answer) is not None:
+                    connection.sendall(answer)
 
     def end(self):
         self.answer = None
@@ -195,6 +196,18 @@ def test_program_says_in_one_line_that_it_is_no_answer(fresh, pretender, skate_p
     assert ran.stderr.count("\n") == 1
 
 
+NO_ROWS = [b'{"columns": [], "rows": [%s], "total": 0}\n' % each for each in (b"", b"[]")]
+
+
+@pytest.mark.parametrize("answer", [b'{"error": "?"}\n', *NO_ROWS])
+def test_status_of_all_passes_by_who_only_has_the_name(fresh, pretender, skate_program, answer):
+    """It ended with a traceback."""
+    pretender.answer = answer
+    ran = skate_program("status", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert os.getpid() not in {row["pid"] for row in json.loads(ran.stdout)}
+
+
 def test_answer_that_comes_drop_by_drop_ends_in_time():
     """Each piece of it came within the patience for one piece, so it was waited for, for ever."""
     from skate.cli import Refused, _attach
@@ -203,8 +216,9 @@ def test_answer_that_comes_drop_by_drop_ends_in_time():
     is_over = threading.Event()
 
     def drip():
-        while not is_over.wait(0.01):
-            there.sendall(b" ")
+        with contextlib.suppress(ConnectionError):  # who listened has gone
+            while not is_over.wait(0.01):
+                there.sendall(b" ")
 
     dripping = threading.Thread(target=drip)
     dripping.start()

@@ -241,20 +241,21 @@ def test_view_in_a_worker_pins_with_its_pid(skate, gates, until):
         return array.sum()
 
     big = skate.put(np.ones(1 << 17))
+    time.sleep(0.2)  # the workers have nothing left to say, and do not look for it
     ref = look.remote(big, opened, closing)
     pid = int(opened.read_text())
-    # A worker tells of its views within a tick; until then the arguments of its task keep the
-    # array.
+    # A worker tells of its views within a tick, although it has nothing else to say.
     until(lambda: state.get_objects(big.hex())[0].pinned_by == [pid])
     closing.write_bytes(b"")
     assert skate.get(ref) == 1 << 17
 
 
-def test_objects_are_listed_largest_first(skate):
+def test_objects_are_listed_largest_first(skate, until):
     refs = [skate.put(b"x" * size) for size in (10, 1_000_000, 100_000)]
     sizes = [row.object_size for row in state.list_objects()]
     assert sizes == sorted(sizes, reverse=True)
-    assert state.list_objects(limit=1)[0].object_id == refs[1].hex()
+    # Those of the tests before go when their workers have told of it.
+    until(lambda: state.list_objects(limit=1)[0].object_id == refs[1].hex())
 
 
 def test_workers_are_listed_with_the_driver(skate, held, until):
@@ -306,7 +307,7 @@ def test_placement_groups_are_listed(skate):
     assert state.get_placement_group(row.placement_group_id).state == "REMOVED"
 
 
-def test_summaries_count_by_function_class_and_place(skate, f):
+def test_summaries_count_by_function_class_and_place(skate, f, until):
     @skate.remote
     def counted():
         pass
@@ -316,6 +317,7 @@ def test_summaries_count_by_function_class_and_place(skate, f):
     assert summary["counted"]["state_counts"] == {"FINISHED": 5}
     assert summary["counted"]["type"] == "NORMAL_TASK"
     kept = skate.put(b"x" * 100_000)
+    until(lambda: not skate.statistics().tasks)  # those of the tests before have ended, too
     objects = state.summarize_objects()["cluster"]
     assert objects["summary"]["STORE"]["total_size_bytes"] >= 100_000
     assert objects["total_objects"] == skate.statistics().objects

@@ -27,10 +27,10 @@ def main(parsed: argparse.Namespace) -> int:
         try:
             with _attach.Driver(each) as driver:
                 shown.append(_status(driver, each.command))
-        except Refused:
+        except (Refused, ValueError):
             if parsed.pid is not None:
                 raise
-            # It has ended meanwhile.
+            # It has ended meanwhile, or has only the name of a driver.
     if parsed.json:
         _show.say_json(shown)
         return 0
@@ -43,6 +43,8 @@ def main(parsed: argparse.Namespace) -> int:
 
 def _status(driver: _attach.Driver, command: str) -> dict[str, Any]:
     answer = driver.ask({"table": "history", "columns": ["resources"]})
+    if not (answer["rows"] and answer["rows"][0] and isinstance(answer["rows"][0][0], dict)):
+        raise Refused(f"driver {driver.pid} gives no answer of skate")
     return {
         "pid": driver.pid,
         "session": driver.session,

@@ -219,10 +219,14 @@ impl Session {
         RequestId(self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// One more handle on something that is alive through another one.
+    /// One more handle on something that is alive through another one. Who looks from outside sees a view
+    /// within a few ms, although this process may have nothing else to say for long.
     pub(crate) fn hold(&self, held: Held) {
         if !self.is_silent() {
             self.handles.hold(held);
+            if matches!(held, Held::Pin(_)) {
+                self.transport.note_dirty();
+            }
         }
     }
 
