@@ -17,6 +17,7 @@ class Call:
 
     def __init__(self):
         self.ends = []
+        self.then = lambda: None
 
     async def _body(self):
         await asyncio.sleep(3600)
@@ -26,15 +27,18 @@ class Call:
 
     def finish(self, value):
         self.ends.append(value)
+        self.then()
 
     def fail(self, error):
         self.ends.append(type(error))
+        self.then()
 
 
 class Serving:
-    """One look finds a new call and its cancellation, the next one that the process is to leave."""
+    """One look finds a call and its cancellation, the next, once it has ended, that all is over."""
 
     def __init__(self, call, *, cancelled=()):
+        self.call = call
         self.looks = iter([([call], cancelled, False), ([], [], True)])
 
     def take(self, _lane):
@@ -46,7 +50,7 @@ def look_twice(serving):
     loop = asyncio.SelectorEventLoop(selector)
     runner = _Runner(serving, 0, loop, selector)
     loop.call_soon(runner.look)
-    loop.call_later(0.01, runner.look)
+    serving.call.then = lambda: loop.call_soon(runner.look)
     loop.run_forever()
     loop.close()
 

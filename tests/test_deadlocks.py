@@ -17,8 +17,11 @@ def skate():
     module.shutdown()
 
 
-def chain_of(skate, ref):
-    """The error that a ring ends with, which came in time."""
+def chain_of(skate, ref, sleepers):
+    """The error that a ring ends with, which came in time once so many of its calls waited."""
+    while skate.statistics().workers_blocked < sleepers:
+        if skate.wait([ref], timeout=0.001)[0]:
+            break
     began = time.monotonic()
     with pytest.raises(
         skate.exceptions.RaySystemError, match="This call waited for ever"
@@ -58,8 +61,8 @@ def test_two_tasks_that_wait_for_each_other_are_told(skate):
         swap.options(name="first").remote(board, 1),
         swap.options(name="second").remote(board, 0),
     ]
-    board.pin_up.remote(refs)
-    chain = chain_of(skate, refs[0])
+    skate.get(board.pin_up.remote(refs))
+    chain = chain_of(skate, refs[0], 2)
     assert "first" in chain
     assert "second" in chain
     assert "waits in get for the result of" in chain
@@ -77,7 +80,7 @@ def test_actor_that_waits_for_itself_is_told(skate):
             return "me"
 
     actor = Narcissus.remote()
-    chain = chain_of(skate, actor.look.remote(actor))
+    chain = chain_of(skate, actor.look.remote(actor), 1)
     assert "reflect" in chain
     assert "is a call of an actor, which is busy with" in chain
     assert skate.get(actor.reflect.remote()) == "me", "the actor lives on"
@@ -96,7 +99,7 @@ def test_two_actors_that_wait_for_each_other_are_told(skate):
             return "end"
 
     one, other = Caller.remote(), Caller.remote()
-    assert "back" in chain_of(skate, one.call.remote(other, one))
+    assert "back" in chain_of(skate, one.call.remote(other, one), 2)
 
 
 def test_task_that_waits_for_one_that_needs_what_it_has_is_told(skate):
@@ -108,7 +111,7 @@ def test_task_that_waits_for_one_that_needs_what_it_has_is_told(skate):
     def outer():
         return skate.get(inner.remote())
 
-    assert "waits for resources, which are held by" in chain_of(skate, outer.remote())
+    assert "waits for resources, which are held by" in chain_of(skate, outer.remote(), 1)
     assert skate.get(inner.remote(), timeout=30) == 1, "what it had is free again"
 
 

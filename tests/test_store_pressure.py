@@ -72,6 +72,11 @@ def test_pipeline_without_windows_does_not_deadlock(small):
         for ref in stream:
             yield skate.get(ref)
 
+    @skate.remote
+    def deep(n):
+        return n and skate.get(deep.remote(n - 1))
+
+    skate.get(deep.remote(2))  # three workers are up: a reader that starts late takes nothing
     values = []
     for ref in pass_on.remote(pass_on.remote(produce.remote())):
         values.append(skate.get(ref)[0])
@@ -158,8 +163,8 @@ def test_interrupted_put_leaves_no_request(small):
     running = spin.remote()
     old = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Interrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
             small.put(bytes(100 * MB))
     finally:
         signal.signal(signal.SIGALRM, old)

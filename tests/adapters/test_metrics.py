@@ -1,5 +1,7 @@
 """`util.metrics`: numbers of all processes, as Prometheus reads them."""
 
+import threading
+
 import pytest
 
 from skate.util import metrics
@@ -78,8 +80,11 @@ def test_the_session_may_end_while_numbers_are_sent(session, monkeypatch):
     monkeypatch.setattr(metrics, "_collector", collector)
     metrics.Counter("late").inc()
     timer = metrics._here.timer
-    if timer is not None:  # else it has run already
+    if timer is not None:  # else it runs, or has run
         timer.join()
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
     assert not session.is_initialized()
 
 

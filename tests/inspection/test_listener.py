@@ -30,7 +30,8 @@ def connect(pid):
 
 
 def ask(connection, line):
-    connection.sendall(line)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough
+        connection.sendall(line)
     return json.loads(connection.makefile().readline())
 
 

@@ -103,7 +103,11 @@ def test_top_prints_lines_where_it_is_told_to_or_nobody_watches(start, terminal,
 
 
 def test_colours_are_for_terminals_that_want_them(start, terminal):
-    driver = start("skate.get(f.remote())\nstream = numbers.remote(9)\nskate.get(next(stream))\n")
+    driver = start(
+        "stream = numbers.remote(9)\nskate.get(next(stream))\n"
+        "from skate.util.state import list_streams\n"
+        "while list_streams()[0].state != 'PAUSED': time.sleep(0.01)\n"
+    )
     line = ("list", "streams", "--pid", driver.pid)
     assert "\x1b[33mPAUSED" in terminal(*line).read()
     assert "\x1b" not in terminal(*line, NO_COLOR="1").read()

@@ -199,14 +199,20 @@ def test_failed_attempts_and_running_tasks_are_slices_too(skate, trace, gate, at
 def test_calls_that_run_at_once_have_rows_of_their_own(skate, trace):
     @skate.remote
     class Loop:
-        async def rest(self, s):
+        def __init__(self):
             import asyncio
 
-            await asyncio.sleep(s)
+            self.begun, self.all_have = 0, asyncio.Event()
+
+        async def meet(self, count):
+            self.begun += 1
+            if self.begun == count:
+                self.all_have.set()
+            await self.all_have.wait()
 
     loop = Loop.remote()
-    skate.get([loop.rest.remote(0.05) for _ in range(5)])
-    calls = slices(trace(), "Loop.rest")
+    skate.get([loop.meet.remote(5) for _ in range(5)])
+    calls = slices(trace(), "Loop.meet")
     assert len(calls) == 5
     assert len({call["tid"] for call in calls}) == 5
 

@@ -142,6 +142,7 @@ def test_calls_that_run_at_once_do_not_share_their_reasons(skate, held, until):
 
 def test_placement_group_that_waits_names_what_is_taken(skate, held, until):
     until(lambda: running(held))
+    until(lambda: skate.available_resources().get("CPU") == 1)  # the tests before have ended, too
     group = skate.util.placement_group([{"CPU": 2}], name="both")
     chain = why(group.ready())
     assert chain[-1].kind == "placement group"

@@ -28,7 +28,9 @@ LIES = """
 import json, os, random
 from skate import _zygote
 
-rng = random.Random({seed})
+with open({once!r} + ".zygotes", "ab") as zygotes:  # each tells other lies: else all end alike
+    zygotes.write(b"x")
+rng = random.Random({seed} << 32 | os.stat({once!r} + ".zygotes").st_size)
 told = _zygote.Zygote._try_send
 strange = []
 

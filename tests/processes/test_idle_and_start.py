@@ -81,10 +81,12 @@ def test_idle_session_is_a_zygote_and_two_workers_and_does_nothing(start):
     poll = select.poll()
     poll.register(program.popen.stdout.fileno(), select.POLLIN)
     assert not poll.poll(1000)
-    used_s, wakes = cpu_s(), switches()
+    began, used_s, wakes = time.monotonic(), cpu_s(), switches()
     assert not poll.poll(2000)
-    assert cpu_s() - used_s <= 0.02
-    assert switches() - wakes <= 60, "idle threads wake up by the clock"
+    used_s, wakes = cpu_s() - used_s, switches() - wakes
+    window_s = time.monotonic() - began  # longer if nobody has run this process
+    assert used_s <= 0.01 * window_s
+    assert wakes <= 30 * window_s, "idle threads wake up by the clock"
     assert program.processes() == processes
     program.popen.stdin.close()
     program.popen.stdin = None

@@ -1,8 +1,8 @@
 """SIGKILL of a worker, whatever it is doing: its tasks are retried or fail, the session goes on."""
 
+import contextlib
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,8 +209,9 @@ def test_again_and_again_at_any_moment(skate, gate):
             assert array.sum() == 1 << 14
             pids.add(pid)
             del array
-            if place % 16 == 0 and Path(f"/proc/{pid}").exists():
-                kill(pid)
+            if place % 16 == 0:
+                with contextlib.suppress(ProcessLookupError):  # killed and reaped before
+                    kill(pid)
         done += len(refs)
     assert len(pids) > 4
 

@@ -166,6 +166,8 @@ def test_while_workers_are_being_started(start, moment):
 
         @skate.remote(max_retries=0)
         def work(k):
+            while not os.path.exists("go"):  # a few workers would do them all
+                time.sleep(0.01)
             with open(os.environ["LOG"], "ab") as log:
                 log.write(b"x")
             return k
