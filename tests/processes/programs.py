@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 """The repository, wherever it lies."""
-PATIENCE_S = 15
+PATIENCE_S = 50
 """How long a test waits for what must come. A failure takes so long, a success never does."""
 
 PRELUDE = """\

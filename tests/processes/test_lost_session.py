@@ -19,12 +19,14 @@ def no_items():
     yield time.sleep(1000)
 
 assert skate.get(double.remote(1)) == 2
-(epoll,) = [
-    int(fd)
-    for fd in os.listdir("/proc/self/fd")
-    if os.path.exists(f"/proc/self/fd/{fd}")
-    and os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]"
-]
+
+def is_epoll(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]"
+    except FileNotFoundError:  # closed meanwhile
+        return False
+
+(epoll,) = [int(fd) for fd in os.listdir("/proc/self/fd") if is_epoll(fd)]
 items, ref = no_items.remote(), never.remote()
 
 async def awaits():
@@ -46,7 +48,7 @@ while not all(future.running() for future in waiting.values()):
 def lose():
     # As a program does that closes what it did not open, and opens something else.
     os.dup2(os.open("/dev/null", os.O_RDONLY), epoll)
-    skate.put(0)  # dropped: the thread looks
+    told(lambda: skate.put(0))  # dropped: the thread looks, unless it has by now
 
 def told(call):
     try:

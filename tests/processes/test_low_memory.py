@@ -34,18 +34,21 @@ def small_group():
 def test_task_that_outgrows_its_cgroup_is_stopped_and_named(start, small_group):
     program = start(
         f"""
+        import signal
         import time
         from pathlib import Path
 
         Path({str(small_group / "cgroup.procs")!r}).write_text(str(os.getpid()))
-        skate.init(num_cpus=2, object_store_memory=80_000_000)
+        skate.init(
+            num_cpus=2,
+            object_store_memory=80_000_000,
+            _system_config={{"memory_usage_threshold": 0.5}},
+        )
 
         @skate.remote(max_retries=0)
         def grow():
-            kept = []
-            while True:
-                kept.append(b"x" * 2_000_000)
-                time.sleep(0.01)
+            kept = b"x" * 300_000_000  # over the threshold, and short of where the kernel kills
+            signal.pause()
 
         @skate.remote
         def modest(k):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import wait_for_end
+from programs import wait_for_end, wait_until
 
 BUSY = """
 import numpy, subprocess
@@ -75,6 +75,8 @@ def test_of_a_driver_that_ends_by(start, end, code):
         stdin=-1,
     )
     child = int(program.line())
+    # `Popen` returns before the child has its environment, and with it the mark.
+    wait_until(lambda: child in program.processes())
     processes = program.check_no_names()
     assert {program.pid, child} < set(processes)
     assert len(processes) >= 4  # the driver, the zygote, a worker and its child

@@ -120,7 +120,15 @@ print(sum(skate.get([plain.remote(k) for k in range(20)], timeout=20)))
     assert "Resource temporarily unavailable" in middle
 
 
-@pytest.mark.parametrize("source", [TRY, "skate.init(num_cpus=1)\ntime.sleep(1)\n"])
+IDLE = """
+skate.init(num_cpus=1)
+while not (os.path.exists("forks") and os.path.getsize("forks")):
+    time.sleep(0.01)
+time.sleep(1)  # for more of them
+"""
+
+
+@pytest.mark.parametrize("source", [TRY, IDLE], ids=["task", "idle"])
 def test_workers_that_end_before_they_begin_anything(run, tmp_path, source):
     # Each fork went well, so another followed, 200 a second, and the task waited for ever.
     (tmp_path / "site").mkdir()
@@ -131,7 +139,7 @@ def test_workers_that_end_before_they_begin_anything(run, tmp_path, source):
         "    os._exit(7)\n"
         "if '-c' in sys.argv: os.register_at_fork(after_in_child=end)\n"
     )
-    (tmp_path / "script.py").write_text("import sys, time, skate\n" + source)
+    (tmp_path / "script.py").write_text("import os, sys, time, skate\n" + source)
     out, _ = run(
         argv=[sys.executable, "script.py"], environment={"PYTHONPATH": str(tmp_path / "site")}
     )
