@@ -20,6 +20,7 @@ KILL_POINTS := $(CURDIR)/target/kill-points
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 SEEDS ?= 10000
+SEED ?= 1
 FIRST ?= 1
 GOES_ON ?= 0
 POINTS ?= 100
@@ -28,7 +29,7 @@ SESSIONS ?= 10
 SOAK_SECONDS ?= 600
 ARGS ?=
 
-.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sanitize miri sim fuzz chaos soak wheel dist clean
+.PHONY: help setup demo test check cargo-test pytest local types docs bench loom sanitize miri sim fuzz chaos stops soak wheel dist clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -101,6 +102,9 @@ chaos: setup ## Kill each role at its first POINTS=100 system calls and at each 
 	cp $(KILL_POINTS)/release/lib_native.so $(KILL_POINTS)/python/skate/_native.abi3.so
 	SKATE_CHAOS_POINTS=$(POINTS) SKATE_CHAOS_ARRIVALS="$(ARRIVALS)" SKATE_CHAOS_SEEDS=$(SESSIONS) SKATE_KILL_POINTS=$(KILL_POINTS)/python \
 		$(PY) -m pytest -q tests/processes/test_killed_at_points.py tests/processes/test_killed_at_each_call.py
+
+stops: setup ## The tests while random processes of them are stopped for a moment, chosen by SEED=1
+	$(PY) tests/soak/stops.py $(SEED) -q --timeout 300 --deselect tests/processes/test_stopped_processes.py
 
 soak: setup ## Long runs: 10 GB through 200 MB, 10 minutes at the store's limit, random programs, a minute's SIGSTOP, 200 kills
 	SKATE_SOAK_ITEMS=1000 $(PY) -m pytest -q tests/test_store_pressure.py -k 1_gb --timeout 900
