@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import operator
 import os
+import signal
 import threading
 import time
 
@@ -91,3 +92,8 @@ def test_what_it_yields_when_it_is_interrupted_is_read(skate):
     values = [skate.get(ref) for ref in stream]
     at = values.index("caught")
     assert values == [*range(1, at + 1), "caught", 0, 1, 2]
+
+
+def test_the_wakeup_descriptor_is_left_to_programs(skate):
+    """Trio warns when somebody has it, and who has its own would get no signal by that of skate."""
+    assert skate.get(skate.remote(lambda: signal.set_wakeup_fd(-1)).remote()) == -1

@@ -427,9 +427,6 @@ class Client:
     def current_resources(self) -> list[tuple[str, int]]:
         """What its task, or actor, holds, in units of 1/10000; empty on the driver."""
     def is_canceled(self) -> bool: ...
-    def hear_cancel(self) -> bool:
-        """For the handler of SIGINT: whether the task was cancelled, which it hears hereby."""
-
     def notices(self) -> Mailbox:
         """What people should see, as `(kind, data)` (driver only).
 
@@ -493,7 +490,6 @@ def join(
     control_fd: int,
     driver_pidfd: int,
     spill_fd: int | None,
-    signals_fd: int,
     client_id: int,
     session: str,
     may_be_looked_at: bool,

@@ -97,13 +97,12 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
     from skate import _native, _output, _records, _session
 
-    signals, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    client = _native.join(*descriptors, signals, client_id, hello["session"], hello["inspect"])
+    client = _native.join(*descriptors, client_id, hello["session"], hello["inspect"])
     _session.enter_worker(client, hello.get("namespace", ""), hello["labels"])
     label = _label_with_task if hello["cells"] else _label
     _output.install(lambda: label(client))
     _records.install(hello["log_level"])
-    _handle_signals(client, wakeup)
+    _handle_signals(client)
     if hello["inspect"]:
         _stacks.may_be_dumped()
     try:
@@ -159,20 +158,19 @@ def find_modules_like_the_driver(hello: dict[str, Any]) -> None:
         _as_ray.install_in_worker()
 
 
-def _handle_signals(client: Client, wakeup: int) -> None:
+def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
     def cancel(_signal: int, frame: FrameType | None) -> None:
-        if client.hear_cancel() and not _has_ended(frame):
+        if client.is_canceled() and not _has_ended(frame):
             raise KeyboardInterrupt
 
     def nudge(_signal: int, _frame: FrameType | None) -> None:
-        """It has ended a system call that did not notice SIGINT: `nudge.rs`."""
+        """It has ended a system call that did not notice SIGINT: rust/native/src/nudge.rs."""
 
     signal.signal(signal.SIGINT, cancel)
     signal.signal(signal.SIGURG, nudge)
-    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable(file=2)
 

@@ -206,6 +206,8 @@ def test_status_of_all_passes_by_who_only_has_the_name(fresh, pretender, skate_p
     ran = skate_program("status", "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert os.getpid() not in {row["pid"] for row in json.loads(ran.stdout)}
+    ran = skate_program("status", "--pid", os.getpid())
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
 
 
 def test_answer_that_comes_drop_by_drop_ends_in_time():

@@ -44,23 +44,25 @@ def stop_some(dice, root):
         all_of_them = family(root)
         chosen = dice.sample(all_of_them, k=min(len(all_of_them), dice.choice(AT_ONCE)))
         for pid in chosen:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 pidfd = os.pidfd_open(pid)
                 later.callback(os.close, pidfd)
                 if pid not in family(root):  # the number is somebody else's by now
                     continue
-                signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
                 later.callback(go_on, pidfd)
+                signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
         time.sleep(dice.choice(STOPS_S))
     return len(chosen)
 
 
 def go_on(pidfd):
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         signal.pidfd_send_signal(pidfd, signal.SIGCONT)
 
 
 def main(seed, *arguments):
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, lambda number, _: sys.exit(128 + number))
     dice = random.Random(int(seed))
     run = subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
     stops = 0

@@ -26,18 +26,21 @@ def main(parsed: argparse.Namespace) -> int:
     for each in found:
         try:
             with _attach.Driver(each) as driver:
-                shown.append(_status(driver, each.command))
-        except (Refused, ValueError):
-            if parsed.pid is not None:
+                status = _status(driver, each.command)
+                shown.append((status, _lines(status)))
+        except (Refused, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, Refused) and parsed.pid is not None:
                 raise
+            if parsed.pid is not None:
+                raise Refused(f"driver {each.pid} gives no answer of skate: {error}") from None
             # It has ended meanwhile, or has only the name of a driver.
     if parsed.json:
-        _show.say_json(shown)
+        _show.say_json([status for status, _ in shown])
         return 0
     if not shown:
         _show.say("no driver is running")
-    for place, status in enumerate(shown):
-        _show.say(*([""] if place else []), *_lines(status))
+    for place, (_, lines) in enumerate(shown):
+        _show.say(*([""] if place else []), *lines)
     return 0
 
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{ClientId, ObjectId, TaskId, TemplateId};
+use crate::id::{ClientId, ObjectId, TaskId, TemplateId, Ticket};
 use crate::node::Node;
 use crate::scheduler::RETIRE_AFTER_NS;
 use crate::value::Value;
@@ -67,6 +67,11 @@ impl Node {
     /// Whether a worker has sent anything.
     pub fn has_heard_of(&self, worker: ClientId) -> bool {
         self.workers.get(&worker).is_some_and(|row| row.has_spoken)
+    }
+
+    /// Whether a worker is believed to hold that task.
+    pub fn has_at(&self, worker: ClientId, ticket: Ticket) -> bool {
+        self.workers.get(&worker).is_some_and(|row| row.find(ticket).is_some())
     }
 
     /// The task that a worker is believed to execute.

@@ -552,15 +552,8 @@ impl Client {
 
     fn is_canceled(&self) -> bool {
         match &self.role {
-            Role::Worker(worker) => !Session::is_forked() && worker.is_cancelled(),
-            Role::Driver(_) | Role::Any => false,
-        }
-    }
-
-    fn hear_cancel(&self) -> bool {
-        match &self.role {
             // A child that a task forked inherits the signal handler that asks this.
-            Role::Worker(worker) => !Session::is_forked() && worker.hear_cancel(),
+            Role::Worker(worker) => !Session::is_forked() && worker.is_cancelled(),
             Role::Driver(_) | Role::Any => false,
         }
     }

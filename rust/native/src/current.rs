@@ -8,7 +8,6 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -30,8 +29,6 @@ pub(crate) struct Running {
     pub(crate) prepared: OnceLock<Arc<Prepared>>,
     /// Items that it took from streams that were passed on to it.
     pub(crate) consumed: Mutex<Vec<(TaskId, u64)>>,
-    /// Its code has been told that it was cancelled.
-    pub(crate) has_heard: AtomicBool,
     /// Waits of its main thread, and of coroutines there: it sleeps while it is in any. Not of an actor that
     /// runs several calls at once: see `naps`.
     pub(crate) waits: Mutex<u32>,
@@ -94,11 +91,6 @@ impl Current {
         });
         // It may be the last to hold an actor's instance, whose destructor is user code.
         drop(before);
-    }
-
-    /// The task that the process runs, for a thread without Python; None if its threads have their own.
-    pub(crate) fn of_process(&self) -> Option<Arc<Running>> {
-        self.shared.lock().clone()
     }
 
     /// The task that the calling code belongs to.

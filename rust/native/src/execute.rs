@@ -355,6 +355,9 @@ impl<'a, 'py> Task<'a, 'py> {
         let signal =
             if slot.is_cancelled(self.run.ticket.0) { self.py.check_signals().err() } else { None };
         let Some(signal) = signal else { return generator.send(none) };
+        if !generator.hasattr(intern!(self.py, "throw"))? {
+            return Err(signal);
+        }
         match generator.call_method1(intern!(self.py, "throw"), (signal,)) {
             Ok(item) => Ok(PySendResult::Next(item)),
             Err(error) if error.is_instance_of::<PyStopIteration>(self.py) => {

@@ -4,68 +4,54 @@
 //! begins in between waits as if nothing had been, for ever if nothing else ends it.
 //!
 //! ```text
-//!   SIGINT ─▶ Python's C code ─ its number ─▶ pipe ─▶ sentinel: heard by now? ─ no ─▶ SIGURG ends the call
-//!                                                          ▲───── after 10 ms, 20, … 1 s ─────┘
+//!   SIGINT ─ 10 ms ─▶ still running? SIGURG ─ 20 ms ─▶ still running? SIGURG … ─ 10 s ─▶ left alone
 //! ```
 //!
-//! Invariant: as long as the cancel of a running task has not been heard its process is nudged. The nudge
-//! itself means nothing, so one too many does no harm: SIGINT again could come while the task cleans up.
+//! Invariant: a cancelled task that runs on is nudged, ever more rarely, and not without end: it may have
+//! caught its interrupt. The nudge itself means nothing, so one too many does no harm, while SIGINT again
+//! could come when the task cleans up.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getpid, kill_process};
-
-use crate::worker::Worker;
+use skate_core::id::{ClientId, Ticket};
 
 const FIRST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(10);
 
-/// What the sentinel remembers of it.
-pub(crate) struct Nudge {
-    worker: Arc<Worker>,
-    signals: OwnedFd,
+struct Nudge {
+    worker: ClientId,
+    ticket: Ticket,
     pause: Duration,
-    due: Option<Instant>,
+    due: Instant,
 }
 
-impl Nudge {
-    /// `signals` gives the number of each signal that Python notes, and does not block.
-    pub(crate) fn new(worker: Arc<Worker>, signals: OwnedFd) -> Self {
-        Self { worker, signals, pause: FIRST, due: None }
+/// Those that are to come, for the watcher's thread.
+#[derive(Default)]
+pub(crate) struct Nudges(Vec<Nudge>);
+
+impl Nudges {
+    /// A task was sent its signal just now.
+    pub(crate) fn add(&mut self, worker: ClientId, ticket: Ticket) {
+        let due = Instant::now() + FIRST;
+        self.0.push(Nudge { worker, ticket, pause: FIRST, due });
     }
 
-    /// Becomes readable by a signal.
-    pub(crate) fn signals(&self) -> &OwnedFd {
-        &self.signals
-    }
-
-    /// Something has come.
-    pub(crate) fn read_signals(&mut self) {
-        let mut numbers = [0; 64];
-        while let Ok(count @ 1..) = rustix::io::read(&self.signals, &mut numbers) {
-            if numbers[..count].iter().any(|number| i32::from(*number) == Signal::INT.as_raw()) {
-                self.pause = FIRST;
-                self.due = Some(Instant::now() + FIRST);
+    /// Nudges where it is time to: `nudge` says whether the task still runs.
+    pub(crate) fn send_due(&mut self, mut nudge: impl FnMut(ClientId, Ticket) -> bool) {
+        let now = Instant::now();
+        self.0.retain_mut(|each| {
+            if each.due > now {
+                return true;
             }
-        }
+            each.pause *= 2;
+            each.due = now + each.pause;
+            nudge(each.worker, each.ticket) && each.pause < LAST
+        });
     }
 
-    /// Nudges if it is time to; when it will be time again.
-    pub(crate) fn timeout(&mut self) -> Option<Duration> {
-        let left = self.due?.saturating_duration_since(Instant::now());
-        if !left.is_zero() {
-            return Some(left);
-        }
-        if !self.worker.has_unheard_cancel() {
-            self.due = None;
-            return None;
-        }
-        // The main thread takes it: the kernel prefers it, and Rust threads block all.
-        let _ = kill_process(getpid(), Signal::URG);
-        self.pause = (2 * self.pause).min(LONGEST);
-        self.due = Some(Instant::now() + self.pause);
-        Some(self.pause)
+    /// How long until the next one.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        let due = self.0.iter().map(|each| each.due).min()?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 }

@@ -1,5 +1,5 @@
-//! A worker's sentinel: one thread that ends the worker with its driver, flushes its drops, lets in who
-//! wants to look, and sees to it that a cancel is heard.
+//! A worker's sentinel: one thread that ends the worker with its driver, flushes its drops, and lets in
+//! who wants to look.
 //!
 //! ```text
 //!   forked ── end_with_zygote ──▶ unknown to the node ── first task ──▶ known ── driver gone ──▶ killed
@@ -23,13 +23,11 @@ use skate_shm::watch::{Poller, wait_for_end};
 use crate::error::{Error, Result};
 use crate::guard;
 use crate::inspect::listener::Listener;
-use crate::nudge::Nudge;
 use crate::session::Session;
 use crate::ticker::{Quiet, Ticker};
 
 const DRIVER: u64 = 0;
 const LISTENER: u64 = 1;
-const SIGNALS: u64 = 2;
 
 /// Starts it.
 pub(crate) fn start(
@@ -38,14 +36,12 @@ pub(crate) fn start(
     driver: Arc<OwnedFd>,
     session: Arc<Session>,
     listener: Option<Listener>,
-    mut nudge: Nudge,
 ) -> Result<()> {
     let failed = |errno| Error::System("epoll_ctl", errno);
     poller.add(&driver, DRIVER).map_err(failed)?;
     if let Some(listener) = &listener {
         poller.add(listener.socket(), LISTENER).map_err(failed)?;
     }
-    poller.add(nudge.signals(), SIGNALS).map_err(failed)?;
     std::thread::Builder::new()
         .name("skate-sentinel".into())
         .stack_size(256 << 10)
@@ -53,7 +49,7 @@ pub(crate) fn start(
             block_all_signals();
             let _driver = driver;
             let ended = guard::run("skate-sentinel", || {
-                watch(&poller, &ticker, &session, listener.as_ref(), &mut nudge);
+                watch(&poller, &ticker, &session, listener.as_ref());
                 Ok(())
             });
             if ended.is_err() {
@@ -105,18 +101,11 @@ fn end_group() -> ! {
     std::process::abort()
 }
 
-fn watch(
-    poller: &Poller,
-    ticker: &Ticker,
-    session: &Session,
-    listener: Option<&Listener>,
-    nudge: &mut Nudge,
-) {
+fn watch(poller: &Poller, ticker: &Ticker, session: &Session, listener: Option<&Listener>) {
     let mut quiet = Quiet::default();
     let mut ready = Vec::new();
     loop {
-        let tick = ticker.timeout(&mut quiet, || session.is_dirty());
-        let timeout = tick.into_iter().chain(nudge.timeout()).min();
+        let timeout = ticker.timeout(&mut quiet, || session.is_dirty());
         let waited = poller.wait(timeout, &mut ready);
         if waited.is_err() || ready.iter().any(|ready| ready.token == DRIVER) {
             end_group();
@@ -125,9 +114,6 @@ fn watch(
             && ready.iter().any(|ready| ready.token == LISTENER)
         {
             listener.accept();
-        }
-        if ready.iter().any(|ready| ready.token == SIGNALS) {
-            nudge.read_signals();
         }
         if session.is_dirty() {
             session.transport.try_flush(session);

@@ -25,7 +25,6 @@ use crate::host::Host;
 use crate::inspect::listener::Listener;
 use crate::memory::{Monitor, Watching};
 use crate::modules;
-use crate::nudge::Nudge;
 use crate::sentinel;
 use crate::session::Session;
 use crate::ticker::Ticker;
@@ -146,7 +145,7 @@ pub(crate) fn start(
 
 /// Becomes a worker of a session.
 #[pyfunction]
-#[pyo3(signature = (hub_fd, data_fd, control_fd, driver_pidfd, spill_fd, signals_fd, client_id, session, may_be_looked_at, /))]
+#[pyo3(signature = (hub_fd, data_fd, control_fd, driver_pidfd, spill_fd, client_id, session, may_be_looked_at, /))]
 #[allow(clippy::too_many_arguments, reason = "each is one thing that the zygote hands over")]
 pub(crate) fn join(
     hub_fd: RawFd,
@@ -154,14 +153,12 @@ pub(crate) fn join(
     control_fd: RawFd,
     driver_pidfd: RawFd,
     spill_fd: Option<RawFd>,
-    signals_fd: RawFd,
     client_id: u32,
     session: &str,
     may_be_looked_at: bool,
 ) -> PyResult<Client> {
     let nonce = nonce("join", session)?;
-    let [hub, data, control, driver, signals] =
-        [hub_fd, data_fd, control_fd, driver_pidfd, signals_fd].map(own);
+    let [hub, data, control, driver] = [hub_fd, data_fd, control_fd, driver_pidfd].map(own);
     let spill_file = spill_fd.map(|fd| Arc::new(SpillFile::open(own(fd))));
     // A second join in one process would be a bug of skate; the first thread stays the main one.
     let _ = crate::MAIN_THREAD.set(std::thread::current().id());
@@ -189,8 +186,7 @@ pub(crate) fn join(
         Arc::clone(&worker) as Arc<dyn crate::session::Transport>,
     );
     let listener = may_be_looked_at.then(|| Listener::of_worker(nonce)).flatten();
-    let nudge = Nudge::new(Arc::clone(&worker), signals);
-    sentinel::start(poller, ticker, driver, Arc::clone(&session), listener, nudge)?;
+    sentinel::start(poller, ticker, driver, Arc::clone(&session), listener)?;
     session.make_current();
     reached(Point::Joined);
     Ok(Client::worker(session, worker))

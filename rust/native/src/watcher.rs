@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use rustix::pipe::{PipeFlags, pipe_with};
-use skate_core::id::ClientId;
+use skate_core::id::{ClientId, Ticket};
 use skate_core::value::Death;
 use skate_shm::fd::set_nonblocking;
 use skate_shm::thread::block_all_signals;
@@ -27,6 +27,7 @@ use crate::guard;
 use crate::host::Host;
 use crate::inspect::listener::Listener;
 use crate::memory::Monitor;
+use crate::nudge::Nudges;
 use crate::output::Output;
 use crate::session::Session;
 use crate::ticker::{Quiet, Ticker};
@@ -38,6 +39,8 @@ pub(crate) enum Order {
     Spawn { worker: ClientId, control: OwnedFd },
     /// Have the zygote import a module that coming workers need.
     Preload(&'static str),
+    /// See to it that a task hears its cancel.
+    Nudge { worker: ClientId, ticket: Ticket },
     /// Report a worker that could not even be prepared.
     Failed { worker: ClientId, note: String },
     /// End all processes, then the thread.
@@ -148,6 +151,7 @@ impl Watcher {
             zygote: Some(zygote),
             workers: FxHashMap::default(),
             reads_output,
+            nudges: Nudges::default(),
             monitor,
             listener,
             chunk: vec![0; CHUNK],
@@ -224,6 +228,7 @@ struct Watch {
     zygote: Option<Zygote>,
     workers: FxHashMap<ClientId, Watched>,
     reads_output: bool,
+    nudges: Nudges,
     /// None: nobody looks at memory.
     monitor: Option<Monitor>,
     /// None: nobody may look from outside.
@@ -246,6 +251,7 @@ impl Watch {
             }
             // After what the zygote has said meanwhile: this thread may have been late itself.
             self.settle_overdue();
+            self.nudges.send_due(|worker, ticket| self.host.nudge(worker, ticket));
             let orders = std::mem::take(&mut *self.host.watcher().orders.lock());
             for order in orders {
                 match order {
@@ -255,6 +261,7 @@ impl Watch {
                             zygote.preload(module);
                         }
                     }
+                    Order::Nudge { worker, ticket } => self.nudges.add(worker, ticket),
                     Order::Failed { worker, note } => self.died(worker, None, None, &note),
                     Order::ShutDown => return Ok(()),
                 }
@@ -274,7 +281,8 @@ impl Watch {
         let retry = (!is_sent).then_some(FULL_SOCKET);
         let overdue = self.workers.values().filter_map(|watched| watched.status_until).min();
         let overdue = overdue.map(|until| until.saturating_duration_since(Instant::now()));
-        due.into_iter().chain(memory).chain(tick).chain(retry).chain(overdue).min()
+        let nudge = self.nudges.timeout();
+        due.into_iter().chain(memory).chain(tick).chain(retry).chain(overdue).chain(nudge).min()
     }
 
     /// Settles the deaths of which the zygote, perhaps stopped, has said nothing in time.

@@ -282,7 +282,6 @@ impl Worker {
             attempt: run.attempt,
             prepared: OnceLock::new(),
             consumed: Mutex::default(),
-            has_heard: AtomicBool::new(false),
             waits: Mutex::default(),
         }
     }
@@ -296,22 +295,6 @@ impl Worker {
     pub(crate) fn is_cancelled(&self) -> bool {
         let running = self.current.get();
         running.is_some_and(|running| self.slot(running.ticket).is_cancelled(running.ticket.0))
-    }
-
-    /// The same, for the handler that tells its code.
-    pub(crate) fn hear_cancel(&self) -> bool {
-        let Some(running) = self.current.get() else { return false };
-        let is_cancelled = self.slot(running.ticket).is_cancelled(running.ticket.0);
-        running.has_heard.fetch_or(is_cancelled, Ordering::Release);
-        is_cancelled
-    }
-
-    /// Whether the task of the process was cancelled, and that handler has not run.
-    pub(crate) fn has_unheard_cancel(&self) -> bool {
-        self.current.of_process().is_some_and(|running| {
-            self.slot(running.ticket).is_cancelled(running.ticket.0)
-                && !running.has_heard.load(Ordering::Acquire)
-        })
     }
 
     /// Why the running task is not run again although it could be: "had consumed 3 items of …".

@@ -17,6 +17,7 @@ use crate::notice::Notice;
 use crate::placing::in_segment;
 use crate::problem::Problem;
 use crate::session::Session;
+use crate::watcher::Order;
 use crate::wire::ToWorker;
 
 impl Host {
@@ -79,6 +80,7 @@ impl Host {
                     link.cancel(ticket);
                     // It may have ended by itself; its death is on the way then.
                     let _ = link.process.as_ref().map(|process| process.signal(Signal::INT));
+                    self.watcher.order(Order::Nudge { worker, ticket });
                 }
             }
             Action::Notify(worker, ticket) => {

@@ -10,7 +10,7 @@
 use rustix::process::Signal;
 use skate_core::action::Action;
 use skate_core::event::Event;
-use skate_core::id::ClientId;
+use skate_core::id::{ClientId, Ticket};
 use skate_core::value::Death;
 use skate_shm::control::Control;
 use skate_shm::flags::Flags;
@@ -93,6 +93,15 @@ impl Host {
             state.tell(worker, |link, _| link.admit(process));
             host.step(state, Event::WorkerStarted(worker));
         });
+    }
+
+    /// Ends a system call of a task that has not heard its cancel; false if it runs no more.
+    pub(crate) fn nudge(&self, worker: ClientId, ticket: Ticket) -> bool {
+        let state = self.lock();
+        let process = state.links.get(&worker).and_then(|link| link.process.as_ref());
+        // The main thread takes it: the kernel prefers it, and Rust threads block all.
+        state.node.has_at(worker, ticket)
+            && process.is_some_and(|process| process.signal(Signal::URG).is_ok())
     }
 
     /// A worker has ended, or could not be made: its ring is read to the end, then its holdings go.
