@@ -96,8 +96,9 @@ impl Node {
     pub(crate) fn on_memory(&mut self, report: Option<&Shortage>, actions: &mut Vec<Action>) {
         let Some(report) = report else {
             if self.memory.since_ns.take().is_some() {
-                // What was held back may start.
+                // What was held back may start, and who was given up is replaced.
                 self.schedule(actions);
+                self.refill_pool(actions);
             }
             return;
         };

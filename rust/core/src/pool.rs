@@ -61,10 +61,11 @@ impl Node {
         worker
     }
 
-    /// As many as at first, unless they cannot be made: then each task that finds none asks for one.
+    /// As many as at first, unless they cannot be made, or memory is short: then each task that finds none
+    /// asks for one.
     pub(crate) fn refill_pool(&mut self, actions: &mut Vec<Action>) {
-        let can_start = self.start_failures < MOST_START_FAILURES;
-        if can_start && self.pool_size() < self.prestart as usize {
+        let can_start = self.start_failures < MOST_START_FAILURES && !self.memory.is_short();
+        while can_start && self.pool_size() < self.prestart as usize {
             self.start_worker(None, actions);
         }
     }

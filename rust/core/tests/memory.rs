@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ONE, Stage};
+use common::{ONE, Stage, killed};
 use skate_core::action::Action;
 use skate_core::event::{Event, Returns};
 use skate_core::id::ClientId;
@@ -24,13 +24,18 @@ fn stage() -> (Stage, ClientId) {
 
 /// Of 1000 parts, so many are in use, and 950 may be.
 fn report(stage: &mut Stage, worker: ClientId, used: u64) {
+    report_of(stage, &[worker], used);
+}
+
+/// Of several workers of one size.
+fn report_of(stage: &mut Stage, workers: &[ClientId], used: u64) {
     stage.step(Event::Memory(Some(Box::new(Shortage {
         used,
         limit: 1000,
         threshold: 950,
         of: "the machine".into(),
         standstill: 0,
-        workers: Box::new([(worker, 7, 900)]),
+        workers: workers.iter().map(|worker| (*worker, 7, 900)).collect(),
     }))));
 }
 
@@ -57,4 +62,26 @@ fn there_is_no_patience_when_half_of_what_was_to_stay_free_is_used() {
     let (mut stage, worker) = stage();
     report(&mut stage, worker, 975);
     assert!(is_killed(&stage, worker));
+}
+
+/// It was replaced at once, and its successor given up at the next report, 50 a second; the task that runs
+/// was never stopped.
+#[test]
+fn idle_worker_that_was_given_up_is_replaced_when_there_is_memory_again() {
+    let mut stage = Stage::with_pool(2, 4, 2);
+    stage.define(1, Returns::Static(1), &[("CPU", ONE)]);
+    for worker in stage.spawned.clone() {
+        stage.step(Event::WorkerStarted(worker));
+    }
+    let task = stage.submit(1, &[]);
+    let (busy, _) = stage.claim(task);
+    let idle = *stage.spawned.iter().find(|worker| **worker != busy).unwrap();
+    report_of(&mut stage, &[busy, idle], 975);
+    assert!(is_killed(&stage, idle) && !is_killed(&stage, busy));
+    stage.step(Event::WorkerDied(idle, killed(), Vec::new()));
+    assert_eq!(stage.spawned.len(), 2);
+    report(&mut stage, busy, 975);
+    assert!(is_killed(&stage, busy));
+    stage.step(Event::Memory(None));
+    assert_eq!(stage.spawned.len(), 3);
 }
