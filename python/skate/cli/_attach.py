@@ -113,17 +113,18 @@ class Driver:
         """The answer to a question of rust/native/src/inspect.rs."""
         answer = self._ask(json.dumps(question))
         if not _is_table(answer):
-            raise self._strange()
+            raise self.strange()
         return answer
 
     def statistics(self) -> dict[str, int]:
         """The counters of `skate.statistics`."""
         answer = self._ask("statistics")
         if not all(type(count) is int for count in answer.values()):
-            raise self._strange()
+            raise self.strange()
         return answer
 
-    def _strange(self) -> Refused:
+    def strange(self) -> Refused:
+        """What is said of one whose answer is none."""
         return Refused(
             f"what listens as driver {self.pid} gives no answer of skate {__version__}: is it of "
             f"another version?"
@@ -151,9 +152,9 @@ class Driver:
         try:
             known = json.loads(answer)
         except (ValueError, RecursionError):
-            raise self._strange() from None
+            raise self.strange() from None
         if not isinstance(known, dict):
-            raise self._strange()
+            raise self.strange()
         if "error" in known:
             raise ValueError(str(known["error"]))
         return known
@@ -169,7 +170,7 @@ class Driver:
             if not piece:
                 break
             if len(said) > _LONGEST or time.monotonic() > deadline:
-                raise self._strange()
+                raise self.strange()
         return bytes(said)
 
 

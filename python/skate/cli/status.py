@@ -29,10 +29,8 @@ def main(parsed: argparse.Namespace) -> int:
                 status = _status(driver, each.command)
                 shown.append((status, _lines(status)))
         except (Refused, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, Refused) and parsed.pid is not None:
-                raise
             if parsed.pid is not None:
-                raise Refused(f"driver {each.pid} gives no answer of skate: {error}") from None
+                raise (error if isinstance(error, Refused) else driver.strange()) from None
             # It has ended meanwhile, or has only the name of a driver.
     if parsed.json:
         _show.say_json([status for status, _ in shown])
@@ -47,7 +45,7 @@ def main(parsed: argparse.Namespace) -> int:
 def _status(driver: _attach.Driver, command: str) -> dict[str, Any]:
     answer = driver.ask({"table": "history", "columns": ["resources"]})
     if not (answer["rows"] and answer["rows"][0] and isinstance(answer["rows"][0][0], dict)):
-        raise Refused(f"driver {driver.pid} gives no answer of skate")
+        raise driver.strange()
     return {
         "pid": driver.pid,
         "session": driver.session,

@@ -72,8 +72,7 @@ const LAST_WORDS: usize = 1 << 10;
 /// How long after a worker's end the zygote may take to say how it ended.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is said of a worker's end when nobody has seen its status.
-/// The zygote has not said it in time.
+/// What is said of a worker's end when the zygote has not told its status in time.
 pub(crate) const UNKNOWN: &str = "nobody has seen how it ended";
 
 const ZYGOTE: u64 = 0;
