@@ -123,6 +123,38 @@ def test_children_of_a_worker_that_outlived_it_go_with_the_worker(skate, gate):
     assert wait_for_end(child)
 
 
+def test_the_same_when_there_is_a_new_zygote(skate, gates):
+    # It was asked how the worker had ended, for a second in vain, and the children stayed.
+    import subprocess
+
+    @skate.remote(max_retries=0, num_cpus=0)
+    def start_child(gate):
+        child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
+        gate.write_bytes(f"{os.getpid()} {os.getppid()} {child.pid}".encode())
+        signal.pause()
+
+    rows, refs = [], []
+    for k in range(2):
+        gate = gates(f"gate{k}")
+        refs.append(start_child.remote(gate))
+        rows.append(list(map(int, gate.read_bytes().split())))
+    (old, zygote, child), _ = rows
+    kill(zygote)
+    while not any(parent_of(parent) == os.getpid() for _, parent, _ in rows):
+        gate = gates(f"gate{len(rows)}")
+        refs.append(start_child.remote(gate))
+        rows.append(list(map(int, gate.read_bytes().split())))
+    kill(old)
+    with pytest.raises(skate.exceptions.WorkerCrashedError):
+        skate.get(refs[0], timeout=PATIENCE_S)
+    has_ended = wait_for_end(child)
+    if not has_ended:
+        os.kill(child, signal.SIGKILL)
+    assert has_ended
+    for ref in refs[1:]:
+        skate.cancel(ref, force=True)
+
+
 @pytest.mark.parametrize("end", ["skate.shutdown(); os.write(1, b'down\\n')", "os._exit(0)"])
 def test_workers_that_outlived_it_end_with_the_session(start, end):
     program = start(

@@ -195,6 +195,8 @@ struct Watched {
     last_words: Vec<u8>,
     /// Its process, once forked. The host has a handle of its own, for signals.
     process: Option<Process>,
+    /// The zygote that forked it has ended: no other can tell its status or kill what it has started.
+    is_orphan: bool,
     /// The process has ended, and its status may come from the zygote until then.
     status_until: Option<Instant>,
 }
@@ -407,18 +409,18 @@ impl Watch {
         Ok((process, copy))
     }
 
-    /// A pidfd says that a worker has ended. Its status comes from the zygote, while there is one.
+    /// A pidfd says that a worker has ended. Its status comes from its zygote, while there is that one.
     fn process_ended(&mut self, worker: ClientId) {
         let Some(watched) = self.workers.get_mut(&worker) else { return };
         if let Some(process) = &watched.process {
             // It would be ready for ever.
             let _ = self.poller.remove(process);
         }
-        if self.zygote.is_some() {
-            watched.status_until.get_or_insert_with(|| Instant::now() + STATUS_PATIENCE);
-        } else {
+        if watched.is_orphan {
             watched.kill_group();
             self.died(worker, None, None, UNKNOWN);
+        } else {
+            watched.status_until.get_or_insert_with(|| Instant::now() + STATUS_PATIENCE);
         }
     }
 
@@ -441,6 +443,7 @@ impl Watch {
             watched.kill_group();
             self.died(worker, None, None, note);
         }
+        self.workers.values_mut().for_each(|watched| watched.is_orphan = true);
     }
 
     fn died(&mut self, worker: ClientId, exit_code: Option<i32>, signal: Option<i32>, note: &str) {
@@ -504,7 +507,7 @@ impl Watch {
         for worker in workers {
             let watched = &self.workers[&worker];
             if let Some(process) = &watched.process
-                && (silent.is_some() || !process.has_ended())
+                && (silent.is_some() || watched.is_orphan || !process.has_ended())
             {
                 // Those of an earlier zygote, or of one that does not answer.
                 watched.kill_group();
