@@ -187,11 +187,12 @@ impl Worker {
                 // The constructor runs on the loop, too. It was claimed here.
                 lanes.push(0, run);
             }
-            let lanes = self.lanes.get_or_init(|| lanes);
-            for run in std::mem::take(&mut *self.runs.lock()) {
+            // What came before there were lanes stays before what comes from now on.
+            let mut early = self.runs.lock();
+            for run in early.drain(..) {
                 lanes.push(self.lane_of(run.template), run);
             }
-            return Ok(Some(Arc::clone(lanes)));
+            return Ok(Some(Arc::clone(self.lanes.get_or_init(|| lanes))));
         }
         Ok(None)
     }
