@@ -3,7 +3,11 @@
 import asyncio
 import gc
 import pickle
+import sys
+import threading
 import weakref
+
+import pytest
 
 
 def test_no_ref_is_tracked_wherever_it_came_from(skate):
@@ -63,3 +67,41 @@ def test_loop_that_is_closed_while_a_ref_is_awaited_in_it_goes(skate, gate):
     left = leave()
     gc.collect()
     assert left() is None
+
+
+@pytest.mark.parametrize("where", ["driver", "worker"])
+@pytest.mark.parametrize("way", ["put", "argument"])
+def test_ref_in_a_list_that_is_emptied_while_it_is_written_is_there(skate, way, where):
+    # What was named was held only once the bytes were written: RaySystemError from the `get`.
+    @skate.remote
+    def same(value):
+        return value
+
+    def lose_and_find():
+        skate.get(same.remote(0))  # known from here on
+        content = [skate.put("found"), "x" * (1 << 26)]
+        begun = threading.Lock()
+
+        def empty():
+            with begun:
+                content.clear()
+                skate.put(0)  # takes the drop along
+
+        thread = threading.Thread(target=empty)
+        with begun:
+            thread.start()
+        ref = skate.put(content) if way == "put" else same.remote(content)
+        thread.join()
+        return [skate.get(named) for named in skate.get(ref)[:1]]
+
+    def slowly():
+        # The other thread runs when this one lets it, which is while the bytes are written.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(10)
+        try:
+            return lose_and_find()
+        finally:
+            sys.setswitchinterval(interval)
+
+    run = slowly if where == "driver" else lambda: skate.get(skate.remote(slowly).remote())
+    assert run() == ["found"]

@@ -30,6 +30,35 @@ def test_what_was_not_read_is_there_for_whoever_gets_the_stream(skate, taken):
     assert [skate.get(ref) for ref in rest] == list(range(taken, 200))
 
 
+@pytest.mark.parametrize("way", ["as an argument", "put", "by an actor"])
+def test_what_was_sent_ahead_goes_along_with_the_stream(skate, way):
+    # It stayed where it was, and who had got the stream waited for it for ever.
+    @skate.remote
+    def read_all(stream):
+        return [skate.get(ref) for ref in stream]
+
+    @skate.remote
+    class Reader:
+        def __init__(self, make):
+            self.stream = make.remote(100)
+            skate.get(self.stream.completed())
+            self.first = [skate.get(next(self.stream)) for _ in range(10)]
+
+        def give(self):
+            return [self.stream]
+
+        def pass_on(self):
+            given = self.stream if way == "as an argument" else skate.get(skate.put(self.give()))[0]
+            return skate.get(read_all.remote(given))
+
+    reader = Reader.remote(make_count(skate))
+    if way == "by an actor":
+        (stream,) = skate.get(reader.give.remote())
+        assert [skate.get(stream.next(timeout=20)) for _ in range(90)] == list(range(10, 100))
+    else:
+        assert skate.get(reader.pass_on.remote(), timeout=20) == list(range(10, 100))
+
+
 def test_chain_of_readers_hands_the_stream_on_item_by_item(skate):
     @skate.remote
     def read_one(stream, depth):

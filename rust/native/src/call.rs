@@ -20,7 +20,6 @@ use skate_core::value::{NONE, Payload, Value};
 use crate::current::Running;
 use crate::execute::{Stop, Success, Task, conclude};
 use crate::pack::Packed;
-use crate::placing::Owed;
 use crate::prepared::{Limits, Prepared};
 use crate::session::Session;
 use crate::wire::RetryOn;
@@ -187,13 +186,13 @@ impl Call {
             self.end(py, |_| Err(stop))?;
             return Ok(OVER);
         }
-        if let Some((packed, owed)) = task.packed_item(item.into_bound(py))? {
+        if let Some(packed) = task.packed_item(item.into_bound(py))? {
             if limits.is_strict && limits.items == Some(task.yielded + 1) {
-                self.keep(Kept::Last, packed);
+                *self.kept.lock() = Some((Kept::Last, packed));
             } else if self.has_room(&task, packed.len() as u64, limits) {
-                self.store(&mut task, packed, owed)?;
+                self.store(&mut task, packed)?;
             } else {
-                self.keep(Kept::Waiting, packed);
+                *self.kept.lock() = Some((Kept::Waiting, packed));
                 return Ok(WAIT);
             }
         }
@@ -220,9 +219,9 @@ impl Call {
     /// Goes on after a wait: as `publish`.
     fn proceed(&self, py: Python<'_>) -> PyResult<u8> {
         let mut task = self.task(py);
-        if let Some((packed, owed)) = self.unkeep(Kept::Waiting) {
+        if let Some(packed) = self.unkeep(Kept::Waiting) {
             if !task.is_closed() {
-                self.store(&mut task, packed, owed)?;
+                self.store(&mut task, packed)?;
             }
             return Ok(self.advance(&task));
         }
@@ -234,9 +233,9 @@ impl Call {
         let Some(prepared) = self.prepared() else { return Ok(()) };
         let last = self.unkeep(Kept::Last);
         self.end(py, |task| {
-            if let Some((packed, mut owed)) = last {
-                let (value, holds) = task.place_packed(packed, &mut owed)?;
-                task.send_item(task.yielded - 1, (value, holds, owed));
+            if let Some(packed) = last {
+                let placed = task.place_packed(packed)?;
+                task.send_item(task.yielded - 1, placed);
             }
             let count = prepared.limits.items.unwrap_or_default();
             if task.yielded < count && task.yielded >= self.run.skip {
@@ -259,14 +258,9 @@ impl Call {
         task.is_closed() || self.worker.may_go_on(self.run.ticket, self.room(need, limits))
     }
 
-    fn store<'a>(
-        &'a self,
-        task: &mut Task<'a, '_>,
-        packed: Packed,
-        mut owed: Owed<'a>,
-    ) -> PyResult<()> {
-        let (value, holds) = task.place_packed(packed, &mut owed)?;
-        task.send_item(task.yielded, (value, holds, owed));
+    fn store<'a>(&'a self, task: &mut Task<'a, '_>, packed: Packed) -> PyResult<()> {
+        let placed = task.place_packed(packed)?;
+        task.send_item(task.yielded, placed);
         self.stored_bytes.store(task.stored_bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -287,31 +281,8 @@ impl Call {
         }
     }
 
-    /// Keeps an item that is packed, with what it contains.
-    fn keep(&self, why: Kept, packed: Packed) {
-        for held in &packed.holds {
-            self.session.hold(*held);
-        }
-        *self.kept.lock() = Some((why, packed));
-    }
-
-    fn unkeep(&self, why: Kept) -> Option<(Packed, Owed<'_>)> {
-        let (_, packed) = self.kept.lock().take_if(|kept| kept.0 == why)?;
-        let mut owed = self.session.owed();
-        owed.keep(&packed.holds);
-        for held in &packed.holds {
-            self.session.release(*held);
-        }
-        Some((packed, owed))
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Some((_, packed)) = self.kept.get_mut().take() {
-            for held in &packed.holds {
-                self.session.release(*held);
-            }
-        }
+    /// The item that was kept, if that is why.
+    fn unkeep(&self, why: Kept) -> Option<Packed> {
+        self.kept.lock().take_if(|kept| kept.0 == why).map(|(_, packed)| packed)
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn conclude<'a>(
         },
         Err(Stop::Cancelled) => task.cancelled(),
         Err(Stop::Unhandled(error)) => {
-            match task.packed_error(error, &mut session.owed()) {
+            match task.packed_error(error) {
                 Ok(packed) => unhandled = Some(Bytes::from(&packed.to_vec()[..])),
                 Err(error) if task.is_cancel(&error) => {}
                 Err(error) => return Err(error),
@@ -245,18 +245,13 @@ impl<'a, 'py> Task<'a, 'py> {
         what: &str,
         owed: &mut Owed<'_>,
     ) -> PyResult<(Value, Box<[Held]>)> {
-        let packed = self.packed(value, what, owed)?;
+        let packed = self.packed(value, what)?;
         let payload = self.session.place(self.py, &packed, owed, Within::MemoryOrDisk)?;
-        Ok((Value::Data(payload), packed.holds.into()))
+        Ok((Value::Data(payload), owed.take_over(packed.kept)))
     }
 
-    fn packed(
-        &self,
-        value: &Bound<'_, PyAny>,
-        what: &str,
-        owed: &mut Owed<'_>,
-    ) -> PyResult<Packed> {
-        let packed = pack::object(value).map_err(|error| {
+    fn packed(&self, value: &Bound<'_, PyAny>, what: &str) -> PyResult<Packed> {
+        pack::object(value).map_err(|error| {
             if !error.is_instance_of::<PyTypeError>(self.py) {
                 return error;
             }
@@ -265,9 +260,7 @@ impl<'a, 'py> Task<'a, 'py> {
             let explained = PyTypeError::new_err(text);
             explained.set_cause(self.py, error.cause(self.py));
             explained
-        })?;
-        owed.keep(&packed.holds);
-        Ok(packed)
+        })
     }
 
     /// A generator whose number of items was promised.
@@ -421,7 +414,7 @@ impl<'a, 'py> Task<'a, 'py> {
         item: Bound<'py, PyAny>,
         window_bytes: Option<u64>,
     ) -> PyResult<Option<Placed<'a>>> {
-        let Some((packed, mut owed)) = self.packed_item(item)? else { return Ok(None) };
+        let Some(packed) = self.packed_item(item)? else { return Ok(None) };
         let (slot, ticket) = (self.worker.slot(self.run.ticket), self.run.ticket);
         let need = packed.len() as u64;
         if let Some(limit) = window_bytes {
@@ -431,15 +424,11 @@ impl<'a, 'py> Task<'a, 'py> {
                 return Ok(None);
             }
         }
-        let (payload, holds) = self.place_packed(packed, &mut owed)?;
-        Ok(Some((payload, holds, owed)))
+        Ok(Some(self.place_packed(packed)?))
     }
 
     /// The next item as bytes, and lets go of it. None if nobody needs it.
-    pub(crate) fn packed_item(
-        &self,
-        item: Bound<'py, PyAny>,
-    ) -> PyResult<Option<(Packed, Owed<'a>)>> {
+    pub(crate) fn packed_item(&self, item: Bound<'py, PyAny>) -> PyResult<Option<Packed>> {
         if self.yielded + 1 >= TaskId::MOST_ITEMS {
             let text = format!("{} yielded more than {} items", self.name, TaskId::MOST_ITEMS - 1);
             return Err(PyOverflowError::new_err(text));
@@ -448,21 +437,16 @@ impl<'a, 'py> Task<'a, 'py> {
         if self.yielded < self.run.skip || slot.is_stream_dropped(self.run.ticket.0) {
             return Ok(None);
         }
-        let mut owed = self.session.owed();
-        let packed = self.packed(&item, &format!("item {}", self.yielded), &mut owed)?;
-        drop(item);
-        Ok(Some((packed, owed)))
+        self.packed(&item, &format!("item {}", self.yielded)).map(Some)
     }
 
     /// Puts the bytes of an item where they stay.
-    pub(crate) fn place_packed(
-        &mut self,
-        packed: Packed,
-        owed: &mut Owed<'a>,
-    ) -> PyResult<(Value, Box<[Held]>)> {
-        let payload = self.session.place(self.py, &packed, owed, Within::MemoryOrDisk)?;
+    pub(crate) fn place_packed(&mut self, packed: Packed) -> PyResult<Placed<'a>> {
+        let mut owed = self.session.owed();
+        let payload = self.session.place(self.py, &packed, &mut owed, Within::MemoryOrDisk)?;
         self.stored_bytes += packed.len() as u64;
-        Ok((Value::Data(payload), packed.holds.into()))
+        let holds = owed.take_over(packed.kept);
+        Ok((Value::Data(payload), holds, owed))
     }
 
     pub(crate) fn send_item(&mut self, index: u64, (value, holds, owed): Placed<'a>) {
@@ -500,17 +484,17 @@ impl<'a, 'py> Task<'a, 'py> {
             // An exception without notes is told without it.
             let _ = error.value(py).call_method1(intern!(py, "add_note"), (note,));
         }
-        let packed = self.packed_error(error, &mut owed)?;
+        let packed = self.packed_error(error)?;
         let yielded = self.yielded;
         // In memory only: it may become that of several objects.
         let error = match self.session.place(py, &packed, &mut owed, Within::Memory) {
             Ok(payload) => Value::Raised(payload),
             // No room even for the error: it travels as text.
-            Err(full) => Value::Raised(Payload::Inline(Bytes::from(
-                &self.packed_error(full, &mut owed)?.to_vec()[..],
-            ))),
+            Err(full) => {
+                Value::Raised(Payload::Inline(Bytes::from(&self.packed_error(full)?.to_vec()[..])))
+            }
         };
-        let holds = packed.holds.into();
+        let holds = owed.take_over(packed.kept);
         Ok((End::Raised { error, holds, retry, yielded }, owed))
     }
 
@@ -542,15 +526,13 @@ impl<'a, 'py> Task<'a, 'py> {
 
     /// What the caller is told of an exception. User code takes part in that, and may raise whatever it likes:
     /// then it is told as text.
-    fn packed_error(&self, error: PyErr, owed: &mut Owed<'_>) -> PyResult<Packed> {
+    fn packed_error(&self, error: PyErr) -> PyResult<Packed> {
         // `into_value`, because only it hands over the traceback, too.
         let error = error.into_value(self.py);
-        let packed = match self.told(&error, "task_error") {
+        match self.told(&error, "task_error") {
             Err(failed) if !self.is_cancel(&failed) => self.told(&error, "task_error_as_text"),
             packed => packed,
-        }?;
-        owed.keep(&packed.holds);
-        Ok(packed)
+        }
     }
 
     /// The exception in the form that the function of that name gives it, as bytes.

@@ -76,8 +76,6 @@ pub(crate) struct Packed {
     head: SmallVec<[u8; 128]>,
     buffers: Vec<Buffer>,
     /// What the value contains; the node keeps it alive with the value.
-    pub(crate) holds: Vec<Held>,
-    /// Handles on those of them that pickling came upon.
     pub(crate) kept: Kept,
     /// The value lies in the store already: the memory, and the array or memoryview on it.
     pub(crate) in_place: Option<(Py<Fresh>, Py<PyAny>)>,
@@ -263,11 +261,15 @@ fn plain(
         let id = reference.get().check_current()?;
         packed.head.push(tag::REF);
         put_object(&mut packed.head, id);
-        packed.holds.push(Held::Object(id));
+        packed.kept.hold(Session::require()?, Held::Object(id));
     } else if let Some(task) = shared_stream(value) {
         packed.head.push(tag::STREAM);
         packed.head.extend_from_slice(&task.0.to_le_bytes());
-        packed.holds.push(Held::Stream(task));
+        packed.kept.hold(Session::require()?, Held::Stream(task));
+        // Whoever gets it may read what is here, and from now on there is more than one reader.
+        if let Ok(stream) = value.cast::<Stream>() {
+            stream.get().return_ahead();
+        }
     } else if *nodes > 1 && ref_count(value) > 1 + ours {
         return Ok(false);
     } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
@@ -358,14 +360,25 @@ fn view(packed: &mut Packed, value: &Bound<'_, PyAny>) -> bool {
     true
 }
 
-/// Handles on what a pickle contains. While the rest is pickled, which is user code, other threads may
-/// drop theirs, or move the cursor of a generator on. Dropped when the value has been sent.
+/// Handles on what a value contains. While the rest is packed, which may be user code, and while it is
+/// written, other threads may drop theirs, or move the cursor of a generator on. Dropped when the value
+/// has been sent.
 #[derive(Default)]
 pub(crate) struct Kept(Vec<(Arc<Session>, Held)>);
 
 impl Kept {
-    fn holds(&self) -> Vec<Held> {
+    fn hold(&mut self, session: Arc<Session>, held: Held) {
+        session.hold(held);
+        self.0.push((session, held));
+    }
+
+    /// What the node is told of.
+    pub(crate) fn holds(&self) -> Box<[Held]> {
         self.0.iter().map(|(_, held)| *held).collect()
+    }
+
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
     }
 }
 
@@ -386,8 +399,7 @@ thread_local! {
 pub(crate) fn note_contained(session: &Arc<Session>, held: Held) -> bool {
     CONTAINED.with_borrow_mut(|stack| match stack.last_mut() {
         Some(kept) => {
-            session.hold(held);
-            kept.0.push((Arc::clone(session), held));
+            kept.hold(Arc::clone(session), held);
             true
         }
         None => false,
@@ -416,7 +428,7 @@ pub(crate) fn pickle(value: &Bound<'_, PyAny>) -> PyResult<Packed> {
     let dumps = modules::serialization(py)?.getattr(intern!(py, "dumps"))?;
     let (dumped, kept) = contained_while(|| dumps.call1((value,)))?;
     let (data, raw) = dumped.extract::<(Bound<'_, PyBytes>, Bound<'_, PyList>)>()?;
-    let mut packed = Packed { holds: kept.holds(), kept, ..Packed::default() };
+    let mut packed = Packed { kept, ..Packed::default() };
     for buffer in raw.iter() {
         // `raw` is the flat memory of a contiguous buffer, C or Fortran.
         packed.buffers.push(Buffer::of(&buffer.call_method0(intern!(py, "raw"))?)?);
@@ -476,12 +488,11 @@ fn put_argument(call: &mut PackedArgs, argument: &Bound<'_, PyAny>) -> PyResult<
         call.waits.push(reference.get().check_current()?);
         return Ok(());
     }
-    let Packed { head, buffers, holds, mut kept, in_place: _ } = value(argument)?;
+    let Packed { head, buffers, kept, in_place: _ } = value(argument)?;
     call.packed.head.push(entry::VALUE);
     call.packed.put_len(head.len());
     call.packed.head.extend_from_slice(&head);
     call.packed.buffers.extend(buffers);
-    call.packed.holds.extend(holds);
-    call.packed.kept.0.append(&mut kept.0);
+    call.packed.kept.absorb(kept);
     Ok(())
 }

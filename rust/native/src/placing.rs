@@ -41,18 +41,11 @@ pub(crate) struct Owed<'a> {
 }
 
 impl Owed<'_> {
-    /// Keeps what a packed value contains until the message is out: user code may drop its own refs
-    /// before, and another thread may send that drop.
-    pub(crate) fn keep(&mut self, contained: &[Held]) {
-        for held in contained {
-            self.session.hold(*held);
-            self.held.push(*held);
-        }
-    }
-
-    /// The same for what pickling has kept already.
-    pub(crate) fn take_over(&mut self, kept: Kept) {
-        self.kept = kept;
+    /// Keeps what a packed value contains until the message is out: what the message names.
+    pub(crate) fn take_over(&mut self, kept: Kept) -> Box<[Held]> {
+        let holds = kept.holds();
+        self.kept.absorb(kept);
+        holds
     }
 }
 
@@ -159,7 +152,7 @@ impl Session {
         let mut owed = self.owed();
         let payload = self.place(py, &packed, &mut owed, Within::MemoryOrDisk)?;
         let id = self.next_task().item(0);
-        self.send(Request::Put(id, Value::Data(payload), packed.holds.into()));
+        self.send(Request::Put(id, Value::Data(payload), packed.kept.holds()));
         Ok(id)
     }
 

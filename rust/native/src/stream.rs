@@ -160,7 +160,7 @@ impl Stream {
     }
 
     /// What was sent ahead goes back, before anything but a `next` is done with this handle.
-    fn return_ahead(&self) {
+    pub(crate) fn return_ahead(&self) {
         let returned = self.ahead.lock().disturb();
         self.give_back(returned);
     }

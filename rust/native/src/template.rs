@@ -89,8 +89,7 @@ pub(crate) fn pack_call<'a>(
     })?;
     let mut owed = session.owed();
     let payload = session.place(py, &call.packed, &mut owed, Within::MemoryOrDisk)?;
-    owed.take_over(call.packed.kept);
-    let holds = call.packed.holds.into_boxed_slice();
+    let holds = owed.take_over(call.packed.kept);
     let (args, holds, stored) = match payload {
         Payload::Inline(bytes) => (Args::Inline(bytes), holds, None),
         Payload::Block(_) | Payload::Spilled(_) => {
