@@ -1,5 +1,7 @@
 """Items that a stream's only reader is sent before it asks: nobody can tell, but by the speed."""
 
+import asyncio
+import gc
 import os
 import signal
 import threading
@@ -130,6 +132,36 @@ def test_threads_of_one_reader_share_its_stream(skate):
         return seen
 
     assert sorted(skate.get(share.remote(make_count(skate).remote(2000)))) == list(range(2000))
+
+
+def test_threads_of_an_async_actor_share_a_stream_whatever_is_collected_meanwhile(skate):
+    # Python ran while the place in the stream was locked, and the process stopped for ever.
+    @skate.remote
+    class Reader:
+        async def share(self, stream):
+            class Trash:
+                def __init__(self):
+                    self.me = self
+
+                def __del__(self):
+                    time.sleep(1e-4)  # other threads run
+
+            def read():
+                seen = []
+                for ref in stream:
+                    Trash()
+                    seen.append(ref)
+                return seen
+
+            gc.set_threshold(2)
+            parts = await asyncio.gather(*(asyncio.to_thread(read) for _ in range(3)))
+            gc.set_threshold(700)
+            return [skate.get(ref) for part in parts for ref in part]
+
+    stream = make_count(skate).remote(500)
+    skate.get(stream.completed())
+    shared = skate.get(Reader.remote().share.remote(stream), timeout=20)
+    assert sorted(shared) == list(range(500))
 
 
 def test_batches_and_single_items_are_in_order(skate):

@@ -9,7 +9,8 @@
 //!                     └ an exception came first ─▶ Untake: back to the front
 //! ```
 //!
-//! Invariant: `next` that ends by timeout or an exception has taken nothing.
+//! Invariant: `next` that ends by timeout or an exception has taken nothing. Python itself may raise what a
+//! signal asked for between its return and whoever wants the item: only `for` is free of that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -243,7 +244,12 @@ impl Stream {
     fn hand_over(&self, request: RequestId, granted: Granted) -> Items {
         let Granted { ids, values, has_window } = granted;
         self.session.transport.learn(ids.iter().copied().zip(values).collect());
-        if let Cursor::Shared { is_passed_on, .. } = *self.cursor.lock() {
+        // Copied: to find the task that this belongs to may run Python, so no lock is held.
+        let is_passed_on = match *self.cursor.lock() {
+            Cursor::Shared { is_passed_on, .. } => Some(is_passed_on),
+            Cursor::Own { .. } | Cursor::Closed { .. } => None,
+        };
+        if let Some(is_passed_on) = is_passed_on {
             let count = u32::try_from(ids.len()).expect("a batch is at most a u32");
             let consumed = Consumed { request, stream: self.task, count, is_passed_on, has_window };
             self.session.transport.consume(&self.session, &consumed);
