@@ -3,9 +3,14 @@
 import ctypes
 import os
 import pickle
+import signal
 import sys
+import time
+import types
 
 import pytest
+
+from skate import _session
 
 
 def state():
@@ -46,6 +51,32 @@ def test_two_directories_may_have_a_module_of_one_name(fresh, tmp_path):
         remote = fresh.remote(use).options(runtime_env={"working_dir": directory})
         values.append(fresh.get(remote.remote()))
     assert values == [1, 2]
+
+
+def test_after_a_late_cancel_too(fresh, tmp_path, gate):
+    # It fell between two steps of taking back, and all later tasks ran in that directory.
+    fresh.init(num_cpus=1)
+    look = fresh.remote(state)
+
+    class Interrupting(types.ModuleType):
+        @property
+        def __file__(self):  # read by who looks for modules to be forgotten
+            del sys.modules[self.__name__]
+            gate.write_bytes(b"")
+            while not _session.client.is_canceled():
+                time.sleep(0.001)
+            signal.raise_signal(signal.SIGINT)
+
+    def use():
+        sys.modules["interrupting"] = Interrupting("interrupting")
+
+    before = fresh.get(look.remote())
+    envs = {"working_dir": str(tmp_path), "env_vars": {"A_VARIABLE": "1"}}
+    ref = fresh.remote(use).options(runtime_env=envs).remote()
+    gate.read_bytes()
+    fresh.cancel(ref)
+    fresh.wait([ref])
+    assert fresh.get(look.remote()) == before
 
 
 def test_after_an_error_too(fresh):

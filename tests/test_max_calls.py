@@ -1,9 +1,13 @@
 """`max_calls`: how many calls a worker process runs of one function."""
 
 import os
+import signal
+import time
 from collections import Counter
 
 import pytest
+
+from skate import _session
 
 
 def test_process_runs_at_most_so_many_calls(skate):
@@ -26,6 +30,31 @@ def test_result_of_the_last_call_outlives_its_process(skate):
     other, next_pid = skate.get(large.remote())
     assert pid != next_pid
     assert value == other
+
+
+def test_late_cancel_keeps_no_process(skate, gate):
+    # It fell between the end of the call and the word that the process leaves.
+    @skate.remote(max_calls=1)
+    def where():
+        def connect():
+            gate.write_bytes(b"")
+            while not client.is_canceled():
+                time.sleep(0.001)
+            signal.raise_signal(signal.SIGINT)
+            return client
+
+        client = _session.client
+        _session.connect = connect
+        return os.getpid()
+
+    @skate.remote
+    def free():
+        return os.getpid()
+
+    ref = where.remote()
+    gate.read_bytes()
+    skate.cancel(ref)
+    assert skate.get(ref) not in skate.get([free.remote() for _ in range(20)])
 
 
 def test_generator_is_one_call_and_yields_all(skate):

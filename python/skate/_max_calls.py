@@ -10,29 +10,28 @@ Invariant: a process begins at most `max_calls` calls of the function, retries i
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _calls: dict[str, int] = {}
 """Calls that this process has begun, by function."""
 
 
-@contextmanager
-def counted(key: str, most: int) -> Iterator[None]:
-    """One call of a function.
+class Counted:
+    """One call of a function, as a context.
 
     Args:
         key: Names the function.
         most: Calls after which the process leaves.
     """
-    _calls[key] = _calls.get(key, 0) + 1
-    try:
-        yield
-    finally:
-        if _calls[key] >= most:
+
+    def __init__(self, key: str, most: int) -> None:
+        self._key = key
+        self._most = most
+
+    def __enter__(self) -> None:
+        _calls[self._key] = _calls.get(self._key, 0) + 1
+
+    # A cancel that comes here is late: see `_worker`.
+    def __exit__(self, *_: object) -> None:
+        if _calls[self._key] >= self._most:
             from skate import _session
 
             _session.connect().retire()

@@ -148,11 +148,11 @@ class Definition:
         from functools import partial
         from hashlib import sha256
 
-        from skate._max_calls import counted
+        from skate._max_calls import Counted
         from skate._serialization import dumps_function
         from skate._within import within
 
-        enter = partial(counted, sha256(pickled).hexdigest(), most)
+        enter = partial(Counted, sha256(pickled).hexdigest(), most)
         function = within(enter, self.function, pickled, is_generator=self.is_generator())
         return dumps_function(function, self.name)
 

@@ -186,6 +186,7 @@ class Applied:
         last = [directory(packages)] if packages else []
         return [*first, *modules, *last]
 
+    # A cancel that comes here is late: see `_worker`.
     def __exit__(self, *_: object) -> None:
         assert self._before is not None  # noqa: S101 - it was entered
         before, variables, cwd, path = self._before

@@ -17,7 +17,9 @@ import sys
 from skate import _actor_worker, _cells, _devices, _stacks, _threads
 from skate._devices import use as use_devices
 from skate._errors import task_error, task_error_as_text
+from skate._max_calls import Counted
 from skate._output import before_result
+from skate._runtime_env import Applied
 from skate._session import capture
 from skate._threads import use_cpus
 from skate._title import set_title
@@ -64,7 +66,14 @@ def is_retryable(exc: BaseException, pickled_classes: bytes) -> bool:
         return False
 
 
-_WHEN_IT_HAS_ENDED = (before_result, is_retryable, task_error, task_error_as_text)
+_WHEN_IT_HAS_ENDED = (
+    Applied.__exit__,
+    Counted.__exit__,
+    before_result,
+    is_retryable,
+    task_error,
+    task_error_as_text,
+)
 _AFTER_THE_END = {function.__code__ for function in _WHEN_IT_HAS_ENDED}
 
 
@@ -176,7 +185,10 @@ def _handle_signals(client: Client) -> None:
 
 
 def _has_ended(frame: FrameType | None) -> bool:
-    """Whether the task is over, and its end is being put into words: a cancel is late then."""
+    """Whether the task is over: its end is put into words, what it changed is taken back.
+
+    A cancel is late then.
+    """
     while frame is not None:
         if frame.f_code in _AFTER_THE_END:
             return True
