@@ -178,7 +178,13 @@ def future(ref: ObjectRef[T]) -> Future[T]:
                 promised.set_exception(error)
 
     call_off = _when_ready(ref, settle)
-    promised.add_done_callback(lambda done: call_off() if done.cancelled() else None)
+
+    def when_done(done: Future[T]) -> None:
+        # Once called off `settle` never comes, and `concurrent.futures.wait` must hear of it.
+        if done.cancelled() and call_off():
+            done.set_running_or_notify_cancel()
+
+    promised.add_done_callback(when_done)
     return promised
 
 
@@ -189,7 +195,7 @@ def on_completed(ref: ObjectRef[T], callback: Callable[[Any], object]) -> None:
 
 def _when_ready(
     ref: ObjectRef[T], settle: Callable[[T | None, BaseException | None], object]
-) -> Callable[[], None]:
+) -> Callable[[], bool]:
     from skate import _helper
 
     client = _session.connect()

@@ -49,8 +49,12 @@ class Helper:
 
     def when_ready(
         self, ref: _native.ObjectRef[Any], act: Callable[[], None]
-    ) -> Callable[[], None]:
-        """Calls `act` in the helper thread when the ref is ready. Returns what calls that off."""
+    ) -> Callable[[], bool]:
+        """Calls `act` in the helper thread when the ref is ready.
+
+        Returns:
+            What calls that off, and says whether it did: else `act` has been or is being called.
+        """
         token = next(self._tokens)
         self._waiting[token] = act
         try:
@@ -59,9 +63,9 @@ class Helper:
             self._waiting.pop(token, None)
             raise
 
-        def call_off() -> None:
+        def call_off() -> bool:
             self.client.forget(request)
-            self._waiting.pop(token, None)  # it holds the ref
+            return self._waiting.pop(token, None) is not None  # it holds the ref
 
         return call_off
 

@@ -1,6 +1,7 @@
 """Many threads at once, in the driver and in tasks: exact results, and each item exactly once."""
 
 import asyncio
+import concurrent.futures
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -223,6 +224,18 @@ def test_future_lets_go_of_its_ref(skate):
     assert ref.future().result(timeout=30) == 1
     del ref
     wait_until(lambda: at_rest(skate), skate.statistics)
+
+
+def test_cancelled_future_is_done_for_who_waits_for_it(skate, gate):
+    # It never was: `wait` and `as_completed` slept until their timeouts, for ever without one.
+    ref = skate.remote(lambda: gate.read_bytes()).remote()
+    future = ref.future()
+    was_cancelled = future.cancel()
+    done, _ = concurrent.futures.wait([future], timeout=0)
+    gate.write_bytes(b"")
+    skate.get(ref)
+    assert was_cancelled
+    assert done == {future}
 
 
 def test_awaits_that_are_cancelled_at_random(skate):
