@@ -174,7 +174,7 @@ class ActorMethod:
             raise
 
     def _bind(self) -> Template:
-        client = _session.connect()
+        client = _session.of(self)
         template = self._whole.template(client, self._spec, self._options)
         # In this order: a thread that sees the new client must find its template.
         self._template = template

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar, overload
 
+    from skate._engine import Client
     from skate._statistics import Statistics
 
     T = TypeVar("T")
@@ -67,7 +68,7 @@ def get(object_refs: Any, *, timeout: float | None = None, _use_object_store: bo
             timeout = _checked_timeout("get", timeout)
         if _use_object_store is not False:
             _checks.flag("get: _use_object_store", _use_object_store)
-        client = _session.client or _session.connect()
+        client = _session.client or _session_of(object_refs)
         if type(object_refs) is ObjectRef:
             return client.get_one(object_refs, timeout)
         if isinstance(object_refs, list):
@@ -180,7 +181,7 @@ def wait(
         except TypeError:
             msg = f"wait() expected num_returns to be an int, got {type(num_returns)}"
             raise TypeError(msg) from None
-        client = _session.client or _session.connect()
+        client = _session.client or _session_of(ray_waitables)
         count = len(ray_waitables)
         if count == 0:
             return [], []
@@ -201,6 +202,14 @@ def wait(
             msg = "Wait requires a list of unique ray_waitables."
             raise ValueError(msg)
         return parts
+
+
+def _session_of(given: object) -> Client:
+    """The session, for who was given this; begins one unless a part of it came from one."""
+    for each in given if isinstance(given, list) else (given,):
+        if isinstance(each, ObjectRef | ObjectRefGenerator):
+            return _session.of(each)
+    return _session.connect()
 
 
 def _no_waitables(waitables: object) -> TypeError:
@@ -261,7 +270,7 @@ def cancel(
     with HIDDEN:
         force = _checks.flag("cancel: force", force)
         recursive = _checks.flag("cancel: recursive", recursive)
-    (_session.client or _session.connect()).cancel(target, force, recursive)
+    (_session.client or _session.of(target)).cancel(target, force, recursive)
 
 
 def cluster_resources() -> dict[str, float]:

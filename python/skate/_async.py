@@ -118,7 +118,7 @@ def finish(client: Client) -> None:
 
 async def await_ref(ref: ObjectRef[T]) -> T:
     """The value of a ref. `ObjectRef.__await__` drives it."""
-    client = _session.connect()
+    client = _session.of(ref)
     ready = client.wait([ref], 1, 0)
     if not (ready and ready[0]):
         await _bridge(client).ready(ref)
@@ -135,7 +135,7 @@ async def next_item(stream: ObjectRefGenerator[Any]) -> ObjectRef[Any]:
     Raises:
         StopAsyncIteration: it has ended.
     """
-    client = _session.connect()
+    client = _session.of(stream)
     while True:
         try:
             return stream.next_within(0)
@@ -168,7 +168,7 @@ def future(ref: ObjectRef[T]) -> Future[T]:
     """A `concurrent.futures.Future` of the ref's value. Cancelling it does not cancel the task."""
     from skate._promised import Promised
 
-    promised: Promised[T] = Promised(_session.connect())
+    promised: Promised[T] = Promised(_session.of(ref))
 
     def settle(value: T | None, error: BaseException | None) -> None:
         if promised.set_running_or_notify_cancel():
@@ -198,7 +198,7 @@ def _when_ready(
 ) -> Callable[[], bool]:
     from skate import _helper
 
-    client = _session.connect()
+    client = _session.of(ref)
 
     def act() -> None:
         try:

@@ -192,7 +192,7 @@ class DynamicObjectRefGenerator(ObjectRefGenerator["T"]):
 
     def __copy__(self) -> Self:
         """Another reader, which begins where this one stands."""
-        copy: Any = _session.connect().round_trip(self)
+        copy: Any = _session.of(self).round_trip(self)
         return copy  # type: ignore[no-any-return]
 
     def __deepcopy__(self, _memo: object) -> Self:

@@ -98,16 +98,37 @@ def connect() -> Client:
         RaySystemError: in a forked child, while a session is being shut down, or when starting by
             itself is switched off by `RAY_ENABLE_AUTO_CONNECT=0` or `SKATE_ENABLE_AUTO_CONNECT=0`.
     """
-    if client is not None:
-        return client
+    current = client  # read once: another thread may end it
+    if current is not None:
+        return current
+    _check_may_begin()
+    with _lock:
+        return _begin()
+
+
+def of(what: object) -> Client:
+    """The current session, for a ref, a generator or an actor: it came from one, so begins none.
+
+    Raises:
+        RaySystemError: there is no session, so the one it came from has ended.
+    """
+    current = client
+    if current is not None:
+        return current
+    _check_may_begin()  # what it says tells more
+    from skate.exceptions import RaySystemError
+
+    msg = f"{what!r} belongs to an earlier session: it was made before the last shutdown"
+    raise RaySystemError(msg)
+
+
+def _check_may_begin() -> None:
     from skate.exceptions import RaySystemError
 
     if _refusal:
         raise RaySystemError(_refusal)
     if not _settings.value("enable_auto_connect"):
         raise RaySystemError(_NOT_STARTED)
-    with _lock:
-        return _begin()
 
 
 def init(

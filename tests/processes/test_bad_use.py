@@ -1,5 +1,7 @@
 """Wrong use around sessions, and tasks that end their process: clear errors, and nothing hangs."""
 
+import asyncio
+import copy
 import os
 import signal
 import sys
@@ -55,6 +57,50 @@ def test_ref_of_an_earlier_session_is_named(skate, call):
         calls[call]()
     assert old.hex() in str(caught.value)
     assert skate.get(same.remote(3)) == 3
+
+
+def test_what_is_of_an_ended_session_begins_no_other(skate):
+    # A thread that still called an actor began one, and the program's next `init` failed.
+    @skate.remote
+    def items():
+        yield 1
+
+    @skate.remote
+    class Actor:
+        def call(self):
+            pass
+
+    async def awaited(awaitable):
+        return await awaitable
+
+    ref, stream, actor, used = skate.put(1), items.remote(), Actor.remote(), Actor.remote()
+    dynamic = skate.get(items.options(num_returns="dynamic").remote())
+    skate.get(used.call.remote())
+    skate.shutdown()
+    uses = [
+        lambda: actor.call.remote(),
+        lambda: actor.call.options(name="x").remote(),
+        lambda: used.call.remote(),
+        lambda: skate.get(ref),
+        lambda: skate.get([ref]),
+        lambda: skate.get(stream),
+        lambda: skate.wait([ref]),
+        lambda: skate.wait([stream]),
+        lambda: skate.cancel(ref),
+        lambda: skate.cancel(stream),
+        lambda: ref.future(),
+        lambda: ref._on_completed(print),
+        lambda: asyncio.run(awaited(ref)),
+        lambda: asyncio.run(anext(stream)),
+        lambda: copy.copy(dynamic),
+    ]
+    for use in uses:
+        with pytest.raises(skate.exceptions.RaySystemError, match="earlier session"):
+            use()
+        assert not skate.is_initialized()
+    with pytest.raises(skate.exceptions.RaySystemError):
+        skate.kill(actor)
+    assert not skate.is_initialized()
 
 
 def test_generator_of_an_earlier_session_is_refused(skate):
