@@ -124,26 +124,24 @@ def test_what_shutdown_wakes_begins_no_session(fresh, stopped):
 
 def test_future_fails_although_ctrl_c_ends_the_wait_for_a_callback(fresh, stopped, monkeypatch):
     # It was never done: the Ctrl-C came before those whose answers were missing heard of the end.
-    from skate import _helper, _session
-
     stop, _ = stopped
     begun, go_on = threading.Event(), threading.Event()
     fresh.put(1)._on_completed(lambda _: (begun.set(), go_on.wait()))
     assert begun.wait(20)
     future = stop.remote().future()
-    helper = _helper.of(_session.client)
+    [helper] = [each for each in threading.enumerate() if each.name == "skate-helper"]
 
     def join(_patience_s):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(helper._thread, "join", join)
+    monkeypatch.setattr(helper, "join", join)
     with pytest.raises(KeyboardInterrupt):
         fresh.shutdown()
     assert isinstance(future.exception(20), fresh.exceptions.RaySystemError)
     assert not fresh.is_initialized()
     go_on.set()
     monkeypatch.undo()
-    helper._thread.join(20)
+    helper.join(20)
 
 
 def test_ctrl_c_at_the_beginning_of_shutdown_ends_the_session_all_the_same(

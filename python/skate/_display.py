@@ -75,7 +75,7 @@ def _cell_of(task_id: str) -> int:
 
 
 class Display:
-    """Shows notices. Used by the helper thread only."""
+    """Shows notices. Used by one thread only."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []

@@ -3,8 +3,11 @@
     node, workers ─ notices ─┐
     watched refs ── tokens ──┴─▶ one Mailbox ─▶ helper thread ─▶ stdout, stderr, futures, callbacks
 
-Invariant: one helper per session, started when first needed; it ends when its mailbox is closed and
-empty, and `finish` returns only then, so nothing that a worker wrote before the end is lost.
+Invariant: one helper per session, and one thread that reads its mailbox: two would take each
+other's letters. The thread is started when first needed and takes the reading itself, once; so an
+interrupt may hit whoever starts it at any line. It ends when the mailbox is closed and empty, and
+`finish` returns only then, so nothing that a worker wrote before the end is lost. No lock is held
+here: a finalizer may come at any line, and call something that needs the helper.
 Callbacks of users run here: one that raises is reported and stops nothing.
 """
 
@@ -14,7 +17,7 @@ import itertools
 import sys
 import threading
 
-from skate import _native
+from skate import _native, _session
 from skate._display import Display
 
 TYPE_CHECKING = False
@@ -37,15 +40,22 @@ class Helper:
         self._tokens = itertools.count(_FIRST_TOKEN)
         self._waiting: dict[int, Callable[[], None]] = {}
         self._display = Display()
-        self._thread = threading.Thread(target=self._run, name="skate-helper", daemon=True)
+        self._reader: dict[str, threading.Thread] = {}  # one at most, by the atomic `setdefault`
+        self._is_started = False
+
+    def start(self) -> None:
+        """Starts its thread, unless that was done. One too many finds a reader, and ends."""
+        if self._is_started:
+            return
         try:
-            self._thread.start()
+            threading.Thread(target=self._run, name="skate-helper", daemon=True).start()
         except RuntimeError as error:
             from skate.exceptions import RaySystemError
 
             limit = "the limit of processes and threads (`ulimit -u`, or pids.max of the cgroup)"
             msg = f"{error}, for what workers write: {limit} is reached"
             raise RaySystemError(msg) from None
+        self._is_started = True
 
     def when_ready(
         self, ref: _native.ObjectRef[Any], act: Callable[[], None]
@@ -73,16 +83,21 @@ class Helper:
         """Waits until everything has been shown; the session must be closed."""
         self._mailbox.close()
         try:
-            if threading.current_thread() is not self._thread:
-                self._thread.join(_PATIENCE_S)
+            if not self._run() and (reader := self._reader["is"]) is not threading.current_thread():
+                reader.join(_PATIENCE_S)
         finally:  # after a KeyboardInterrupt, too
             self._call_the_rest()
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
+        """Reads until the end; False if another thread does, or this one further up."""
+        me = threading.current_thread()
+        if "is" in self._reader or self._reader.setdefault("is", me) is not me:
+            return False
         while not self._mailbox.is_over:
             self._deliver()  # nothing of it is kept while waiting, such as the last ref
         self._call_the_rest()  # if a KeyboardInterrupt kept `finish` from it
         self._display.close()
+        return True
 
     def _deliver(self) -> None:
         """Waits for what comes next, or until repeated lines are due."""
@@ -111,25 +126,21 @@ class Helper:
                 sys.__excepthook__(*sys.exc_info())
 
 
-_current: Helper | None = None
-_lock = threading.Lock()
+_helpers: dict[Client, Helper] = {}
+"""By session: that of the current one, and of those that are being shut down."""
 
 
 def of(client: Client) -> Helper:
     """The helper of the session; started when there is none."""
-    global _current  # noqa: PLW0603 - belongs to the one current session
-    with _lock:
-        if _current is None or _current.client is not client:
-            _current = Helper(client)
-        return _current
+    helper = _helpers.get(client) or _helpers.setdefault(client, Helper(client))
+    if client is _session.client:
+        helper.start()
+    else:  # it has ended meanwhile: `finish` may have been here
+        _helpers.pop(client, None)
+    return helper
 
 
 def finish(client: Client) -> None:
     """Ends the helper of a session that was closed, after it has shown everything."""
-    global _current  # noqa: PLW0603 - belongs to the one current session
-    with _lock:
-        helper = _current
-        if helper is None or helper.client is not client:
-            return
-        _current = None
-    helper.finish()
+    if helper := _helpers.pop(client, None):
+        helper.finish()

@@ -49,7 +49,6 @@ current_namespace: str = ""
 _ending: set[Client] = set()  # being shut down: what that wakes must not begin a session
 _refusal = ""  # why no session may begin or be used here
 _is_hooked = False
-_helped: Client | None = None
 _lock = RLock()
 
 _ERRORS_SHOWN = 100
@@ -311,7 +310,7 @@ def _start(
     from skate import _launch
 
     _launch.reserve_standard_descriptors()
-    started = _native.start(
+    return _native.start(
         session,
         _launch.zygote_argv(),
         hello,
@@ -323,9 +322,6 @@ def _start(
         watching,
         _settings.value("inspect"),
     )
-    if not started.can_spill:
-        start_helper(started)  # it may have to say so, whatever the program does
-    return started
 
 
 def _context(current: Client) -> Context:
@@ -333,6 +329,8 @@ def _context(current: Client) -> Context:
     from skate._notebook import register
 
     register(current)
+    if not getattr(current, "can_spill", True):
+        start_helper(current)  # it may have to say so, whatever the program does
     return Context(current)
 
 
@@ -356,7 +354,7 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = F
         wait_for_processes: Accepted for compatibility: all have ended when it returns.
     """
     _checks.flag("shutdown: wait_for_processes", wait_for_processes)
-    global client, caching, machine, _helped  # noqa: PLW0603 - the one current session
+    global client, caching, machine  # noqa: PLW0603 - the one current session
     ended, is_closed = None, False
     unseen: tuple[list[Any], int] = ([], 0)
     try:
@@ -364,7 +362,7 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = F
             if client is None or not client.is_driver:
                 return
             ended = client
-            client = caching = machine = _helped = None
+            client = caching = machine = None
             _ending.add(ended)
             unseen = ended.unseen(_ERRORS_SHOWN)  # they are read while the session is there
             ended.close()
@@ -404,12 +402,10 @@ def _show_unseen(errors: list[Any], count: int) -> None:
 
 def start_helper(current: Client) -> None:
     """Makes sure that what workers write is shown. Called before the first submission."""
-    global _helped  # noqa: PLW0603 - remembered so that it costs nothing
-    if _helped is not current and current.is_driver:
+    if current.is_driver:
         from skate import _helper
 
         _helper.of(current)
-        _helped = current
 
 
 def enter_worker(joined: Client, namespace: str, of_node: dict[str, str] | None = None) -> None:

@@ -1,0 +1,100 @@
+"""The helper thread is one for each session, whatever comes while it is started.
+
+Two read one mailbox and took each other's letters, so futures never became ready.
+"""
+
+import threading
+
+import pytest
+
+from skate import _helper, _session
+
+
+@pytest.fixture
+def session(fresh):
+    fresh.init(num_cpus=1)
+    return fresh
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The helpers' threads that were started."""
+    threads = []
+
+    class Noted(threading.Thread):
+        def start(self):
+            super().start()
+            threads.append(self)
+
+    monkeypatch.setattr(threading, "Thread", Noted)
+    return threads
+
+
+@pytest.mark.parametrize("when", ["before it runs", "once it runs"])
+def test_ctrl_c_while_it_is_started(session, started, monkeypatch, when):
+    class Interrupted(threading.Thread):
+        def start(self):
+            if when == "once it runs":
+                super().start()
+            raise KeyboardInterrupt
+
+    ref = session.put(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading, "Thread", Interrupted)
+        ref.future()
+    assert [ref.future().result(20) for _ in range(3)] == [1, 1, 1]
+    if when == "once it runs":
+        assert len(started) == 2
+        started[1].join(1)
+    assert sum(each.is_alive() for each in started) == 1
+
+
+def test_who_was_held_up_since_an_ended_session(session, started):
+    old = _session.client
+    session.shutdown()
+    session.init(num_cpus=1)
+    ref = session.put(1)
+    assert ref.future().result(20) == 1
+    _session.start_helper(old)
+    assert ref.future().result(20) == 1
+    assert len(started) == 1
+    assert old not in _helper._helpers
+
+
+def test_finalizer_that_submits_while_it_is_made(run):
+    # The same thread waited for its own lock.
+    out, _ = run(
+        """
+        from skate import _helper
+
+        @skate.remote
+        def one():
+            return 1
+
+        class Display(_helper.Display):
+            def __init__(self):
+                super().__init__()
+                _helper.Display = _helper.Display.__base__
+                refs.append(one.remote())  # as a `__del__` may at any allocation
+
+        refs = []
+        _helper.Display = Display
+        skate.init(num_cpus=1)
+        refs.append(one.remote())
+        print(sum(ref.future().result() for ref in refs), end="")
+    """,
+        timeout=20,
+    )
+    assert out == "2"
+
+
+def test_what_no_thread_has_read_is_shown_at_the_end(session, monkeypatch, capfd):
+    monkeypatch.setattr(_helper.Helper, "start", lambda _: None)  # as if it came late
+
+    @session.remote
+    def speak():
+        print("heard")
+
+    session.get(speak.remote())
+    session.shutdown()
+    assert "heard" in capfd.readouterr().out
