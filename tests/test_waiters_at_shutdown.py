@@ -75,6 +75,36 @@ def test_a_loop_that_has_seen_a_session_end_awaits_in_the_next(fresh, stopped):
     assert asyncio.run(main()) == 5
 
 
+def test_await_raises_although_the_next_session_has_begun(fresh, stopped, monkeypatch):
+    # It slept for ever: the loop's mailbox in the next session had taken the place of the first.
+    from skate import _session
+
+    stop, _ = stopped
+    wake_waiters, closed, go_on = _session._wake_waiters, threading.Event(), threading.Event()
+
+    def wake_late(ended):
+        closed.set()
+        go_on.wait()
+        wake_waiters(ended)
+
+    async def main():
+        awaits = asyncio.create_task(value_of(stop.remote()))
+        await asyncio.sleep(0)
+        shutdown = asyncio.create_task(asyncio.to_thread(fresh.shutdown))
+        await asyncio.to_thread(closed.wait)
+        fresh.init(num_cpus=1)
+        try:
+            assert await fresh.remote(lambda: 5).remote() == 5
+        finally:
+            go_on.set()
+        await shutdown
+        with pytest.raises(fresh.exceptions.RaySystemError):
+            await asyncio.wait_for(awaits, 5)
+
+    monkeypatch.setattr(_session, "_wake_waiters", wake_late)
+    asyncio.run(main())
+
+
 def test_calls_of_an_executor_fail_with_their_session(fresh, gate):
     fresh.init(num_cpus=1)
     executor = fresh.Executor(max_workers=1)

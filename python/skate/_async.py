@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from weakref import WeakKeyDictionary
-from weakref import ref as weak
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from skate import _native, _session
 from skate._frames import hide
@@ -92,28 +91,29 @@ class _Bridge:
         self.mailbox.close()
 
 
-_bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, weak[_Bridge]] = WeakKeyDictionary()
-_lock = threading.Lock()
+# One loop may have several: that of a session whose end it has not heard of, and the next one's.
+_bridges: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Client, _Bridge]] = (
+    WeakKeyDictionary()
+)
+_lock = threading.RLock()  # a finalizer that runs meanwhile may end the session
 
 
 def _bridge(client: Client) -> _Bridge:
     loop = asyncio.get_running_loop()
     with _lock:
-        found = _bridges.get(loop)
-        bridge = found() if found is not None else None
-        if bridge is None or bridge.client is not client:
-            bridge = _Bridge(loop, client)
-            _bridges[loop] = weak(bridge)
+        of_loop = _bridges.setdefault(loop, WeakValueDictionary())
+        bridge = of_loop.get(client)
+        if bridge is None:
+            bridge = of_loop[client] = _Bridge(loop, client)
         return bridge
 
 
 def finish(client: Client) -> None:
     """Wakes all that await something of a session that was closed: they find out."""
     with _lock:
-        bridges = [bridge for found in _bridges.values() if (bridge := found()) is not None]
+        bridges = [each for of_loop in _bridges.values() if (each := of_loop.get(client))]
     for bridge in bridges:
-        if bridge.client is client:
-            bridge.close()
+        bridge.close()
 
 
 async def await_ref(ref: ObjectRef[T]) -> T:
