@@ -116,8 +116,7 @@ def spec_of(packed: bytes) -> ActorSpec:
 class ActorMethod:
     """A method of an actor, to be called with `.remote()`."""
 
-    __slots__ = ("_client", "_least", "_most", "_name", "_options", "_ref", "_spec", "_template",
-                 "_whole")  # fmt: skip
+    __slots__ = ("_bound", "_least", "_most", "_name", "_options", "_ref", "_spec", "_whole")
 
     def __init__(
         self, ref: Actor, whole: ActorSpec, spec: MethodSpec, options: dict[str, Any]
@@ -128,8 +127,8 @@ class ActorMethod:
         self._options = options
         self._least, self._most = spec.least, spec.most
         self._name: str | None = options.get("name", spec.options.get("name"))
-        self._client: Client | None = None
-        self._template: Template | None = None
+        # One attribute: while a call looks, another thread may begin another session.
+        self._bound: tuple[Client | None, Template | None] = (None, None)
 
     def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
         """Refuses: a method of an actor is called by `.remote()`."""
@@ -158,9 +157,9 @@ class ActorMethod:
             PendingCallsLimitExceeded: the actor has `max_pending_calls` calls of this process.
             RaySystemError: the actor belongs to a session that has ended.
         """
-        template = self._template
+        client, template = self._bound
         try:
-            if template is None or self._client is not _session.client:
+            if template is None or client is not _session.client:
                 template = self._bind()
             if kwargs or not self._least <= len(args) <= self._most:
                 self._spec.check_arguments(args, kwargs)
@@ -176,9 +175,7 @@ class ActorMethod:
     def _bind(self) -> Template:
         client = _session.of(self)
         template = self._whole.template(client, self._spec, self._options)
-        # In this order: a thread that sees the new client must find its template.
-        self._template = template
-        self._client = client
+        self._bound = client, template
         return template
 
     def _check_pending(self) -> None:

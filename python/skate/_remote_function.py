@@ -178,8 +178,8 @@ class RemoteFunction(_Typed["P", "R_co"]):
     # No `__getattr__`: it would make each attribute of the hot path five times slower.
 
     def __init__(self, definition: Definition, options: dict[str, Any]) -> None:
-        self._client: Client | None = None
-        self._template: Template | None = None
+        # One attribute: while a call looks, another thread may begin another session.
+        self._bound: tuple[Client | None, Template | None] = (None, None)
         self._pickled_state: tuple[Callable[..., Any], dict[str, Any]] | None = None
         self._define(definition, options)
 
@@ -242,9 +242,9 @@ class RemoteFunction(_Typed["P", "R_co"]):
             Raises:
                 TypeError: the arguments do not fit the function, or one cannot be pickled.
             """
-            template = self._template
+            client, template = self._bound
             try:
-                if template is None or self._client is not _session.caching:
+                if template is None or client is not _session.caching:
                     template = self._bind()
                 if kwargs or not self._least <= len(args) <= self._most:
                     self._definition.check_arguments(args, kwargs)
@@ -274,9 +274,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
         template = definition.template(client, self._resolved)
         if self._options.get(_options.CAPTURE):  # whoever calls may be in a group
             return template
-        # In this order: a thread that sees the new client must find its template.
-        self._template = template
-        self._client = client
+        self._bound = client, template
         return template
 
     @overload
@@ -320,7 +318,7 @@ class RemoteFunction(_Typed["P", "R_co"]):
     def __setstate__(
         self, state: tuple[Callable[..., Any], dict[str, Any], str, str | None]
     ) -> None:
-        self._client = self._template = None
+        self._bound = None, None
         function, options, self.__module__, self.__doc__ = state
         self.__wrapped__ = function
         self._pickled_state = function, options
