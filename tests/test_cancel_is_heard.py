@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -92,6 +93,69 @@ def test_what_it_yields_when_it_is_interrupted_is_read(skate):
     values = [skate.get(ref) for ref in stream]
     at = values.index("caught")
     assert values == [*range(1, at + 1), "caught", 0, 1, 2]
+
+
+def finalized(finalize):
+    class Finalized:
+        def __del__(self):
+            finalize()
+
+    return Finalized()
+
+
+def watched(finalize):
+    class Watched:
+        pass
+
+    made = Watched()
+    kept.append(weakref.ref(made, lambda _: finalize()))
+    return made
+
+
+def closed(finalize):
+    def items():
+        try:
+            yield
+        finally:
+            finalize()
+
+    made = items()
+    next(made)
+    return made
+
+
+kept = []  # weak references, without which their callbacks are not called
+
+
+@pytest.mark.parametrize("make", [finalized, watched, closed])
+def test_interrupt_that_a_finalizer_swallows_is_raised_after_it(skate, gate, attempts, make):
+    """Python prints it and goes on, and so did the task. Finalizers that follow run whole."""
+
+    @skate.remote
+    def task():
+        interrupted = []
+
+        def finalize():
+            if not interrupted:
+                interrupted.append(True)
+                gate.write_bytes(b"")
+                while True:
+                    time.sleep(1)
+            with attempts.open("ab") as file:
+                file.write(b"x")
+
+        made = [make(finalize) for _ in range(4)]
+        made.clear()
+        kept.clear()
+        return "ran to its end"
+
+    ref = task.remote()
+    gate.read_bytes()
+    skate.cancel(ref)
+    with pytest.raises(skate.exceptions.TaskCancelledError):
+        skate.get(ref)
+    assert attempts.stat().st_size == 3
+    assert skate.get(skate.remote(lambda: 1).remote()) == 1
 
 
 def test_the_wakeup_descriptor_is_left_to_programs(skate):

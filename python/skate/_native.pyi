@@ -512,6 +512,13 @@ def wake_with_driver() -> None:
 def disable_in_child() -> None:
     """After a fork in user code: this process has no session any more; every call says so."""
 
+def and_again(inner: Callable[..., bool], /) -> Callable[..., None]:
+    """A function that does what `inner` does, and notes SIGINT as it leaves if that returned True.
+
+    For handlers and hooks, which C code calls: the handler of SIGINT is called for it by whatever
+    Python code runs next.
+    """
+
 def ref_of(binary: bytes, kept: Any, /) -> ObjectRef[Any]:
     """A ref of another engine, by its binary form.
 

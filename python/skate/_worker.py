@@ -4,8 +4,9 @@
 
 Invariant: the process leaves by `os._exit` alone, so nothing of the zygote above it on the stack
 ever runs. SIGINT means cancel: it raises KeyboardInterrupt only while the running task is
-cancelled. `sys.exit` in a task propagates out of `run` and ends the process with its code: the
-node sees a death and retries or fails the task as for any crash (semantics.md 2.18).
+cancelled, and again if a finalizer swallowed that. `sys.exit` in a task propagates out of `run` and
+ends the process with its code: the node sees a death and retries or fails the task as for any crash
+(semantics.md 2.18).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from _thread import get_ident
 
-from skate import _actor_worker, _cells, _devices, _stacks, _threads
+from skate import _actor_worker, _cells, _devices, _native, _stacks, _threads
 from skate._devices import use as use_devices
 from skate._errors import task_error, task_error_as_text
 from skate._max_calls import Counted
@@ -39,8 +41,8 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from collections.abc import Callable, Collection
+    from types import CodeType, FrameType
     from typing import Any, NoReturn, TypeAlias
 
     from skate._native import Client
@@ -75,6 +77,7 @@ _WHEN_IT_HAS_ENDED = (
     task_error_as_text,
 )
 _AFTER_THE_END = {function.__code__ for function in _WHEN_IT_HAS_ENDED}
+"""The task is over: its end is put into words, what it changed is taken back. A cancel is late."""
 
 
 def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoReturn:
@@ -104,7 +107,7 @@ def main(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> NoR
 
 
 def _run(hello: dict[str, Any], client_id: int, descriptors: Descriptors) -> int:
-    from skate import _native, _output, _records, _session
+    from skate import _output, _records, _session
 
     client = _native.join(*descriptors, client_id, hello["session"], hello["inspect"])
     _session.enter_worker(client, hello.get("namespace", ""), hello["labels"])
@@ -171,26 +174,42 @@ def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
-    def cancel(_signal: int, frame: FrameType | None) -> None:
-        if client.is_canceled() and not _has_ended(frame):
-            raise KeyboardInterrupt
+    finalizers: set[CodeType] = set()  # those, and callbacks, that swallowed an interrupt
+    main_thread, usual = get_ident(), sys.unraisablehook
+
+    def cancel(_signal: int, frame: FrameType | None) -> bool:
+        if not client.is_canceled() or _is_within(_AFTER_THE_END, frame):
+            return False
+        if _is_within(finalizers, frame):
+            return True  # it would be swallowed again
+        raise KeyboardInterrupt
+
+    def unraisable(lost: sys.UnraisableHookArgs) -> bool:
+        """A finalizer or a callback was interrupted, and Python goes on with the task."""
+        if not (
+            isinstance(lost.exc_value, KeyboardInterrupt)
+            and get_ident() == main_thread
+            and client.is_canceled()
+        ):
+            usual(lost)
+            return False
+        if lost.exc_traceback is not None:
+            finalizers.add(lost.exc_traceback.tb_frame.f_code)
+        return True
 
     def nudge(_signal: int, _frame: FrameType | None) -> None:
         """It has ended a system call that did not notice SIGINT: rust/native/src/nudge.rs."""
 
-    signal.signal(signal.SIGINT, cancel)
+    signal.signal(signal.SIGINT, _native.and_again(cancel))
+    sys.unraisablehook = _native.and_again(unraisable)
     signal.signal(signal.SIGURG, nudge)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable(file=2)
 
 
-def _has_ended(frame: FrameType | None) -> bool:
-    """Whether the task is over: its end is put into words, what it changed is taken back.
-
-    A cancel is late then.
-    """
-    while frame is not None:
-        if frame.f_code in _AFTER_THE_END:
+def _is_within(codes: Collection[CodeType], frame: FrameType | None) -> bool:
+    while frame is not None and codes:
+        if frame.f_code in codes:
             return True
         frame = frame.f_back
     return False

@@ -6,7 +6,7 @@
 //!   its way     session ─▶ host (driver) │ worker         one protocol, two transports
 //!   waiting     pump, answer, background, mailbox         whoever waits, drives
 //!   processes   watcher, zygote, link, sentinel, output   starts, deaths, rings, lines
-//!   executing   worker ─▶ execute                         a task, in its worker
+//!   executing   worker ─▶ execute, again                  a task, in its worker
 //!   actors      actor_ref ┊ serving, lanes, call           a handle ┊ what an actor's process does
 //!   looking     inspect, inspect/listener                 rows as JSON, for this process and for others
 //! ```
@@ -16,6 +16,7 @@
 #![allow(clippy::cast_precision_loss, reason = "amounts of resources are far below 2^52")]
 
 mod actor_ref;
+mod again;
 mod answer;
 mod arguments;
 mod background;
@@ -134,6 +135,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<mailbox::Mailbox>()?;
     module.add_class::<view::View>()?;
     module.add_class::<fresh::Fresh>()?;
+    module.add_function(wrap_pyfunction!(again::and_again, module)?)?;
     module.add_function(wrap_pyfunction!(object_ref::rebuild_ref, module)?)?;
     module.add_function(wrap_pyfunction!(object_ref::ref_of, module)?)?;
     module.add_function(wrap_pyfunction!(actor_ref::rebuild_actor, module)?)?;
