@@ -1,6 +1,6 @@
 r"""Worker side of stdout and stderr: each line says of which task it is.
 
-    print ─▶ TextIOWrapper ─ line ─▶ _Buffer ─▶ _Labelled ─▶ pipe: "\x1e" label "\x1f" line "\n" ...
+    print ─▶ TextIOWrapper ─ line ─▶ _Buffer ─▶ Labelled ─▶ pipe: "\x1e" label "\x1f" line "\n" ...
 
 Invariant: the label in force at any byte of the pipe is that of the last marker before it. A
 marker is written only when the task's name has changed, so what C code writes to the descriptor
@@ -25,8 +25,11 @@ _IN_ONE_LINE = str.maketrans("\n\x1e\x1f", "   ")
 """For a label: that of an actor is its `repr`."""
 
 
-class _Labelled(io.RawIOBase):
-    """A descriptor that a marker precedes when the label has changed."""
+class Labelled(io.RawIOBase):
+    """A descriptor that a marker precedes when the label has changed.
+
+    A cancel interrupts no `write` (see `_worker`): the buffer would write the same once more.
+    """
 
     def __init__(self, descriptor: int, label: Callable[[], str]) -> None:
         self._descriptor = descriptor
@@ -72,7 +75,7 @@ def install(label: Callable[[], str]) -> None:
     """
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = io.TextIOWrapper(
-            _Buffer(_Labelled(descriptor, label)),
+            _Buffer(Labelled(descriptor, label)),
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,

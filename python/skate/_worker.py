@@ -4,9 +4,9 @@
 
 Invariant: the process leaves by `os._exit` alone, so nothing of the zygote above it on the stack
 ever runs. SIGINT means cancel: it raises KeyboardInterrupt only while the running task is
-cancelled, and again if a finalizer swallowed that. `sys.exit` in a task propagates out of `run` and
-ends the process with its code: the node sees a death and retries or fails the task as for any crash
-(semantics.md 2.18).
+cancelled, later if it writes a line just then, and again if a finalizer swallowed that. `sys.exit`
+in a task propagates out of `run` and ends the process with its code: the node sees a death and
+retries or fails the task as for any crash (semantics.md 2.18).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skate import _actor_worker, _cells, _devices, _native, _stacks, _threads
 from skate._devices import use as use_devices
 from skate._errors import task_error, task_error_as_text
 from skate._max_calls import Counted
-from skate._output import before_result
+from skate._output import Labelled, before_result
 from skate._runtime_env import Applied
 from skate._session import capture
 from skate._threads import use_cpus
@@ -174,14 +174,15 @@ def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
-    finalizers: set[CodeType] = set()  # those, and callbacks, that swallowed an interrupt
+    # Where no interrupt is raised. Finalizers and callbacks are added once they swallowed one.
+    spared: set[CodeType] = {Labelled.write.__code__}
     main_thread, usual = get_ident(), sys.unraisablehook
 
     def cancel(_signal: int, frame: FrameType | None) -> bool:
         if not client.is_canceled() or _is_within(_AFTER_THE_END, frame):
             return False
-        if _is_within(finalizers, frame):
-            return True  # it would be swallowed again
+        if _is_within(spared, frame):
+            return True
         raise KeyboardInterrupt
 
     def unraisable(lost: sys.UnraisableHookArgs) -> bool:
@@ -194,7 +195,7 @@ def _handle_signals(client: Client) -> None:
             usual(lost)
             return False
         if lost.exc_traceback is not None:
-            finalizers.add(lost.exc_traceback.tb_frame.f_code)
+            spared.add(lost.exc_traceback.tb_frame.f_code)
         return True
 
     def nudge(_signal: int, _frame: FrameType | None) -> None:

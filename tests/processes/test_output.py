@@ -1,10 +1,15 @@
 """What workers print appears at the driver, line by line, in order, with the task that wrote it."""
 
+import os
 import re
 import select
+import signal
+import time
 from itertools import pairwise
 
 import pytest
+
+from skate import _session
 
 
 def lines_of(text, name=".*"):
@@ -73,6 +78,33 @@ def test_lines_are_whole_however_they_were_written(run):
         "lone \\udc80 surrogate and ☃",
         "no newline at the end",
     ]
+
+
+def test_of_a_task_that_is_cancelled_as_it_writes(fresh, gate, capfd):
+    # The buffer did not hear that it was written, and wrote it again: 8 lines in 25 cancels.
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def speak():
+        def write_and_wait(descriptor, data):
+            os.write = write
+            written = write(descriptor, data)
+            gate.write_bytes(b"")
+            while not _session.client.is_canceled():
+                time.sleep(0.001)
+            signal.raise_signal(signal.SIGINT)
+            return written
+
+        write, os.write = os.write, write_and_wait
+        print("said")
+
+    ref = speak.remote()
+    gate.read_bytes()
+    fresh.cancel(ref)
+    with pytest.raises(fresh.exceptions.TaskCancelledError):
+        fresh.get(ref)
+    fresh.shutdown()
+    assert lines_of(capfd.readouterr().out) == ["said"]
 
 
 def test_of_subprocesses_and_of_c_code(run):
