@@ -56,18 +56,63 @@ def test_async_results_tell_how_they_stand(pool, gate):
 
 
 def test_callbacks_get_the_value_or_the_error(pool):
-    seen, done = [], threading.Semaphore(0)
-
-    def note(value):
-        seen.append(value)
-        done.release()
-
-    pool.map_async(square, [1, 2], callback=note).wait()
-    pool.apply_async(lambda: 1 / 0, error_callback=note).wait()
-    assert done.acquire(timeout=10)
-    assert done.acquire(timeout=10)
+    seen = []
+    pool.map_async(square, [1, 2], callback=seen.append).wait()
+    pool.apply_async(lambda: 1 / 0, error_callback=seen.append).wait()
     assert seen[0] == [1, 4]
     assert isinstance(seen[1], ZeroDivisionError)
+
+
+@pytest.fixture
+def callback():
+    """A callback that notes its value, but only when it may."""
+
+    class Callback:
+        def __init__(self):
+            self.begun, self.may_go_on, self.seen = threading.Event(), threading.Event(), []
+
+        def __call__(self, value):
+            self.begun.set()
+            self.may_go_on.wait(30)
+            self.seen.append(value)
+
+    made = Callback()
+    yield made
+    made.may_go_on.set()
+
+
+def test_a_result_is_ready_when_its_callback_has_run(pool, callback):
+    """It was ready before, so `wait` returned before what the callback does had been done."""
+    result = pool.map_async(square, [1, 2], callback=callback)
+    assert callback.begun.wait(30)
+    assert not result.ready()
+    callback.may_go_on.set()
+    result.wait()
+    assert callback.seen == [[1, 4]]
+
+
+def test_join_waits_for_callbacks(skate, monkeypatch, callback):
+    """It returned when the values were there, before anybody had been told of them."""
+    pool = Pool(1)
+    pool.apply_async(int, callback=callback)
+    assert callback.begun.wait(30)
+    pool.close()
+    wait = pool._changed.wait
+    monkeypatch.setattr(pool._changed, "wait", lambda: callback.may_go_on.set() or wait())
+    pool.join()
+    assert callback.seen == [0]
+
+
+def test_a_callback_may_join(skate):
+    pool, joined = Pool(1), threading.Event()
+
+    def join(_value):
+        pool.close()
+        pool.join()
+        joined.set()
+
+    pool.apply_async(int, callback=join)
+    assert joined.wait(30)
 
 
 def test_a_callback_that_raises_stops_nothing(pool, capfd):

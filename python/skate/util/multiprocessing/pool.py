@@ -121,6 +121,7 @@ class Pool:
         self._state = _RUN
         self._waiting: deque[Chunk] = deque()
         self._under_way: dict[_Slot, Chunk] = {}
+        self._telling: dict[Chunk, int] = {}  # whose results are being told, and by which thread
         self._slots = {self._fresh() for _ in range(self._processes)}
         self._idle: deque[_Slot] = deque(self._slots)
         self._feeders: list[Feeder] = []
@@ -231,7 +232,9 @@ class Pool:
             feeder.feed()
 
     def join(self) -> None:
-        """Waits until all that was asked for is done.
+        """Waits until all that was asked for is done, callbacks included.
+
+        A callback may call it as well: it does not wait for itself.
 
         Raises:
             ValueError: the pool is neither closed nor terminated.
@@ -240,7 +243,7 @@ class Pool:
             if self._state == _RUN:
                 msg = "Pool is still running"
                 raise ValueError(msg)
-            while self._waiting or self._under_way:
+            while self._waiting or self._under_way or self._is_telling_elsewhere():
                 self._changed.wait()
             slots, self._slots = self._slots, set()
             self._idle.clear()
@@ -376,6 +379,10 @@ class Pool:
             self._done(slot, error=error)
         self._dispatch()
 
+    def _is_telling_elsewhere(self) -> bool:
+        me = threading.get_ident()
+        return any(thread != me for thread in self._telling.values())
+
     def _done(
         self, slot: _Slot, *, values: list[Any] | None = None, error: BaseException | None = None
     ) -> None:
@@ -395,8 +402,13 @@ class Pool:
                     self._slots.add(fresh)
                     slot = fresh
             self._idle.append(slot)
-            self._changed.notify_all()
-        if error is None:
-            chunk.results.settle(chunk.index, values or [])
-        else:
-            chunk.results.fail(chunk.index, error)
+            self._telling[chunk] = threading.get_ident()
+        try:
+            if error is None:
+                chunk.results.settle(chunk.index, values or [])
+            else:
+                chunk.results.fail(chunk.index, error)
+        finally:
+            with self._lock:
+                del self._telling[chunk]
+                self._changed.notify_all()

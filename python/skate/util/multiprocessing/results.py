@@ -3,7 +3,7 @@
     Chunk ─ settle(index, values) │ fail(index, error) ─▶ Single, Batch, Results
 
 Invariant: each index is settled or failed once. Callbacks run in the thread that brings the result,
-after `wait` would return, and one that raises is shown and stops nothing.
+before `wait` returns, and one that raises is shown and stops nothing.
 """
 
 from __future__ import annotations
@@ -59,11 +59,14 @@ class AsyncResult:
             self._finish()
 
     def _finish(self) -> None:
-        self._event.set()
-        if self._error is not None:
-            _call(self._error_callback, self._error)
-        else:
-            _call(self._callback, self._value())
+        # First the callback, as in the standard library: whoever waits relies on what it did.
+        try:
+            if self._error is not None:
+                _call(self._error_callback, self._error)
+            else:
+                _call(self._callback, self._value())
+        finally:
+            self._event.set()
 
     def get(self, timeout: float | None = None) -> Any:
         """The value, or the error of the call.
