@@ -4,8 +4,9 @@
                  └─ future.cancel() ─▶ cancelled
 
 Invariant: at most `max_workers` futures are running; a pending one has not been handed to skate, so
-`cancel` always succeeds on it. A call belongs to the session in which it was submitted, and fails
-with it. Functions and arguments may be whatever cloudpickle takes.
+`cancel` always succeeds on it. Once `shutdown` has waited, all futures are done and their callbacks
+have run. A call belongs to the session in which it was submitted, and fails with it. Functions and
+arguments may be whatever cloudpickle takes.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Executor(concurrent.futures.Executor):
         self._places: int | None = max_workers
         self._waiting: deque[Call] = deque()
         self._running: dict[Future[Any], skate.ObjectRef[Any] | None] = {}
+        self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)
@@ -128,11 +130,22 @@ class Executor(concurrent.futures.Executor):
         # First the place, then the result: whoever waits for it may submit at once.
         with self._lock:
             self._running.pop(future, None)
-            self._quiet.notify_all()
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
+            self._telling[future] = threading.get_ident()
+        try:
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        finally:
+            with self._lock:
+                del self._telling[future]
+                self._quiet.notify_all()
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing waits, runs or is being told. A callback does not wait for itself."""
+        me = threading.get_ident()
+        is_told = all(thread == me for thread in self._telling.values())
+        return is_told and not self._waiting and not self._running
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more calls.
@@ -151,7 +164,7 @@ class Executor(concurrent.futures.Executor):
             future.set_running_or_notify_cancel()
         if wait:
             with self._lock:
-                self._quiet.wait_for(lambda: not self._waiting and not self._running)
+                self._quiet.wait_for(self._is_quiet)
 
     def __repr__(self) -> str:
         return f"<skate.Executor max_workers={self._asked}>"

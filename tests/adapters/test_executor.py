@@ -80,6 +80,40 @@ def test_shutdown_waits_and_then_refuses(skate, gate):
         executor.submit(int)
 
 
+def test_shutdown_waits_until_results_are_told(skate, gate, monkeypatch):
+    """It returned when the task had ended, and the future was not done yet."""
+    begun, may_go_on = threading.Event(), threading.Event()
+    executor = skate.Executor(max_workers=1)
+    future = executor.submit(gate.read_bytes)
+    set_result, wait = future.set_result, executor._quiet.wait
+
+    def hesitate(value):
+        begun.set()
+        may_go_on.wait(30)
+        set_result(value)
+
+    monkeypatch.setattr(future, "set_result", hesitate)
+    monkeypatch.setattr(executor._quiet, "wait", lambda *args: may_go_on.set() or wait(*args))
+    gate.write_bytes(b"")
+    assert begun.wait(30)
+    try:
+        executor.shutdown()
+        assert future.done()
+    finally:
+        may_go_on.set()
+
+
+def test_a_callback_may_shut_down(skate):
+    executor, is_down = skate.Executor(max_workers=1), threading.Event()
+
+    def shut_down(_future):
+        executor.shutdown()
+        is_down.set()
+
+    executor.submit(int).add_done_callback(shut_down)
+    assert is_down.wait(30)
+
+
 def test_shutdown_can_cancel_what_waits(skate, gate):
     executor = skate.Executor(max_workers=1)
     running, pending = executor.submit(gate.read_bytes), executor.submit(int)
