@@ -88,6 +88,59 @@ def test_the_session_may_end_while_numbers_are_sent(session, monkeypatch):
     assert not session.is_initialized()
 
 
+@pytest.fixture
+def _alone(monkeypatch):
+    """What breaks here, breaks no other test."""
+    monkeypatch.setattr(metrics, "_here", metrics._Here())
+
+
+@pytest.mark.usefixtures("_alone")
+def test_a_finalizer_may_update_in_the_midst_of_an_update():
+    """It waited for ever for the lock that its own thread had."""
+    counter = metrics.Counter("freed")
+
+    class Finalizes(float):
+        """Is added as if the collector had run then, which it may at any allocation."""
+
+        def __radd__(self, other):
+            counter.inc(10)
+            metrics.flush()
+            return float(self) + other
+
+    def work():
+        counter.inc(1)
+        counter.inc(Finalizes(100))
+        counter.inc(1000)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert lines("freed")[-1] == "freed 1111"
+
+
+@pytest.mark.usefixtures("_alone")
+@pytest.mark.parametrize("why", [KeyboardInterrupt, RuntimeError])
+def test_a_timer_that_was_not_started_is_not_relied_on(session, monkeypatch, why):
+    """It was taken for one that would send: nothing of that process was sent any more."""
+
+    def refuse(_timer):
+        raise why
+
+    counter = metrics.Counter("late")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Timer, "start", refuse)
+        with pytest.raises(why):
+            counter.inc()
+    counter.inc()
+    timer = metrics._here.timer
+    if timer is not None:  # else it has sent, or is about to
+        timer.join()
+    with metrics._here.sending:
+        sent = metrics._collector().text.remote()
+    assert "late 2" in session.get(sent)
+
+
 def test_the_last_value_of_a_gauge_counts():
     gauge = metrics.Gauge("level", tag_keys=("a",)).set_default_tags({"a": "x"})
     for value in (1, 5, 3, None):

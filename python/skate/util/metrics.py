@@ -3,11 +3,12 @@
     worker ─ inc, set, observe ─▶ this process's changes ─ at most ten times a second ─▶ a collector
     driver ─ prometheus_text() ─▶ its own changes, then all of it as text
 
-Invariant: an update is a lock and a dict entry; nothing is sent while a metric is at rest, and no
-port is open: whoever serves the text (`http.server`, a sidecar) calls `prometheus_text()`. Changes
-are sent as differences, so the sums are exact however many processes take part. A worker that
-leaves in order waits until its last changes have arrived; one that is killed loses what it has not
-sent yet, a tenth of a second at most.
+Invariant: an update is a lock and a dict entry, and may come from a finalizer in the midst of
+another one; nothing is sent while a metric is at rest, and no port is open: whoever serves the text
+(`http.server`, a sidecar) calls `prometheus_text()`. Changes are sent as differences, so the sums
+are exact however many processes take part. A worker that leaves in order waits until its last
+changes have arrived; one that is killed loses what it has not sent yet, a tenth of a second at
+most.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import re
 import threading
 from bisect import bisect_left
+from collections import deque
 
 import skate
 from skate import _session
@@ -37,32 +39,62 @@ _NAME = re.compile(r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")
 
 
 class _Here:
-    """What this process has not sent yet."""
+    """What this process has not sent yet.
+
+    Invariant: the lock is reentrant, for a finalizer may run at any allocation of the thread that
+    has it. What it updates is left in `updates` for the call that it came into, so that `changes`
+    are added up by one call at a time.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.sending = threading.RLock()  # whoever leaves waits for what the timer is sending
+        self.updates: deque[tuple[Metric, Tags, list[float], bool]] = deque()
         self.described: dict[str, Described] = {}
         self.changes: Changes = {}
         self.timer: threading.Timer | None = None
+        self.is_adding_up = False
         self.is_at_exit = False
 
     def add(self, metric: Metric, tags: Tags, values: list[float], *, is_sum: bool) -> None:
         with self.lock:
-            key = (metric.info["name"], tags)
-            before = self.changes.get(key)
-            if before is not None and is_sum:
-                values = [old + new for old, new in zip(before, values, strict=True)]
-            self.changes[key] = values
-            self.described[metric.info["name"]] = metric.described
-            if self.timer is None and skate.is_initialized():
-                self.timer = threading.Timer(_PERIOD_S, _flush_in_time)
-                self.timer.daemon = True
-                self.timer.start()
-                self._at_exit()
+            self.updates.append((metric, tags, values, is_sum))
+            self._add_up()
+        self._wake()
+
+    def _add_up(self) -> None:
+        if self.is_adding_up:
+            return
+        self.is_adding_up = True
+        try:
+            while self.updates:
+                metric, tags, values, is_sum = self.updates.popleft()
+                key = (metric.info["name"], tags)
+                before = self.changes.get(key)
+                if before is not None and is_sum:
+                    values = [old + new for old, new in zip(before, values, strict=True)]
+                self.changes[key] = values
+                self.described[metric.info["name"]] = metric.described
+        finally:
+            self.is_adding_up = False
+
+    def _wake(self) -> None:
+        """Sees to it that what was added is sent."""
+        if self.timer is not None or not skate.is_initialized():
+            return
+        self._at_exit()
+        timer = threading.Timer(_PERIOD_S, _flush_in_time)
+        timer.daemon = True
+        try:
+            self.timer = timer  # before it can be over
+            timer.start()
+        except BaseException:  # a KeyboardInterrupt, or no thread to be had: the next update's
+            self.timer = None
+            raise
 
     def _at_exit(self) -> None:
-        if self.is_at_exit or _session.connect().is_driver:  # with a driver all numbers go
+        client = _session.client
+        if self.is_at_exit or client is None or client.is_driver:  # with a driver all numbers go
             return
         import atexit
 
@@ -70,13 +102,19 @@ class _Here:
         self.is_at_exit = True
 
     def take(self) -> tuple[dict[str, Described], Changes]:
+        described: dict[str, Described] = {}
+        changes: Changes = {}
         with self.lock:
-            taken = self.described, self.changes
-            self.described, self.changes = {}, {}
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
-            return taken
+            if self.is_adding_up:  # a finalizer: whoever it came into goes on, and sends
+                return described, changes
+            # First the timer: who finds it there relies on what follows.
+            timer, self.timer = self.timer, None
+            if timer is not None:
+                timer.cancel()
+            self._add_up()
+            described, self.described = self.described, described
+            changes, self.changes = self.changes, changes
+        return described, changes
 
 
 _here = _Here()
