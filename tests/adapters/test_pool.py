@@ -4,11 +4,13 @@ import itertools
 import multiprocessing
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from skate.util.multiprocessing import Pool
+from skate.util.multiprocessing.feeder import Chunk
+from skate.util.multiprocessing.results import Single
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,60 @@ def test_arguments_that_cannot_be_pickled_are_the_calls_error(pool):
     result = pool.apply_async(square, (threading.Lock(),))
     with pytest.raises(TypeError, match="cannot pickle"):
         result.get(timeout=10)
+
+
+class Interrupts:
+    """Ctrl-C while it is pickled."""
+
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_a_chunk_is_sent_costs_no_process(skate):
+    """Its slot was neither idle nor at work from then on, and `join` waited for ever."""
+    pool = Pool(1)
+    with pytest.raises(KeyboardInterrupt):
+        pool.apply_async(square, (Interrupts(),))
+    assert pool.apply_async(square, (3,)).get(timeout=10) == 9
+    pool.close()
+    pool.join()
+
+
+def test_an_interrupt_keeps_no_other_chunk_from_being_sent(skate, attempts):
+    def note(_n):
+        with attempts.open("a") as file:
+            file.write("x")
+
+    pool = Pool(2)
+    with pytest.raises(KeyboardInterrupt):
+        pool.map_async(note, [Interrupts(), 1, Interrupts(), 2, 3], chunksize=1)
+    pool.close()
+    pool.join()
+    assert attempts.stat().st_size == 3
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_an_interrupt_when_a_chunk_was_sent_fails_no_other(skate, monkeypatch, is_heard):
+    """Whether its end was heard of already, and its slot has the next one, or never will be."""
+    pool = Pool(1)
+    result = Single(1, None, None)
+
+    class Sent(Future):
+        def future(self):
+            monkeypatch.undo()
+            pool._waiting.append(Chunk(result, 0, square, [((3,), {})]))
+            self.set_result([0])
+            return self
+
+        def add_done_callback(self, act):
+            if is_heard:
+                super().add_done_callback(act)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "_send", lambda *_: Sent())
+    with pytest.raises(KeyboardInterrupt):
+        pool.apply_async(int)
+    assert result.get(timeout=10) == 9
 
 
 @pytest.mark.parametrize("size", [0, -1])

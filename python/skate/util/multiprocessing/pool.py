@@ -357,13 +357,15 @@ class Pool:
                     return
                 slot, chunk = self._idle.popleft(), self._waiting.popleft()
                 self._under_way[slot] = chunk
-            slot.chunks += 1
+                slot.chunks += 1
             try:
                 promised = self._send(slot, chunk).future()
-            except Exception as error:  # arguments that cannot be pickled
-                self._done(slot, error=error)
-                continue
-            promised.add_done_callback(partial(self._arrived, slot))
+                promised.add_done_callback(partial(self._arrived, slot, chunk))
+            except BaseException as error:  # arguments that cannot be pickled; Ctrl-C meanwhile
+                self._done(slot, chunk, error=error)
+                if not isinstance(error, Exception):
+                    self._dispatch()  # the others do not depend on it
+                    raise
 
     def _send(self, slot: _Slot, chunk: Chunk) -> skate.ObjectRef[list[Any]]:
         if not self._has_session():
@@ -371,25 +373,32 @@ class Pool:
         ref: skate.ObjectRef[list[Any]] = slot.actor.run.remote(chunk.function, chunk.calls)
         return ref
 
-    def _arrived(self, slot: _Slot, future: Any) -> None:
+    def _arrived(self, slot: _Slot, chunk: Chunk, future: Any) -> None:
         error = future.exception()
-        if error is None:
-            self._done(slot, values=future.result())
-        else:
-            self._done(slot, error=error)
-        self._dispatch()
+        try:
+            if error is None:
+                self._done(slot, chunk, values=future.result())
+            else:
+                self._done(slot, chunk, error=error)
+        finally:  # whatever a callback raises
+            self._dispatch()
 
     def _is_telling_elsewhere(self) -> bool:
         me = threading.get_ident()
         return any(thread != me for thread in self._telling.values())
 
     def _done(
-        self, slot: _Slot, *, values: list[Any] | None = None, error: BaseException | None = None
+        self,
+        slot: _Slot,
+        chunk: Chunk,
+        *,
+        values: list[Any] | None = None,
+        error: BaseException | None = None,
     ) -> None:
         with self._lock:
-            chunk = self._under_way.pop(slot, None)
-            if chunk is None:  # it was terminated meanwhile
+            if self._under_way.get(slot) is not chunk:  # it was terminated or told meanwhile
                 return
+            del self._under_way[slot]
             is_worn = self._chunks_most is not None and slot.chunks >= self._chunks_most
             is_gone = isinstance(error, skate.exceptions.RayActorError)
             if (is_worn or is_gone) and self._has_session():
