@@ -62,7 +62,7 @@ class Executor(concurrent.futures.Executor):
         self._asked = max_workers
         self._places: int | None = max_workers
         self._waiting: deque[Call] = deque()
-        self._running: dict[Future[Any], skate.ObjectRef[Any] | None] = {}
+        self._running: set[Future[Any]] = set()
         self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
         self._lock = threading.Lock()
@@ -96,18 +96,15 @@ class Executor(concurrent.futures.Executor):
                 if not future.set_running_or_notify_cancel():
                     self._quiet.notify_all()
                     continue
-                self._running[future] = None
+                self._running.add(future)
             try:
-                ref = self._send(client, function, args, kwargs)
-                promised = ref.future()
+                promised = self._send(client, function, args, kwargs).future()
+                promised.add_done_callback(partial(self._arrived, future))
             except BaseException as error:  # what cannot be pickled; Ctrl-C meanwhile
                 self._finish(future, None, error)
                 if not isinstance(error, Exception):
+                    self._start()  # the others do not depend on it
                     raise
-                continue
-            with self._lock:
-                self._running[future] = ref
-            promised.add_done_callback(partial(self._arrived, future))
 
     def _send(
         self,
@@ -123,13 +120,17 @@ class Executor(concurrent.futures.Executor):
 
     def _arrived(self, future: Future[Any], done: Future[Any]) -> None:
         error = done.exception()
-        self._finish(future, None if error is not None else done.result(), error)
-        self._start()
+        try:
+            self._finish(future, None if error is not None else done.result(), error)
+        finally:  # whatever a callback raises
+            self._start()
 
     def _finish(self, future: Future[Any], value: Any, error: BaseException | None) -> None:
         # First the place, then the result: whoever waits for it may submit at once.
         with self._lock:
-            self._running.pop(future, None)
+            if future not in self._running:  # an interrupt came when it had been told
+                return
+            self._running.remove(future)
             self._telling[future] = threading.get_ident()
         try:
             if error is None:

@@ -46,6 +46,44 @@ def test_an_interrupt_while_a_call_is_sent_leaves_nothing_running(skate):
         assert executor.submit(int).result() == 0
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_an_interrupt_when_a_call_was_sent_leaves_nothing_running(skate, monkeypatch, is_heard):
+    """Whether its end was heard of already, or never will be."""
+
+    class Sent(concurrent.futures.Future):
+        def future(self):
+            monkeypatch.undo()
+            self.set_result(0)
+            return self
+
+        def add_done_callback(self, act):
+            if is_heard:
+                super().add_done_callback(act)
+            raise KeyboardInterrupt
+
+    with skate.Executor(max_workers=1) as executor:
+        monkeypatch.setattr(executor, "_send", lambda *_: Sent())
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(int)
+        assert executor.submit(pow, 2, 3).result(timeout=10) == 8
+
+
+def test_an_interrupt_keeps_no_other_call_from_being_sent(skate):
+    """The place came free with nobody to look at it, and `shutdown` waited for ever."""
+    executor = skate.Executor(max_workers=1)
+    others = []
+
+    class Interrupts:
+        def __reduce__(self):
+            others.append(executor.submit(int))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executor.submit(id, Interrupts())
+    assert others[0].result(timeout=10) == 0
+    executor.shutdown()
+
+
 def test_wait_and_as_completed_work(executor, gate):
     late, early = executor.submit(gate.read_bytes), executor.submit(int)
     done, pending = concurrent.futures.wait([late, early], return_when="FIRST_COMPLETED")
