@@ -1,5 +1,6 @@
 """`util.multiprocessing.Pool`: the claims of the standard library's `Pool`, and of its own."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import pytest
 
 from skate.util.multiprocessing import Pool
 from skate.util.multiprocessing.feeder import Chunk
-from skate.util.multiprocessing.results import Single
+from skate.util.multiprocessing.results import Results, Single
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,25 @@ def test_imap_reads_an_endless_iterable_only_as_far_as_needed(pool):
     values = pool.imap(square, endless(), chunksize=2)
     assert [next(values) for _ in range(5)] == [0, 1, 4, 9, 16]
     assert len(read) < 50
+
+
+def test_an_interrupt_while_a_value_is_taken_leaves_no_lock_taken(monkeypatch):
+    """Ctrl-C came when the lock was to be released, and everybody else waited for it for ever."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    results = Results(lambda: None, in_order=True)
+    results.settle(0, [1, 2, 3])
+    for name in ("__enter__", "__exit__"):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(threading.Condition, name, interrupted)
+            results.next()
+    read = []
+    reader = threading.Thread(target=lambda: read.append(results.next()), daemon=True)
+    reader.start()
+    reader.join(10)
+    assert read == [3]
 
 
 def test_an_error_of_the_iterable_comes_in_its_place(pool):

@@ -131,7 +131,10 @@ class Results:
     def __init__(self, feed: Callable[[], None], *, in_order: bool) -> None:
         self._feed = feed
         self._in_order = in_order
-        self._condition = threading.Condition()
+        # `with` takes the lock, not the condition, whose `__enter__` and `__exit__` are Python: an
+        # interrupt within them would leave it taken.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._arrived: dict[int, tuple[list[Any], BaseException | None]] = {}
         self._order: deque[int] = deque()  # of arrival
         self._values: deque[tuple[Any, BaseException | None]] = deque()
@@ -149,9 +152,9 @@ class Results:
 
     def end(self, chunks: int) -> None:
         """There will be no more than these."""
-        with self._condition:
+        with self._lock:
             self._end = chunks
-            self._condition.notify_all()
+            self._changed.notify_all()
 
     def settle(self, index: int, values: list[Any]) -> None:
         """A chunk has its values."""
@@ -162,10 +165,10 @@ class Results:
         self._arrive(index, [], error)
 
     def _arrive(self, index: int, values: list[Any], error: BaseException | None) -> None:
-        with self._condition:
+        with self._lock:
             self._arrived[index] = (values, error)
             self._order.append(index)
-            self._condition.notify_all()
+            self._changed.notify_all()
 
     def __iter__(self) -> Self:
         return self
@@ -180,8 +183,8 @@ class Results:
             StopIteration: there are no more.
             multiprocessing.TimeoutError: it did not come in time.
         """
-        with self._condition:
-            if not self._condition.wait_for(self._has_something, timeout):
+        with self._lock:
+            if not self._changed.wait_for(self._has_something, timeout):
                 raise PoolTimeoutError
             if not self._values:
                 raise StopIteration
