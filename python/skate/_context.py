@@ -62,8 +62,7 @@ class Context(Mapping[str, "Any"]):
 
     def disconnect(self) -> None:
         """Ends the session, if it has not ended yet."""
-        if _session.client is self._client:
-            _session.shutdown()
+        _session.end(self._client)
 
     def __enter__(self) -> Self:
         return self

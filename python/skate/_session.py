@@ -354,12 +354,19 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = F
         wait_for_processes: Accepted for compatibility: all have ended when it returns.
     """
     _checks.flag("shutdown: wait_for_processes", wait_for_processes)
+    end()
+
+
+def end(only: Client | None = None) -> None:
+    """Ends the session; or this one, if it is still the current one."""
     global client, caching, machine  # noqa: PLW0603 - the one current session
     ended, is_closed = None, False
     unseen: tuple[list[Any], int] = ([], 0)
     try:
         with _lock:
             if client is None or not client.is_driver:
+                return
+            if only is not None and only is not client:
                 return
             ended = client
             client = caching = machine = None
