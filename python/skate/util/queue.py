@@ -4,8 +4,9 @@
             ◀─ item ──  whose taker was cancelled meanwhile: it goes back to the front
 
 Invariant: an item is in the queue, on its way to a taker, or on its way back. So a taker that is
-cancelled or interrupted takes nothing, wherever its call is then; others see the item a moment
-later.
+cancelled or interrupted takes nothing; others see the item a moment later. Except for a signal
+that comes when the call has been sent and `.remote()` has not returned its ref yet, or a second one
+while the item is given back: there is nothing then by which the item could be taken back.
 
 Written on the public API. Ray's methods, exceptions and wording. The queue travels like a handle;
 it ends with the last of its copies, or by `shutdown`.
