@@ -322,6 +322,47 @@ def test_close_lets_everything_finish_even_what_nobody_reads(skate, attempts):
             call()
 
 
+def test_join_waits_for_who_reads_an_iterable(skate, monkeypatch):
+    """Nothing was under way while that hesitated: `join` ended the processes, and the rest of the
+    `imap` never came.
+    """
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def items():
+        yield from range(2)
+        begun.set()
+        may_go_on.wait(30)
+        yield from range(2, 10)
+
+    class Lock:
+        """Lets the iterable go on when somebody waits for its reader."""
+
+        def __init__(self, lock):
+            self.acquire, self.release = lock.acquire, lock.release
+
+        def __enter__(self):
+            may_go_on.set()
+            self.acquire()
+
+        def __exit__(self, *_):
+            self.release()
+
+    def read():
+        results = pool.imap(square, items())
+        return [results.next(timeout=10) for _ in range(10)]
+
+    pool = Pool(1)
+    with ThreadPoolExecutor() as readers:
+        reading = readers.submit(read)
+        assert begun.wait(30)
+        pool.close()
+        feeder = pool._feeders[0]
+        monkeypatch.setattr(feeder, "_lock", Lock(feeder._lock))
+        pool.join()
+        may_go_on.set()
+        assert reading.result(timeout=30) == [n * n for n in range(10)]
+
+
 def test_join_wants_a_closed_pool(pool):
     with pytest.raises(ValueError, match="still running"):
         pool.join()

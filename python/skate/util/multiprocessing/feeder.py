@@ -66,6 +66,12 @@ class Feeder:
             finally:
                 self._lock.release()
 
+    def finish(self) -> None:
+        """Submits the rest of the iterable, as soon as whoever is at it has left it."""
+        self._is_unlimited = True
+        with self._lock:
+            self._feed()
+
     def _feed(self) -> None:
         while not self._is_over:
             if self._pool.is_over():

@@ -243,6 +243,10 @@ class Pool:
             if self._state == _RUN:
                 msg = "Pool is still running"
                 raise ValueError(msg)
+            feeders = list(self._feeders) if self._state == _CLOSED else []
+        for feeder in feeders:  # another thread may be at it still, between two chunks
+            feeder.finish()
+        with self._lock:
             while self._waiting or self._under_way or self._is_telling_elsewhere():
                 self._changed.wait()
             slots, self._slots = self._slots, set()
