@@ -1,10 +1,13 @@
 """Calls on an actor's event loop end exactly once, whenever they are cancelled.
 
 A call that was cancelled in the same look at the mailbox in which it had been started never ended:
-asyncio throws the cancel into a coroutine that has not begun, which runs none of its handlers.
+asyncio throws the cancel into a coroutine that has not begun, which runs none of its handlers. So
+did one that user code cancelled as early.
 """
 
 import asyncio
+
+import pytest
 
 from skate._actor_loop import _Runner, _Selector
 
@@ -58,6 +61,31 @@ def look_twice(serving):
 def test_call_that_is_cancelled_as_it_starts_ends_with_the_cancel():
     call = Call()
     look_twice(Serving(call, cancelled=[call.ticket]))
+    assert call.ends == [asyncio.CancelledError]
+
+
+class Items(Call):
+    async def _body(self):
+        yield 1
+
+
+@pytest.mark.parametrize("kind", [Call, Items])
+def test_call_that_user_code_cancels_before_its_first_step_ends_with_the_cancel(kind):
+    # One look starts two calls, and the first of them cancels all asyncio tasks but its own. The
+    # second never ended: of 40 such pairs of calls, 28 hung.
+    class StopOthers(Call):
+        ticket = 6
+
+        async def _body(self):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            return "stopped"
+
+    stop, call = StopOthers(), kind()
+    serving = Serving(call)
+    serving.looks = iter([([stop, call], [], False), ([], [], True)])
+    look_twice(serving)
+    assert stop.ends == ["stopped"]
     assert call.ends == [asyncio.CancelledError]
 
 

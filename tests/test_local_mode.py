@@ -430,6 +430,35 @@ def test_async_call_that_is_cancelled_as_it_begins_ends(local, log):
         local.get(ref, timeout=20)
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_async_call_that_user_code_cancels_before_its_first_step_ends(local, log, retries):
+    # Likewise. One that is to be tried again is.
+    @local.remote
+    class Actor:
+        async def stop_the_loop(self):
+            sys._skate_test_log[0].wait(20)
+
+        async def stop_others(self):
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        async def answer(self):
+            return 1
+
+    log.append(threading.Event())
+    actor = Actor.remote()
+    options = {"max_task_retries": retries, "retry_exceptions": True}
+    calls = [actor.stop_the_loop, actor.stop_others, actor.answer.options(**options)]
+    refs = [call.remote() for call in calls]
+    log[0].set()
+    if retries:
+        assert local.get(refs[-1], timeout=20) == 1
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            local.get(refs[-1], timeout=20)
+    assert local.get(actor.answer.remote(), timeout=20) == 1
+
+
 def test_shutdown_does_not_retry_what_it_cancels(local, log):
     # It ran once more, and `shutdown` waited for it.
     @local.remote

@@ -22,6 +22,7 @@ from threading import Thread
 from types import CoroutineType
 
 from skate import _actor_worker, _session
+from skate._begun import begin, entered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ class _Runner:
             context.run(self._start, call, context)
         for ticket in cancelled:
             if task := self._tasks.get(ticket):
-                # After its first step: a coroutine that has not begun ends without a word.
-                self._loop.call_soon(task.cancel)
+                task.cancel()
         for call in [call for call in self._paused if call.may_go_on()]:
             future = self._paused.pop(call)
             if not future.done():
@@ -148,11 +148,7 @@ class _Runner:
                 return
             ticket = call.ticket
             run = self._await if type(begun) is CoroutineType else self._iterate
-            # Not by the loop's factory: one that the actor set may take no context, or begin the
-            # task at once, as `asyncio.eager_task_factory` does, here, within that context.
-            self._tasks[ticket] = asyncio.Task(
-                run(call, ticket, begun), loop=self._loop, name=call.name, context=context
-            )
+            self._tasks[ticket] = begin(run(call, ticket, begun), self._loop, call.name, context)
         except SystemExit as exit_:
             self._serving.leave(_actor_worker.exit_code(exit_))
         except BaseException as error:
@@ -160,17 +156,20 @@ class _Runner:
 
     async def _await(self, call: Call, ticket: int, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
+            await entered()
             value = await coroutine
         except BaseException as error:
+            coroutine.close()  # if it has not begun
             self._fail(call, error)
         else:
             call.finish(value)
         finally:
-            del self._tasks[ticket]
+            self._tasks.pop(ticket, None)
 
     async def _iterate(self, call: Call, ticket: int, generator: AsyncGenerator[Any, None]) -> None:
         try:
             try:
+                await entered()
                 async for item in generator:
                     state = call.publish(item)
                     del item  # before the next one is made
@@ -186,7 +185,7 @@ class _Runner:
         else:
             call.exhausted()  # nothing, if the call is over
         finally:
-            del self._tasks[ticket]
+            self._tasks.pop(ticket, None)
 
     async def _pause(self, call: Call) -> None:
         future = self._loop.create_future()

@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 
+from skate._begun import begin, entered
 from skate._local.calls import FailedError
 from skate._local.run import current
 from skate._local.sink import Sink, TooManyError
@@ -114,7 +115,7 @@ class AsyncCall:
 
     def begin(self) -> None:
         """On the loop."""
-        self._task = asyncio.get_running_loop().create_task(self._main())
+        self._task = begin(self._main(), asyncio.get_running_loop())
         if self.run.is_cancelled or self.sink.has_ended:
             self._stop()
 
@@ -133,24 +134,30 @@ class AsyncCall:
 
     def _stop(self) -> None:
         if self._task is not None:
-            # After its first step: a coroutine that has not begun ends without a word.
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._task.cancel()
 
     async def _main(self) -> None:
-        run, sink = self.run, self.sink
-        current.set(run)
         try:
-            async with self._actor.lanes[run.template.lane]:
-                while not sink.has_ended:
-                    try:
-                        await self._attempt()
-                    except BaseException as error:
-                        self._failed(error)
-        except asyncio.CancelledError as error:  # while it waited for its lane
-            self._failed(error)
+            while True:
+                try:
+                    await entered()
+                    current.set(self.run)
+                    async with self._actor.lanes[self.run.template.lane]:
+                        await self._attempts()
+                except BaseException as error:  # before it had its place in the lane
+                    self._failed(error)
+                if self.sink.has_ended:
+                    break
         finally:
             self._arguments = None
             self._actor.calls.discard(self)
+
+    async def _attempts(self) -> None:
+        while not self.sink.has_ended:
+            try:
+                await self._attempt()
+            except BaseException as error:
+                self._failed(error)
 
     async def _attempt(self) -> None:
         run, sink, arguments = self.run, self.sink, self._arguments
