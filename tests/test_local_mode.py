@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from skate._local.sink import Sink
+from skate._local.streams import Channel
 from skate.util.state import list_unhandled_errors
 
 
@@ -284,6 +286,73 @@ def test_window_of_an_async_generator_is_exact(local):
         assert max(counts) <= taken + 2
         next(stream)
     assert len(list(stream)) == 5
+
+
+def test_reader_that_goes_as_its_generator_is_about_to_pause_wakes_it(local, monkeypatch):
+    # It slept for ever, with its place among the calls of the actor: it looked whether it had a
+    # reader, the last one went, which found nobody to wake, and then it said whom to wake.
+    look = Sink.is_dropped.fget
+    held, is_held = [], threading.Event()
+
+    def looks_and_loses_its_reader(sink):
+        is_dropped = look(sink)
+        if sink.channel.published:
+            assert is_held.wait(20)
+            held.clear()
+        return is_dropped
+
+    def hold(stream):
+        held.append(stream)
+        del stream
+        is_held.set()
+
+    monkeypatch.setattr(Sink, "is_dropped", property(looks_and_loses_its_reader))
+    assert next_call_of_actor_that_pauses(local, hold) == 1
+
+
+def test_generator_that_is_about_to_pause_as_its_reader_goes_does_not(local, monkeypatch):
+    # It slept for ever: who goes has woken all that paused, but is still there for who looks.
+    look, go_on = Sink.is_dropped.fget, Channel.go_on
+    pauses, goes, has_looked = (threading.Event() for _ in range(3))
+
+    def looks_while_its_reader_goes(sink):
+        if sink.channel.published:
+            pauses.set()
+            assert goes.wait(20)
+        is_dropped = look(sink)
+        has_looked.set()
+        return is_dropped
+
+    def goes_while_it_is_looked_for(channel, *gone):
+        go_on(channel, *gone)
+        has_looked.clear()
+        goes.set()
+        assert has_looked.wait(20)
+
+    monkeypatch.setattr(Sink, "is_dropped", property(looks_while_its_reader_goes))
+    monkeypatch.setattr(Channel, "go_on", goes_while_it_is_looked_for)
+
+    def drop(stream):
+        assert pauses.wait(20)
+        del stream
+
+    assert next_call_of_actor_that_pauses(local, drop) == 1
+
+
+def next_call_of_actor_that_pauses(local, then):
+    @local.remote(max_concurrency=1)
+    class Actor:
+        @local.method(generator_backpressure_num_objects=1)
+        async def items(self):
+            for k in range(3):
+                yield k
+
+        async def call(self):
+            return 1
+
+    actor = Actor.remote()
+    then(actor.items.remote())
+    return local.get(actor.call.remote(), timeout=20)
 
 
 def test_waiting_on_the_loop_for_the_loop_is_refused(local):

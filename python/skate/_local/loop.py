@@ -232,12 +232,17 @@ class AsyncCall:
     async def _paused(self, may_go_on: Callable[[], bool]) -> None:
         sink, channel = self.sink, self.sink.channel
         assert channel is not None  # noqa: S101 - windows belong to streams
+
+        def waits() -> bool:
+            return not (may_go_on() or sink.is_dropped or sink.has_ended)
+
         while True:
             woken = asyncio.Event()
             with self._client.changed:
-                if may_go_on() or sink.is_dropped or sink.has_ended:
+                if waits():
+                    channel.pauses.append(partial(self._loop.soon, woken.set))
+                if not waits():  # the last reader may have gone meanwhile: it takes no lock
                     return
-                channel.pauses.append(partial(self._loop.soon, woken.set))
             await woken.wait()
 
     def _failed(self, error: BaseException) -> None:

@@ -68,7 +68,8 @@ class Sink:
         if self._returns == STREAMING:
             channel = self.channel = Channel(task)
             cursor = Cursor(channel, channel.tail, 0, maker, is_shared=True)
-            self._reader = weak(cursor)
+            # Not by a finalizer of the cursor: while one runs, a weakref still finds it.
+            self._reader = weak(cursor, channel.go_on)
             client.cursors[task] = cursor
             return Streaming(client, cursor)
         if self._returns == DYNAMIC:

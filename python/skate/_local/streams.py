@@ -83,7 +83,7 @@ class Channel:
         for watcher in watchers:
             watcher()
 
-    def go_on(self) -> None:
+    def go_on(self, _gone: object = None) -> None:
         """Wakes a producer that waits for its reader."""
         pauses, self.pauses = self.pauses, []
         for pause in pauses:
@@ -135,10 +135,6 @@ class Cursor:
     def copy(self) -> Cursor:
         """Another one at the same place."""
         return Cursor(self.channel, self.at, self.position, self.maker, is_shared=False)
-
-    def __del__(self) -> None:
-        if self.is_shared:
-            self.channel.go_on()
 
 
 class _Reader:
