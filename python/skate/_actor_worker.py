@@ -20,6 +20,7 @@ from skate.exceptions import ActorDiedError, AsyncioActorExit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Lock
     from typing import Any
 
     from skate._native import Client, Serving
@@ -29,6 +30,9 @@ _EXIT_ACTOR, _TERMINATE, _EXIT_CODE_ZERO = 0, 1, 2
 
 CLOSING_S = 30
 """Seconds that an actor has for its own end, as Ray's."""
+
+RETRY_S = 1.0
+"""Seconds until it is tried again to start a thread that could not be started."""
 
 _instance: Any = None
 _label = ""
@@ -144,34 +148,53 @@ def serve(serving: Serving) -> int:
 
 
 def _serve_threads(serving: Serving) -> int:
+    import time
     from _thread import start_new_thread
-    from threading import Lock, Thread
-
-    def start(lane: int) -> None:
-        Thread(target=_serve_lane, args=(serving, lane, start), name=f"skate-lane-{lane}",
-               daemon=True).start()  # fmt: skip
+    from threading import Lock
 
     once = Lock()
-
-    def start_all() -> None:
-        if once.acquire(blocking=False):
-            for lane in range(serving.lanes):
-                start(lane)
-
+    pause_s = 0.0
     while True:
         try:
+            time.sleep(pause_s)
             # By another thread: this one runs the handlers of signals, which may raise at any line.
-            start_new_thread(start_all, ())
+            start_new_thread(_start_lanes, (serving, once))
             return serving.wait()
         except SystemExit:
             raise
         except BaseException:  # it has no call to end in
             print_exception()
+            pause_s = 0.0 if once.locked() else RETRY_S  # no thread was to be had
 
 
-def _serve_lane(serving: Serving, lane: int, start: Callable[[int], None]) -> None:
+def _start_lanes(serving: Serving, once: Lock) -> None:
+    """The first thread of each."""
+    import time
+
+    if once.acquire(blocking=False):
+        for lane in range(serving.lanes):
+            while not _try_to_start(serving, lane):
+                time.sleep(RETRY_S)
+
+
+def _try_to_start(serving: Serving, lane: int) -> bool:
     try:
-        serving.serve(lane, lambda: start(lane))
+        _start_lane(serving, lane)
+    except Exception:  # nobody else would start it, and its calls would wait for ever
+        print_exception()
+        return False
+    return True
+
+
+def _start_lane(serving: Serving, lane: int) -> None:
+    from threading import Thread
+
+    Thread(target=_serve_lane, args=(serving, lane), name=f"skate-lane-{lane}", daemon=True).start()
+
+
+def _serve_lane(serving: Serving, lane: int) -> None:
+    try:
+        serving.serve(lane, lambda: _start_lane(serving, lane))
     except SystemExit as exit_:
         code = exit_code(exit_)
     except BaseException:
