@@ -1,5 +1,6 @@
 """A16: `init(local_mode=True)`. What holds in both engines is in conformance/ and generators/."""
 
+import _weakrefset
 import asyncio
 import contextlib
 import gc
@@ -8,10 +9,13 @@ import pickle
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
 
+from skate import _session
+from skate._local import client as local_client
 from skate._local.sink import Sink
 from skate._local.streams import Channel
 from skate.util.state import list_unhandled_errors
@@ -611,6 +615,48 @@ def test_awaits_that_are_cancelled_leave_nothing(local):
     with pytest.raises(local.exceptions.TaskCancelledError):
         local.get(waiting)
     assert ref.kept.cell.watchers == []
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda skate, ref: skate.cancel(ref),
+        lambda skate, _: skate.statistics(),
+        lambda skate, _: skate.util.list_named_actors(),
+        lambda skate, _: skate.util.placement_group_table(),
+        lambda *_: _session.client.unseen(10),  # by `shutdown`, first
+    ],
+)
+def test_tables_may_change_while_they_are_looked_through(local, look):
+    # As by other threads, or finalizers: "dictionary changed size during iteration", and the end of
+    # the session was no end.
+    @local.remote(num_returns="streaming")
+    def task():
+        yield 1
+
+    @local.remote
+    class Actor:
+        pass
+
+    made = [task.remote(), Actor.options(name="first").remote(), local.put(1)]
+    tables = {weakref.__file__, _weakrefset.__file__, local_client.__file__}
+
+    def make_more(frame, _event, _):
+        if frame.f_code.co_filename not in tables:
+            return None
+        if len(made) < 200:
+            actor = Actor.options(name=f"{len(made)}").remote()
+            group = local.util.placement_group([{"CPU": 1}])
+            made.extend([task.remote(), actor, local.put(1), group])
+        return make_more
+
+    before = sys.gettrace()
+    sys.settrace(make_more)
+    try:
+        look(local, made[0])
+    finally:
+        sys.settrace(before)
+    assert len(made) > 3
 
 
 def test_session_of_processes_may_follow(local):

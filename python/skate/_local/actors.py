@@ -20,6 +20,7 @@ from skate._errors import task_error
 from skate._local.calls import Arguments, FailedError, Template, start
 from skate._local.objects import Failure, Inherited
 from skate._local.run import Run, current
+from skate._local.state import living
 from skate.exceptions import from_failure
 
 TYPE_CHECKING = False
@@ -272,7 +273,8 @@ class ActorRef:
     def names(client: State, /) -> list[tuple[str, str]]:
         """Namespace and name of all that have one, sorted."""
         client.check()
-        return sorted(name for name, actor in list(client.names.items()) if actor.is_alive)
+        living_actors = [actor for actor in living(client.names) if actor.is_alive]
+        return sorted(actor.name for actor in living_actors if actor.name is not None)
 
     @staticmethod
     def own(_client: State, /) -> tuple[ActorRef, bytes | None, str] | None:

@@ -153,7 +153,7 @@ class Producer:
         self.sink = sink
         self._generator: Generator[Any, None, Any] | None = None
         self._thread: int | None = None
-        client.tasks.add(self)
+        client.tasks[run.task] = self
 
     def advance(self, timeout_s: float | None) -> bool:
         """One step further; see `objects.Maker`."""

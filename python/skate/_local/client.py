@@ -15,7 +15,7 @@ from skate._local.actors import ActorRef, LocalActor
 from skate._local.calls import Exported, Template
 from skate._local.objects import Inherited
 from skate._local.run import current
-from skate._local.state import CALL, State, stale
+from skate._local.state import CALL, State, living, stale
 from skate._local.streams import Dynamic, Streaming
 from skate.exceptions import GetTimeoutError, RaySystemError
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from skate._engine import Amounts, GroupRow, Problem
+    from skate._local.calls import Producer
+    from skate._local.loop import AsyncCall
     from skate._local.objects import Cell, Failure, Maker
     from skate._native import Mailbox, ObjectRef
 
@@ -238,13 +240,17 @@ class Client(State):
         if force and int.from_bytes(task[12:20], "big") & CALL:
             msg = "force=True is not supported for actor tasks."
             raise ValueError(msg)
-        living = [each for each in list(self.tasks) if not each.sink.has_ended]
-        for found in [each for each in living if each.run.task == task]:
-            found.cancel()
-            if recursive:
-                for other in living:
-                    if other.run.has_ancestor(found.run):
-                        other.cancel()
+        found = self.tasks.get(task)
+        if found is None or found.sink.has_ended:
+            return
+        others = self._running() if recursive else []
+        found.cancel()
+        for other in others:
+            if other.run.has_ancestor(found.run):
+                other.cancel()
+
+    def _running(self) -> list[Producer | AsyncCall]:
+        return [task for task in living(self.tasks) if not task.sink.has_ended]
 
     def retire(self) -> None:
         """The one process there is stays."""
@@ -281,7 +287,7 @@ class Client(State):
 
     def unseen(self, most: int, /) -> tuple[list[Problem], int]:
         found = {}
-        for cell in list(self.cells.values()):
+        for cell in living(self.cells):
             if cell.failure is not None and not (origin := _origin(cell)).is_known:
                 found[origin.task] = origin
         told = [found[task] for task in sorted(found)[:most]]
@@ -329,15 +335,15 @@ class Client(State):
     def statistics(self) -> dict[str, int]:
         self.check()
         with self.changed:
-            cells = list(self.cells.values())
-            living = [task for task in self.tasks if not task.sink.has_ended]
+            cells = living(self.cells)
+            running = len(self._running())
             return {
-                "tasks": len(living),
-                "tasks_dispatched": len(living),
+                "tasks": running,
+                "tasks_dispatched": running,
                 "objects": len(cells),
                 "streams": len(self.cursors),
                 "actors": len(self.actors),
-                "actors_living": sum(actor.is_alive for actor in self.actors.values()),
+                "actors_living": sum(actor.is_alive for actor in living(self.actors)),
                 "driver_handles": len(self.handles),
                 "used_bytes": sum(cell.packed.size_bytes for cell in cells if cell.packed),
                 "capacity_bytes": self.machine.store_bytes,
@@ -362,7 +368,7 @@ class Client(State):
         if len(self.removed) > _MOST_REMOVED:
             oldest = next(iter(self.removed))
             del self.removed[oldest], self.groups_made[oldest]
-        for actor in list(self.actors.values()):
+        for actor in living(self.actors):
             if self.is_removed(actor.template):
                 actor.leave_group()
 
@@ -375,7 +381,7 @@ class Client(State):
                 "REMOVED" if key in self.removed else "CREATED",
                 [list(bundle) for bundle in bundles],
             )
-            for key, (name, strategy, bundles) in self.groups_made.items()
+            for key, (name, strategy, bundles) in list(self.groups_made.items())
         ]
 
     def notices(self) -> Mailbox:

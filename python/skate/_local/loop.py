@@ -111,7 +111,7 @@ class AsyncCall:
         self.sink = Sink(client, run)
         self._task: asyncio.Task[None] | None = None
         self._actor.calls.add(self)
-        client.tasks.add(self)
+        client.tasks[run.task] = self
 
     def begin(self) -> None:
         """On the loop."""

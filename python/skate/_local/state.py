@@ -1,6 +1,7 @@
 """What a session in local mode has: objects, streams, actors, and how one waits for them.
 
-Invariant: `changed` guards all of it and is held for a few steps only, never while user code runs.
+Invariants: `changed` guards what waits look at and is held for a few steps only, never while user
+code runs. The weak tables grow and shrink without it, at any moment: `living` looks through them.
 Every wait is in `wait_until`: first whoever waits drives the task that it waits for, then it sleeps
 until another thread has changed something.
 """
@@ -28,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from skate._engine import Amounts
     from skate._local.actors import LocalActor
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from skate._local.streams import Cursor
     from skate._machine import Machine
     from skate._native import ObjectRef
+
+    _T = TypeVar("_T")
 
 CALL = 1 << 39
 """Set in the counter of a call of an actor, as the node does."""
@@ -59,7 +62,7 @@ class State:
         self.names: WeakValueDictionary[tuple[str, str], LocalActor] = WeakValueDictionary()
         self.detached: set[LocalActor] = set()
         self.handles: WeakSet[Any] = WeakSet()
-        self.tasks: WeakSet[Producer | AsyncCall] = WeakSet()
+        self.tasks: WeakValueDictionary[bytes, Producer | AsyncCall] = WeakValueDictionary()
         self.places: WeakValueDictionary[int, Cursor] = WeakValueDictionary()
         self.kept: list[object] = []
         self.running_loop: Loop | None = None
@@ -291,6 +294,14 @@ def _is_settled(cell: Cell, cells: Sequence[Cell]) -> bool:
 def _wake(loop: asyncio.AbstractEventLoop, there: asyncio.Event) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(there.set)
+
+
+def living(table: WeakValueDictionary[Any, _T]) -> list[_T]:
+    """What is in a weak table now.
+
+    Not by iterating it: other threads add to it meanwhile, and so do finalizers in this one.
+    """
+    return [each for reference in table.valuerefs() if (each := reference()) is not None]
 
 
 def stale(what: str) -> RaySystemError:
