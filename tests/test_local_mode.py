@@ -4,16 +4,19 @@ import _weakrefset
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 from pathlib import Path
 
 import pytest
 
+import skate._local
 from skate import _session
 from skate._local import client as local_client
 from skate._local.sink import Sink
@@ -657,6 +660,58 @@ def test_tables_may_change_while_they_are_looked_through(local, look):
     finally:
         sys.settrace(before)
     assert len(made) > 3
+
+
+def test_ctrl_c_leaves_no_lock_held(local):
+    # It did if it came in `Condition.__exit__`: other threads waited for ever. Signals are handled
+    # where a function begins, so it comes at each beginning in turn.
+    def use():
+        stream = items.remote()
+        ref = local.put(stream)
+        local.get(next(stream))
+        local.wait([ref, stream])
+        local.cancel(stream)
+        local.statistics()
+
+    @local.remote
+    def items():
+        yield 1
+        yield 2
+
+    files = {threading.__file__, *(str(path) for path in Path(skate._local.__path__[0]).iterdir())}
+
+    def interrupt(frame, _event, _):
+        nonlocal left
+        if frame.f_code.co_filename in files and not is_of_finalizer(frame):
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+
+    def is_of_finalizer(frame):  # Python ignores what is raised there
+        names = (each.f_code.co_name for each, _ in traceback.walk_stack(frame))
+        return "__del__" in names
+
+    def is_interrupted():
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            use()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    use()  # what is made once, is
+    for place in itertools.count(1):
+        left = place
+        if not is_interrupted():
+            break
+        other = threading.Thread(target=local.statistics, daemon=True)
+        other.start()
+        other.join(5)
+        assert not other.is_alive()
+    assert place > 50
 
 
 def test_session_of_processes_may_follow(local):

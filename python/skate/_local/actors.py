@@ -250,7 +250,7 @@ class ActorRef:
         arguments = Arguments(client, template.name, args, kwargs)
         actor = LocalActor(client, template, arguments, name, max_restarts, lanes, body)
         with actor.turn:  # whoever finds it by its name waits for the constructor
-            with client.changed:
+            with client.lock:
                 if name is not None:
                     if (taken := client.named(name)) is not None:
                         return ActorRef(taken, is_weak=True), taken.body, name[1]

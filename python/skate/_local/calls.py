@@ -146,18 +146,19 @@ def start(client: State, run: Run, arguments: Arguments) -> Any:
 class Producer:
     """A task that its readers drive."""
 
+    _generator: Generator[Any, None, Any] | None = None  # for `__del__`, if it was not made wholly
+
     def __init__(self, client: State, run: Run, arguments: Arguments, sink: Sink) -> None:
         self._client = client
         self.run = run
         self._arguments = arguments
         self.sink = sink
-        self._generator: Generator[Any, None, Any] | None = None
         self._thread: int | None = None
         client.tasks[run.task] = self
 
     def advance(self, timeout_s: float | None) -> bool:
         """One step further; see `objects.Maker`."""
-        with self._client.changed:
+        with self._client.lock:
             if self._thread == get_ident():
                 msg = f"{self.run.name} waits for itself: it would never go on"
                 raise RaySystemError(msg)
@@ -174,7 +175,7 @@ class Producer:
                 with actor.turn:
                     self._step()
         finally:
-            with self._client.changed:
+            with self._client.lock:
                 self._thread = None
                 self._client.changed.notify_all()
         return True

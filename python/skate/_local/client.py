@@ -195,7 +195,7 @@ class Client(State):
         if maker is not None:
             self.wait_until(holds, maker, 0 if isinstance(waitable, Streaming | Dynamic) else None)
         request = next(self.requests)
-        with self.changed:
+        with self.lock:
             if holds():
                 mailbox.post(token)
                 return request
@@ -214,7 +214,7 @@ class Client(State):
         return request
 
     def forget(self, request: int, /) -> None:
-        with self.changed:
+        with self.lock:
             watch = self.watches.pop(request, None)
             if watch is not None:
                 watchers, post = watch
@@ -256,7 +256,7 @@ class Client(State):
         """The one process there is stays."""
 
     def close(self) -> None:
-        with self.changed:
+        with self.lock:
             if not self.is_open:
                 return
             self.is_open = False
@@ -334,7 +334,7 @@ class Client(State):
 
     def statistics(self) -> dict[str, int]:
         self.check()
-        with self.changed:
+        with self.lock:
             cells = living(self.cells)
             running = len(self._running())
             return {

@@ -238,7 +238,7 @@ class AsyncCall:
 
         while True:
             woken = asyncio.Event()
-            with self._client.changed:
+            with self._client.lock:
                 if waits():
                     channel.pauses.append(partial(self._loop.soon, woken.set))
                 if not waits():  # the last reader may have gone meanwhile: it takes no lock

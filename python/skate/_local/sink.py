@@ -192,7 +192,7 @@ class Sink:
 
     def failed(self, failure: Failure | Inherited) -> None:
         """Ends with an error in whatever was not given."""
-        with self._client.changed:
+        with self._client.lock:
             if self.has_ended:
                 return
             if self.channel is None:
@@ -255,7 +255,7 @@ class Sink:
         return self.channel.is_closed or self._reader() is None
 
     def _store(self, packed: Packed) -> None:
-        with self._client.changed:
+        with self._client.lock:
             if self.has_ended:
                 return
             if self.channel is None:
@@ -276,7 +276,7 @@ class Sink:
 
     def _end(self, outcome: Packed | Failure | Inherited | None) -> None:
         client = self._client
-        with client.changed:
+        with client.lock:
             if self.has_ended:
                 return
             self.has_ended = True

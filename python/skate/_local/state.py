@@ -1,6 +1,6 @@
 """What a session in local mode has: objects, streams, actors, and how one waits for them.
 
-Invariants: `changed` guards what waits look at and is held for a few steps only, never while user
+Invariants: `lock` guards what waits look at and is held for a few steps only, never while user
 code runs. The weak tables grow and shrink without it, at any moment: `living` looks through them.
 Every wait is in `wait_until`: first whoever waits drives the task that it waits for, then it sleeps
 until another thread has changed something.
@@ -55,7 +55,9 @@ class State:
 
     def __init__(self, session: str, machine: Machine) -> None:
         self.session = session
-        self.changed = threading.Condition(threading.RLock())
+        # Not `with self.changed`, which is Python code: Ctrl-C in it would leave the lock held.
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.cells: WeakValueDictionary[bytes, Cell] = WeakValueDictionary()
         self.cursors: WeakValueDictionary[bytes, Cursor] = WeakValueDictionary()
         self.actors: WeakValueDictionary[bytes, LocalActor] = WeakValueDictionary()
@@ -132,7 +134,7 @@ class State:
 
     def whole(self, task: bytes, cursor: Cursor | None) -> Cell:
         """The object of a generator task as a whole."""
-        with self.changed:
+        with self.lock:
             cell = self.cells.get(task + bytes(4))
             if cell is None:
                 cell = self.cell(task, 0)
@@ -159,7 +161,7 @@ class State:
 
     def settle(self, cell: Cell, outcome: Packed | Failure | Any) -> None:
         """Gives a cell its value or error."""
-        with self.changed:
+        with self.lock:
             if isinstance(outcome, Failure | Inherited):
                 cell.failure = outcome
             else:
@@ -177,7 +179,7 @@ class State:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
-            with self.changed:
+            with self.lock:
                 if holds():
                     return True
                 if maker is None:
@@ -216,21 +218,21 @@ class State:
             self.wait_for([cell])
         there = Event()
         watcher = functools.partial(_wake, get_running_loop(), there)
-        with self.changed:
+        with self.lock:
             if cell.is_ready:
                 return
             cell.watchers.append(watcher)
         try:
             await there.wait()
         except BaseException:
-            with self.changed:
+            with self.lock:
                 if watcher in cell.watchers:
                     cell.watchers.remove(watcher)
             raise
 
     def loop(self) -> Loop:
         """The thread of async actors."""
-        with self.changed:
+        with self.lock:
             if self.running_loop is None:
                 self.running_loop = Loop()
             return self.running_loop
@@ -246,7 +248,7 @@ class State:
     def close_stream(self, cursor: Cursor) -> None:
         """By a holder, for all of them."""
         channel = cursor.channel
-        with self.changed:
+        with self.lock:
             channel.is_closed = True
             cursor.skip()
             channel.go_on()

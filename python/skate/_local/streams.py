@@ -185,7 +185,7 @@ class _Reader:
         ):
             msg = "Get timed out: some object(s) not ready."
             raise GetTimeoutError(msg)
-        with self.client.changed:
+        with self.client.lock:
             taken: list[ObjectRef[Any]] = []
             while cursor.has_item and len(taken) < most:
                 taken.append(self.client.ref(cursor.take()))
