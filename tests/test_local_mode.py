@@ -3,6 +3,8 @@
 import _weakrefset
 import asyncio
 import contextlib
+import dis
+import functools
 import gc
 import itertools
 import os
@@ -662,56 +664,70 @@ def test_tables_may_change_while_they_are_looked_through(local, look):
     assert len(made) > 3
 
 
-def test_ctrl_c_leaves_no_lock_held(local):
-    # It did if it came in `Condition.__exit__`: other threads waited for ever. Signals are handled
-    # where a function begins, so it comes at each beginning in turn.
+def test_ctrl_c_leaves_nothing_held(local):
+    # In `Condition.__exit__` it left a lock held, and where a task was about to be driven, that
+    # task: other threads waited for ever; where a task was entered, the driver was in it for good.
+    # So it comes wherever Python handles signals, each in turn: as a function begins, and after
+    # each call.
     def use():
+        nonlocal stream
         stream = items.remote()
-        ref = local.put(stream)
         local.get(next(stream))
-        local.wait([ref, stream])
         local.cancel(stream)
-        local.statistics()
 
     @local.remote
     def items():
         yield 1
         yield 2
 
+    def goes_on():
+        local.statistics()
+        list(stream)
+
     files = {threading.__file__, *(str(path) for path in Path(skate._local.__path__[0]).iterdir())}
 
-    def interrupt(frame, _event, _):
+    def interrupt(frame, event, _):
         nonlocal left
-        if frame.f_code.co_filename in files and not is_of_finalizer(frame):
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "opcode" and frame.f_lasti in places_of(frame.f_code):
             left -= 1
-            if left == 0:
+            if left == 0 and not is_of_finalizer(frame):
                 raise KeyboardInterrupt
+        frame.f_trace_opcodes = True
+        return interrupt
+
+    @functools.cache
+    def places_of(code):
+        steps = itertools.pairwise(dis.get_instructions(code))
+        return {after.offset for step, after in steps if step.opname in handled_after}
+
+    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 
     def is_of_finalizer(frame):  # Python ignores what is raised there
         names = (each.f_code.co_name for each, _ in traceback.walk_stack(frame))
-        return "__del__" in names
+        return any(name in {"__del__", "go_on"} for name in names)
 
-    def is_interrupted():
-        before = sys.gettrace()
+    stream = None
+    use()  # what is made once, is
+    for place in itertools.count(1):
+        left = place
+        tracing = sys.gettrace()
         sys.settrace(interrupt)
         try:
             use()
         except KeyboardInterrupt:
-            return True
+            pass
         finally:
-            sys.settrace(before)
-        return False
-
-    use()  # what is made once, is
-    for place in itertools.count(1):
-        left = place
-        if not is_interrupted():
+            sys.settrace(tracing)
+        if left > 0:
             break
-        other = threading.Thread(target=local.statistics, daemon=True)
+        other = threading.Thread(target=goes_on, daemon=True)
         other.start()
         other.join(5)
         assert not other.is_alive()
-    assert place > 50
+        assert _session.client.is_driver
+    assert place > 100
 
 
 def test_session_of_processes_may_follow(local):

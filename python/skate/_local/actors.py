@@ -93,23 +93,26 @@ class LocalActor:
 
     def _construct(self) -> None:
         run = self._run
-        with run.entered():
-            try:
-                args, kwargs = self._arguments.unpack()
-                cls = self.template.find(None)
-                self._instance = cls(*args, **kwargs)
-            except FailedError as error:
-                failure = error.args[0]
-                if isinstance(failure, Inherited):
-                    failure.actor_id = self.id.hex()
-                self._end = lambda _: failure
-            except BaseException as error:
-                told = init_error(task_error(error, f"{run.name}.__init__"), self.id.hex())
-                packed = self.client.pack_error(told)
-                failure = Failure(self.client, run.task.hex(), run.name, packed.unpack)
-                self._end = lambda _: failure
-                if isinstance(error, KeyboardInterrupt):
-                    raise
+        outer = current.get()
+        try:
+            current.set(run)
+            args, kwargs = self._arguments.unpack()
+            cls = self.template.find(None)
+            self._instance = cls(*args, **kwargs)
+        except FailedError as error:
+            failure = error.args[0]
+            if isinstance(failure, Inherited):
+                failure.actor_id = self.id.hex()
+            self._end = lambda _: failure
+        except BaseException as error:
+            told = init_error(task_error(error, f"{run.name}.__init__"), self.id.hex())
+            packed = self.client.pack_error(told)
+            failure = Failure(self.client, run.task.hex(), run.name, packed.unpack)
+            self._end = lambda _: failure
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            current.set(outer)
 
     @property
     def is_alive(self) -> bool:

@@ -14,7 +14,7 @@ from threading import get_ident
 
 from skate._local import codec
 from skate._local.objects import Inherited
-from skate._local.run import Run
+from skate._local.run import Run, current
 from skate._local.sink import Sink, TooManyError
 from skate._native import STREAMING, ObjectRef
 from skate.exceptions import RaySystemError
@@ -158,36 +158,45 @@ class Producer:
 
     def advance(self, timeout_s: float | None) -> bool:
         """One step further; see `objects.Maker`."""
-        with self._client.lock:
-            if self._thread == get_ident():
-                msg = f"{self.run.name} waits for itself: it would never go on"
-                raise RaySystemError(msg)
-            if self._thread is not None:
-                return self._client.changed.wait(timeout_s)
-            if self.sink.has_ended:
-                return True
-            self._thread = get_ident()
+        is_ours = False  # before anything can interrupt, once it is
         try:
-            actor = self.run.actor
-            if actor is None:
-                self._step()
-            else:
-                with actor.turn:
-                    self._step()
-        finally:
             with self._client.lock:
-                self._thread = None
-                self._client.changed.notify_all()
+                if self._thread == get_ident():
+                    msg = f"{self.run.name} waits for itself: it would never go on"
+                    raise RaySystemError(msg)
+                if self._thread is not None:
+                    return self._client.changed.wait(timeout_s)
+                if self.sink.has_ended:
+                    return True
+                self._thread, is_ours = get_ident(), True
+            self._advance()
+        finally:
+            if is_ours:
+                with self._client.lock:
+                    self._thread = None
+                    self._client.changed.notify_all()
         return True
 
+    def _advance(self) -> None:
+        """In its actor's turn."""
+        actor = self.run.actor
+        if actor is None:
+            self._step()
+        else:
+            with actor.turn:
+                self._step()
+
     def _step(self) -> None:
-        with self.run.entered():
-            try:
-                if self._generator is not None or self._begin():
-                    self._resume()
-            except BaseException as error:
-                self._generator = None
-                self._failed(error)
+        outer = current.get()
+        try:
+            current.set(self.run)
+            if self._generator is not None or self._begin():
+                self._resume()
+        except BaseException as error:
+            self._generator = None
+            self._failed(error)
+        finally:
+            current.set(outer)
 
     def _begin(self) -> bool:
         """Calls the function: whether that gave a generator."""
@@ -284,8 +293,12 @@ class Producer:
     def __del__(self) -> None:
         """Nobody holds the generator any more: it ends as a Python generator does."""
         if self._generator is not None and not self.sink.has_ended:
-            with self.run.entered():
+            outer = current.get()
+            try:
+                current.set(self.run)
                 self._close()
+            finally:
+                current.set(outer)
 
 
 def _close_quietly(generator: Generator[Any, None, Any]) -> None:

@@ -67,7 +67,8 @@ class Failure:
         return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
 
     def __del__(self) -> None:
-        if not self.is_known and self._client.is_open:
+        is_known = getattr(self, "is_known", True)  # there is none if it was not made wholly
+        if not is_known and self._client.is_open:
             self._client.report(self.task, self.name, None, self._make())
 
 

@@ -1,16 +1,16 @@
 """One task as the code that runs for it sees it: `get_runtime_context()` asks here.
 
-Invariant: `current` is the innermost task of this thread, or of this asyncio task.
+Invariant: `current` is the innermost task of this thread, or of this asyncio task. Whoever sets it
+does so within the `try` that sets it back, so that Ctrl-C cannot leave it.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from skate._local.actors import LocalActor
@@ -47,15 +47,6 @@ class Run:
         self.function: Callable[..., Any] | None = None
         self.is_cancelled = False
         self.consumed: dict[bytes, int] = {}
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """While its code runs in this thread."""
-        token = current.set(self)
-        try:
-            yield
-        finally:
-            current.reset(token)
 
     def has_ancestor(self, other: Run) -> bool:
         """Whether it was called by that one, directly or not."""
