@@ -168,6 +168,7 @@ def wait(
         TypeError: it is no list, or contains something else; `num_returns` is no int, or
             `timeout` no number.
         ValueError: a ref occurs twice, or `num_returns` or `timeout` is out of range.
+        RaySystemError: one is of a session that has ended.
 
     Rule: semantics.md 3.3, 1.4.8.
     """
@@ -256,6 +257,7 @@ def cancel(
 
     Raises:
         TypeError: it is neither ref nor generator, or a flag is no bool.
+        RaySystemError: it is of a session that has ended.
 
     Rule: semantics.md 2.19, 1.8, A10.
     """

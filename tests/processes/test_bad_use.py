@@ -75,6 +75,7 @@ def test_what_is_of_an_ended_session_begins_no_other(skate):
 
     ref, stream, actor, used = skate.put(1), items.remote(), Actor.remote(), Actor.remote()
     dynamic = skate.get(items.options(num_returns="dynamic").remote())
+    group = skate.util.placement_group([{"CPU": 1}])
     skate.get(used.call.remote())
     skate.shutdown()
     uses = [
@@ -93,6 +94,7 @@ def test_what_is_of_an_ended_session_begins_no_other(skate):
         lambda: asyncio.run(awaited(ref)),
         lambda: asyncio.run(anext(stream)),
         lambda: copy.copy(dynamic),
+        lambda: group.ready(),
     ]
     for use in uses:
         with pytest.raises(skate.exceptions.RaySystemError, match="earlier session"):
@@ -100,6 +102,8 @@ def test_what_is_of_an_ended_session_begins_no_other(skate):
         assert not skate.is_initialized()
     with pytest.raises(skate.exceptions.RaySystemError):
         skate.kill(actor)
+    skate.util.remove_placement_group(group)
+    assert skate.util.placement_group_table(group) == {}
     assert not skate.is_initialized()
 
 

@@ -53,7 +53,11 @@ class PlacementGroup:
         """A ref that is ready when the resources are; its value is the group.
 
         If the group is removed, it raises `TaskPlacementGroupRemoved`.
+
+        Raises:
+            RaySystemError: the session of the group has ended, and there is no other.
         """
+        _session.of(self)
         within = PlacementGroupSchedulingStrategy(self)
         same = _same.options(name="placement_group.ready", scheduling_strategy=within)
         # Whoever asks what it waits for hears of the group rather than of a task in it.
@@ -153,11 +157,14 @@ def placement_group(
 def remove_placement_group(placement_group: PlacementGroup) -> None:
     """Gives the resources back. Tasks and actors in the group end with an error.
 
+    Nothing happens to one of an earlier session, whose resources went with that.
+
     Raises:
         TypeError: it is no group.
     """
     check_group("remove_placement_group: placement_group", placement_group)
-    _session.connect().remove_group(placement_group.id.hex())
+    if (client := _session.client) is not None:
+        client.remove_group(placement_group.id.hex())
 
 
 def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
@@ -170,6 +177,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     """
     if placement_group is not None:
         check_group("placement_group_table: placement_group", placement_group)
+    client = _session.connect() if placement_group is None else _session.client
     rows = {
         key: {
             "placement_group_id": key,
@@ -181,7 +189,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
             "strategy": strategy,
             "state": state,
         }
-        for key, name, strategy, state, bundles in _session.connect().groups()
+        for key, name, strategy, state, bundles in (client.groups() if client else ())
     }
     return rows if placement_group is None else rows.get(placement_group.id.hex(), {})
 
