@@ -382,28 +382,29 @@ impl Session {
         outcome
     }
 
-    /// Gives back what came with an answer that nobody wants any more.
+    /// Gives back what came with an answer that nobody wants any more. Not at once: the driver finds that
+    /// out while the node is locked.
     pub(crate) fn give_back(&self, reply: Reply) {
         match reply {
             Reply::Items(items) => {
                 for id in items.ids {
-                    self.release(Held::Object(id));
+                    self.release_soon(Held::Object(id));
                 }
             }
-            Reply::Lease(span) => self.release(Held::Lease(span.offset)),
-            Reply::LeaseOnDisk(span) => self.release(Held::DiskLease(span.offset)),
+            Reply::Lease(span) => self.release_soon(Held::Lease(span.offset)),
+            Reply::LeaseOnDisk(span) => self.release_soon(Held::DiskLease(span.offset)),
             Reply::Values { pins, .. } => {
                 for object in pins {
-                    self.release(Held::Pin(object));
+                    self.release_soon(Held::Pin(object));
                 }
             }
             Reply::Error { pin, .. } => {
                 if let Some(object) = pin {
-                    self.release(Held::Pin(object));
+                    self.release_soon(Held::Pin(object));
                 }
             }
             Reply::Actor { actor, is_new, .. } => {
-                self.release(if is_new { Held::Actor(actor) } else { Held::WeakActor(actor) });
+                self.release_soon(if is_new { Held::Actor(actor) } else { Held::WeakActor(actor) });
             }
             Reply::Ready(_)
             | Reply::Forgotten
