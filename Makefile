@@ -103,7 +103,7 @@ chaos: setup ## Kill each role at its first POINTS=100 system calls and at each 
 	SKATE_CHAOS_POINTS=$(POINTS) SKATE_CHAOS_ARRIVALS="$(ARRIVALS)" SKATE_CHAOS_SEEDS=$(SESSIONS) SKATE_KILL_POINTS=$(KILL_POINTS)/python \
 		$(PY) -m pytest -q tests/processes/test_killed_at_points.py tests/processes/test_killed_at_each_call.py
 
-stops: setup ## The tests while random processes of them are stopped for a moment, chosen by SEED=1
+stops: setup ## The tests while random processes and threads of them are stopped for a moment, chosen by SEED=1
 	@# Left out is what stops processes itself, says that one is stopped, or counts how often an idle one wakes up.
 	$(PY) tests/soak/stops.py $(SEED) -q --timeout 300 --deselect tests/processes/test_stopped_processes.py \
 		--deselect tests/inspection/test_stack.py --deselect tests/processes/test_idle_and_start.py
