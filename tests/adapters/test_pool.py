@@ -299,6 +299,67 @@ def test_a_process_that_cannot_be_replaced_fails_its_chunk(skate):
                 result.get(timeout=30)
 
 
+def ends_in_time(act):
+    """Calls it in a thread, as it may wait for itself for ever."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(10)
+    return not thread.is_alive()
+
+
+def test_a_finalizer_may_use_the_pool_while_a_process_is_replaced(skate, monkeypatch):
+    """That was done under the pool's lock, for which the same thread waited for ever."""
+    pool = Pool(2, maxtasksperchild=1)
+    fresh, values = pool._fresh, []
+
+    class Uses:
+        def __del__(self):
+            values.append(pool.apply(square, (3,)))
+
+    def make():
+        monkeypatch.undo()
+        Uses()  # as the collector may at any allocation
+        return fresh()
+
+    monkeypatch.setattr(pool, "_fresh", make)
+    assert ends_in_time(lambda: pool.apply_async(square, (threading.Lock(),)))
+    assert values == [9]
+    pool.terminate()
+
+
+def test_a_process_that_is_replaced_as_the_pool_is_terminated_ends(skate, monkeypatch):
+    pool = Pool(1, maxtasksperchild=1)
+    fresh, made = pool._fresh, []
+
+    def make():
+        pool.terminate()
+        made.append(fresh())
+        return made[0]
+
+    monkeypatch.setattr(pool, "_fresh", make)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pool.apply(square, (threading.Lock(),))
+    with pytest.raises(skate.exceptions.RayActorError):
+        skate.get(made[0].actor.ping.remote())
+    pool.join()
+
+
+def test_an_interrupt_while_a_process_is_replaced_costs_no_chunk(skate, monkeypatch):
+    """Neither its result came, nor was its slot used again."""
+    pool, told = Pool(1, maxtasksperchild=1), []
+
+    def make():
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "_fresh", make)
+    with pytest.raises(KeyboardInterrupt):
+        pool.apply_async(square, (threading.Lock(),), error_callback=told.append)
+    assert [type(error) for error in told] == [TypeError]
+    assert pool.apply_async(square, (3,)).get(timeout=10) == 9
+    pool.terminate()
+
+
 def test_a_dead_process_fails_its_calls_and_is_replaced(skate):
     with Pool(1) as pool:
         result = pool.apply_async(os._exit, (3,))

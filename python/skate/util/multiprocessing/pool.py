@@ -6,10 +6,10 @@
 
 Invariant: a slot has at most one chunk, so no chunk waits behind a long one while another slot is
 idle; a chunk is run at most once. A pool belongs to one session: when that has ended, what waits
-fails and nothing begins. Nothing under `_lock` waits: there are list operations, and a fresh actor
-is asked for; calls go out and results come in without it. Differences from the standard library:
-`imap` reads its iterable only a few chunks ahead of its reader (until `close`), functions and
-arguments may be whatever cloudpickle takes, and a worker that dies fails its chunk instead of
+fails and nothing begins. Nothing under `_lock` waits: there are list operations; calls
+go out, fresh actors are asked for and results come in without it. Differences from the standard
+library: `imap` reads its iterable only a few chunks ahead of its reader (until `close`), functions
+and arguments may be whatever cloudpickle takes, and a worker that dies fails its chunk instead of
 leaving the pool waiting for ever.
 """
 
@@ -402,23 +402,43 @@ class Pool:
         with self._lock:
             if self._under_way.get(slot) is not chunk:  # it was terminated or told meanwhile
                 return
-            del self._under_way[slot]
-            is_worn = self._chunks_most is not None and slot.chunks >= self._chunks_most
-            is_gone = isinstance(error, skate.exceptions.RayActorError)
-            if (is_worn or is_gone) and self._has_session():
-                try:
-                    fresh = self._fresh()
-                except Exception as refused:  # the chunk's, so that somebody hears of it
-                    error = error or refused
-                else:
-                    self._slots.discard(slot)
-                    self._slots.add(fresh)
-                    slot = fresh
-            self._idle.append(slot)
             self._telling[chunk] = threading.get_ident()
+            del self._under_way[slot]
         try:
+            slot = self._fit(slot, error)
+        except BaseException as refused:  # the chunk's, so that somebody hears of it
+            error = error or refused
+            if not isinstance(refused, Exception):
+                raise
+        finally:
+            self._tell(slot, chunk, values or [], error)
+
+    def _fit(self, slot: _Slot, error: BaseException | None) -> _Slot:
+        """The slot for the next chunk: a fresh one if this one is worn or gone."""
+        is_worn = self._chunks_most is not None and slot.chunks >= self._chunks_most
+        is_gone = isinstance(error, skate.exceptions.RayActorError)
+        if not (is_worn or is_gone) or not self._has_session():
+            return slot
+        fresh = self._fresh()
+        with self._lock:
+            is_over = self.is_over()
+            if not is_over:
+                self._slots.discard(slot)
+                self._slots.add(fresh)
+        if is_over:  # `terminate` did not see it
+            with contextlib.suppress(skate.exceptions.RaySystemError):
+                skate.kill(fresh.actor)
+        return fresh
+
+    def _tell(
+        self, slot: _Slot, chunk: Chunk, values: list[Any], error: BaseException | None
+    ) -> None:
+        """First the slot, then the result: whoever waits for it may submit at once."""
+        try:
+            with self._lock:
+                self._idle.append(slot)
             if error is None:
-                chunk.results.settle(chunk.index, values or [])
+                chunk.results.settle(chunk.index, values)
             else:
                 chunk.results.fail(chunk.index, error)
         finally:
