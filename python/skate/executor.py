@@ -65,7 +65,9 @@ class Executor(concurrent.futures.Executor):
         self._running: set[Future[Any]] = set()
         self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
-        self._lock = threading.Lock()
+        # Reentrant for finalizers that submit, and as a condition waits by two C calls of such a
+        # lock: those for a plain one are Python, and a Ctrl-C in them would leave it released.
+        self._lock = threading.RLock()
         self._quiet = threading.Condition(self._lock)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -93,10 +95,11 @@ class Executor(concurrent.futures.Executor):
                 if not self._waiting or len(self._running) >= (self._places or 1):
                     return
                 client, future, function, args, kwargs = self._waiting.popleft()
+                self._running.add(future)  # first: a finalizer may come here meanwhile
                 if not future.set_running_or_notify_cancel():
+                    self._running.remove(future)
                     self._quiet.notify_all()
                     continue
-                self._running.add(future)
             try:
                 promised = self._send(client, function, args, kwargs).future()
                 promised.add_done_callback(partial(self._arrived, future))

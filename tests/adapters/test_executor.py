@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+from collections import deque
 
 import pytest
 
@@ -139,6 +140,56 @@ def test_shutdown_waits_until_results_are_told(skate, gate, monkeypatch):
         assert future.done()
     finally:
         may_go_on.set()
+
+
+def test_a_second_interrupt_while_shutdown_waits_is_an_interrupt(skate, gate, monkeypatch):
+    """It left the lock released, and was told as a lock that is released twice."""
+
+    class Lock:
+        """What a condition sleeps in: it is taken, and then waited for."""
+
+        def __init__(self):
+            self.is_taken = False
+
+        def acquire(self):
+            if self.is_taken:
+                raise KeyboardInterrupt
+            self.is_taken = True
+
+        def release(self):
+            pass
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    executor = skate.Executor(max_workers=1)
+    future = executor.submit(gate.read_bytes)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading, "_allocate_lock", Lock)
+        patch.setattr(threading.Condition, "_acquire_restore", interrupt)
+        executor.shutdown()
+    gate.write_bytes(b"")
+    assert future.result(timeout=10) == b""
+    executor.shutdown()
+
+
+def test_a_finalizer_may_submit_under_its_lock(skate):
+    """The same thread waited for its own lock."""
+    executor, futures = skate.Executor(max_workers=1), []
+
+    class Waiting(deque):
+        def append(self, call):
+            if not futures:
+                futures.append(None)
+                futures[0] = executor.submit(int)  # as a `__del__` may at any allocation
+            super().append(call)
+
+    executor._waiting = Waiting()
+    thread = threading.Thread(target=lambda: futures.append(executor.submit(int)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert [future.result(timeout=10) for future in futures] == [0, 0]
+    executor.shutdown()
 
 
 def test_a_callback_may_shut_down(skate):

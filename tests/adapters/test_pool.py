@@ -106,6 +106,38 @@ def test_join_waits_for_callbacks(skate, monkeypatch, callback):
     assert callback.seen == [0]
 
 
+def test_a_second_interrupt_while_join_waits_is_an_interrupt(skate, gate, monkeypatch):
+    """It left the lock released, and was told as a lock that is released twice."""
+
+    class Lock:
+        """What a condition sleeps in: it is taken, and then waited for."""
+
+        def __init__(self):
+            self.is_taken = False
+
+        def acquire(self):
+            if self.is_taken:
+                raise KeyboardInterrupt
+            self.is_taken = True
+
+        def release(self):
+            pass
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    pool = Pool(1)
+    result = pool.apply_async(gate.read_bytes)
+    pool.close()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading, "_allocate_lock", Lock)
+        patch.setattr(threading.Condition, "_acquire_restore", interrupt)
+        pool.join()
+    gate.write_bytes(b"")
+    assert result.get(timeout=10) == b""
+    pool.join()
+
+
 def test_a_callback_may_join(skate):
     pool, joined = Pool(1), threading.Event()
 
@@ -324,6 +356,24 @@ def test_a_finalizer_may_use_the_pool_while_a_process_is_replaced(skate, monkeyp
     monkeypatch.setattr(pool, "_fresh", make)
     assert ends_in_time(lambda: pool.apply_async(square, (threading.Lock(),)))
     assert values == [9]
+    pool.terminate()
+
+
+def test_a_finalizer_may_use_the_pool_under_its_lock(skate):
+    pool, results = Pool(1), []
+
+    class Uses:
+        def __del__(self):
+            results.append(pool.apply_async(square, (3,)))
+
+    class Feeders(list):
+        def append(self, feeder):
+            Uses()
+            super().append(feeder)
+
+    pool._feeders = Feeders()
+    assert ends_in_time(lambda: results.append(pool.imap(square, [2])))
+    assert [results[0].get(timeout=10), *results[1]] == [9, 4]
     pool.terminate()
 
 

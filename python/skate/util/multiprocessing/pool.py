@@ -6,11 +6,12 @@
 
 Invariant: a slot has at most one chunk, so no chunk waits behind a long one while another slot is
 idle; a chunk is run at most once. A pool belongs to one session: when that has ended, what waits
-fails and nothing begins. Nothing under `_lock` waits: there are list operations; calls
-go out, fresh actors are asked for and results come in without it. Differences from the standard
-library: `imap` reads its iterable only a few chunks ahead of its reader (until `close`), functions
-and arguments may be whatever cloudpickle takes, and a worker that dies fails its chunk instead of
-leaving the pool waiting for ever.
+fails and nothing begins. Under `_lock` there are list operations only, so it is reentrant: each of
+them leaves the pool as it may be found, and a finalizer or a signal's handler, which may come
+between any two, uses it there. Calls go out and results come in without it. Differences from the
+standard library: `imap` reads its iterable only a few chunks ahead of its reader (until `close`),
+functions and arguments may be whatever cloudpickle takes, and a worker that dies fails its chunk
+instead of leaving the pool waiting for ever.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Pool:
         self._class = made.options(**ray_remote_args) if ray_remote_args else made
         self._arguments = (initializer, tuple(initargs))
         self._chunks_most = maxtasksperchild
-        self._lock = threading.Lock()
+        # Reentrant for one more reason: a condition waits by two C calls of such a lock, and by
+        # Python functions of a plain one, in which a Ctrl-C would leave it released.
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._state = _RUN
         self._waiting: deque[Chunk] = deque()
@@ -359,8 +362,9 @@ class Pool:
             with self._lock:
                 if not self._idle or not self._waiting:
                     return
-                slot, chunk = self._idle.popleft(), self._waiting.popleft()
+                slot, chunk = self._idle[0], self._waiting[0]
                 self._under_way[slot] = chunk
+                del self._idle[0], self._waiting[0]  # no call, between which somebody may come
                 slot.chunks += 1
             try:
                 promised = self._send(slot, chunk).future()
