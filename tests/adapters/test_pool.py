@@ -1,9 +1,11 @@
 """`util.multiprocessing.Pool`: the claims of the standard library's `Pool`, and of its own."""
 
 import contextlib
+import dis
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -221,6 +223,56 @@ def test_an_interrupt_while_a_value_is_taken_leaves_no_lock_taken(monkeypatch):
     reader.start()
     reader.join(10)
     assert read == [3]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_an_interrupt_while_a_value_is_taken_loses_none(in_order):
+    """It comes wherever Python handles signals: as a function begins, and after each call.
+
+    When it came while the iterable was read on, the value had been taken and was never given.
+    """
+    codes = [Results.next.__code__, Results._has_something.__code__]
+    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
+    places = {
+        (code, after.offset)
+        for code in codes
+        for step, after in itertools.pairwise(dis.get_instructions(code))
+        if step.opname in handled_after
+    }
+
+    def interrupt(frame, event, _):
+        nonlocal left
+        if frame.f_code not in codes:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and (frame.f_code, frame.f_lasti) in places:
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return interrupt
+
+    for place in itertools.count(1):
+        left = place
+        results = Results(lambda: None, in_order=in_order)
+        results.settle(1, [3])
+        results.settle(0, [1, 2])
+        results.end(2)
+        read = []
+        tracing = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            read.append(results.next())
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(tracing)
+        if left > 0:
+            break
+        with contextlib.suppress(StopIteration):
+            while True:
+                read.append(results.next(timeout=0))
+        assert read == ([1, 2, 3] if in_order else [3, 1, 2])
+    assert place > 5
 
 
 def test_an_error_of_the_iterable_comes_in_its_place(pool):

@@ -2,8 +2,9 @@
 
     Chunk ─ settle(index, values) │ fail(index, error) ─▶ Single, Batch, Results
 
-Invariant: each index is settled or failed once. Callbacks run in the thread that brings the result,
-before `wait` returns, and one that raises is shown and stops nothing.
+Invariant: each index is settled or failed once, and no value is lost, although an interrupt may hit
+whoever reads. Callbacks run in the thread that brings the result, before `wait` returns, and one
+that raises is shown and stops nothing.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Results:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._arrived: dict[int, tuple[list[Any], BaseException | None]] = {}
-        self._order: deque[int] = deque()  # of arrival
+        self._order: deque[int] = deque()  # of arrival, if that counts
         self._values: deque[tuple[Any, BaseException | None]] = deque()
         self._taken = 0  # chunks
         self._expected = 0
@@ -167,7 +168,8 @@ class Results:
     def _arrive(self, index: int, values: list[Any], error: BaseException | None) -> None:
         with self._lock:
             self._arrived[index] = (values, error)
-            self._order.append(index)
+            if not self._in_order:
+                self._order.append(index)
             self._changed.notify_all()
 
     def __iter__(self) -> Self:
@@ -183,16 +185,30 @@ class Results:
             StopIteration: there are no more.
             multiprocessing.TimeoutError: it did not come in time.
         """
-        with self._lock:
-            if not self._changed.wait_for(self._has_something, timeout):
-                raise PoolTimeoutError
-            if not self._values:
-                raise StopIteration
-            value, error = self._values.popleft()
-        self._feed()
+        taken = None
+        try:
+            with self._lock:
+                self._wait(timeout)
+                taken = self._values[0]
+                del self._values[0]  # not `popleft`: an interrupt may come as a call returns
+            self._feed()
+        except BaseException:
+            if taken is not None:  # it is still to be read
+                with self._lock:
+                    self._values.appendleft(taken)
+                    self._changed.notify_all()
+            raise
+        value, error = taken
         if error is not None:
             raise error
         return value
+
+    def _wait(self, timeout: float | None) -> None:
+        """Under the lock: until there is a value."""
+        if not self._changed.wait_for(self._has_something, timeout):
+            raise PoolTimeoutError
+        if not self._values:
+            raise StopIteration
 
     def _has_something(self) -> bool:
         """Under the lock: moves what may be given now; True at the end, too."""
@@ -202,10 +218,15 @@ class Results:
             index = self._taken if self._in_order else self._order[0] if self._order else -1
             if index not in self._arrived:
                 return False
-            values, error = self._arrived.pop(index)
-            self._order.remove(index)
-            self._taken += 1
-            self._values.extend((value, None) for value in values)
+            values, error = self._arrived[index]
+            moved: deque[tuple[Any, BaseException | None]] = deque()
+            moved.extend((value, None) for value in values)
             if error is not None:
-                self._values.append((None, error))
+                moved.append((None, error))
+            # From here on nothing is called, so an interrupt comes before or after all of it.
+            self._values = moved
+            self._taken += 1
+            del self._arrived[index]
+            if not self._in_order:
+                del self._order[0]
         return True
