@@ -664,6 +664,28 @@ def test_tables_may_change_while_they_are_looked_through(local, look):
     assert len(made) > 3
 
 
+def test_groups_are_removed_by_many_threads_at_once(local, monkeypatch):
+    # Two that dropped the oldest of too many removed groups met: the second raised a KeyError.
+    monkeypatch.setattr(local_client, "_MOST_REMOVED", 1)
+    groups = [local.util.placement_group([{"CPU": 1}]) for _ in range(20)]
+    left = iter(groups)
+
+    def remove_another(frame, event, _):
+        if frame.f_code is not local_client.Client.remove_group.__code__:
+            return None
+        if event == "line" and (group := next(left, None)):
+            local.util.remove_placement_group(group)
+        return remove_another
+
+    before = sys.gettrace()
+    sys.settrace(remove_another)
+    try:
+        local.util.remove_placement_group(next(left))
+    finally:
+        sys.settrace(before)
+    assert len(_session.client.removed) == 1
+
+
 def test_ctrl_c_leaves_nothing_held(local):
     # In `Condition.__exit__` it left a lock held, and where a task was about to be driven, that
     # task: other threads waited for ever; where a task was entered, the driver was in it for good.

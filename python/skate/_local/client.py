@@ -365,9 +365,9 @@ class Client(State):
         if key not in self.groups_made or key in self.removed:
             return
         self.removed[key] = None
-        if len(self.removed) > _MOST_REMOVED:
-            oldest = next(iter(self.removed))
-            del self.removed[oldest], self.groups_made[oldest]
+        for oldest in list(self.removed)[:-_MOST_REMOVED]:  # other threads drop it as well
+            self.groups_made.pop(oldest, None)
+            self.removed.pop(oldest, None)
         for actor in living(self.actors):
             if self.is_removed(actor.template):
                 actor.leave_group()
