@@ -6,7 +6,8 @@
 Invariant: one mailbox (one descriptor) for each event loop and session, gone with the first of the
 two that goes. Watching takes nothing: an item is taken, without waiting, by the coroutine that was
 woken for it, so a cancelled await loses nothing. A watch that is cancelled is forgotten; its late
-answer finds nobody. When the session ends, all that are awaited are woken, and find that out.
+answer finds nobody. When the session ends, all that are awaited are woken, and find that out. When
+an interrupt may have lost tokens, all are woken and ask again.
 """
 
 from __future__ import annotations
@@ -50,20 +51,25 @@ class _Bridge:
         self.mailbox = _native.Mailbox()
         self.is_closed = False
         self._tokens = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, asyncio.Future[bool]] = {}  # whether it was answered
         loop.add_reader(self.mailbox.fileno(), self._deliver)
 
     async def ready(self, waitable: ObjectRef[Any] | ObjectRefGenerator[Any]) -> None:
         """Returns when the ref is ready, `next` would not wait, or the session ends."""
+        while not await self._is_answered(waitable):
+            pass
+
+    async def _is_answered(self, waitable: ObjectRef[Any] | ObjectRefGenerator[Any]) -> bool:
+        """Watches it once. Nobody knows whether it was answered if that is False."""
         client = self.client
         token = next(self._tokens)
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
         try:
             request = client.watch(waitable, self.mailbox, token)
             asleep = client.awaits()
             try:
-                await future
+                is_answered = await future
             except BaseException:
                 client.forget(request)
                 raise
@@ -72,23 +78,35 @@ class _Bridge:
                     client.awoke(asleep)
         finally:
             self._waiting.pop(token, None)
+        if not is_answered:
+            client.forget(request)
+        return is_answered
 
     def _deliver(self) -> None:
-        for token, _ in self.mailbox.take():
-            future = self._waiting.pop(token, None)
-            if future is not None and not future.done():
-                future.set_result(None)
+        try:
+            for token, _ in self.mailbox.take():
+                _wake(self._waiting.get(token), is_answered=True)
+        except BaseException:  # of a signal's handler: what was taken may be lost
+            self._wake_all(is_answered=False)
+            raise
         if self.is_closed:
             # A closed mailbox stays readable.
             asyncio.get_running_loop().remove_reader(self.mailbox.fileno())
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_result(None)
+            self._wake_all(is_answered=True)
+
+    def _wake_all(self, *, is_answered: bool) -> None:
+        for future in self._waiting.values():
+            _wake(future, is_answered=is_answered)
 
     def close(self) -> None:
         """The session has ended. From any thread."""
         self.is_closed = True
         self.mailbox.close()
+
+
+def _wake(future: asyncio.Future[bool] | None, *, is_answered: bool) -> None:
+    if future is not None and not future.done():
+        future.set_result(is_answered)
 
 
 # One loop may have several: that of a session whose end it has not heard of, and the next one's.
