@@ -50,6 +50,10 @@ class Helper:
         try:
             threading.Thread(target=self._run, name="skate-helper", daemon=True).start()
         except RuntimeError as error:
+            if "lock" in str(error) and error.__context__ is not None:
+                # An interrupt while `start` waits for the thread may find the lock of that wait
+                # released, and leaving the lock is an error then.
+                raise error.__context__ from None
             from skate.exceptions import RaySystemError
 
             limit = "the limit of processes and threads (`ulimit -u`, or pids.max of the cgroup)"

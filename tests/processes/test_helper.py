@@ -30,12 +30,27 @@ def started(monkeypatch):
     return threads
 
 
-@pytest.mark.parametrize("when", ["before it runs", "once it runs"])
+def interrupted_wait():
+    """What becomes of a Ctrl-C just as the wait of an `Event` has released its lock."""
+    event = threading.Event()
+
+    def release():
+        event._cond.release()
+        raise KeyboardInterrupt
+
+    event._cond._release_save = release
+    event.wait()
+
+
+@pytest.mark.parametrize("when", ["before it runs", "once it runs", "while that is awaited"])
 def test_ctrl_c_while_it_is_started(session, started, monkeypatch, when):
+    # While that is awaited it was told as a limit of threads.
     class Interrupted(threading.Thread):
         def start(self):
-            if when == "once it runs":
+            if when != "before it runs":
                 super().start()
+            if when == "while that is awaited":
+                interrupted_wait()
             raise KeyboardInterrupt
 
     ref = session.put(1)
@@ -43,7 +58,7 @@ def test_ctrl_c_while_it_is_started(session, started, monkeypatch, when):
         patch.setattr(threading, "Thread", Interrupted)
         ref.future()
     assert [ref.future().result(20) for _ in range(3)] == [1, 1, 1]
-    if when == "once it runs":
+    if when != "before it runs":
         assert len(started) == 2
         started[1].join(1)
     assert sum(each.is_alive() for each in started) == 1
