@@ -6,6 +6,10 @@ did one that user code cancelled as early.
 """
 
 import asyncio
+import dis
+import inspect
+import itertools
+import sys
 
 import pytest
 
@@ -97,6 +101,70 @@ def test_call_that_cannot_be_started_fails():
     call = Broken()
     look_twice(Serving(call))
     assert call.ends == [MemoryError]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("kind", [Call, Items])
+def test_calls_end_although_a_signals_handler_raises(kind):
+    # Wherever Python runs handlers: as a function begins, and after each call. When it raised
+    # before a call that had been taken was started, that call never ended.
+    codes = [each.__code__ for each in vars(_Runner).values() if inspect.isfunction(each)]
+    codes = [code for code in codes if code.co_name in {"look", "_do", "_start"}]
+    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
+    places = {
+        (code, after.offset)
+        for code in codes
+        for step, after in itertools.pairwise(dis.get_instructions(code))
+        if step.opname in handled_after
+    }
+
+    def interrupt(frame, event, _):
+        nonlocal left
+        if frame.f_code not in codes:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and (frame.f_code, frame.f_lasti) in places:
+            left -= 1
+            if left == 0:
+                raise TimeoutError("a handler's own")
+        return interrupt
+
+    async def run_on(serving, calls):
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: None)
+        runner = _Runner(serving, 0, loop, _Selector())
+        loop.call_soon(runner.look)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            if all(call.ends for call in calls):
+                return True
+            if not serving.is_taken:  # it is told again
+                loop.call_soon(runner.look)
+        return False
+
+    for place in itertools.count(1):
+        left = place
+        calls = [kind(), kind()]
+        for ticket, call in enumerate(calls):
+            call.ticket = ticket
+        serving = Serving(calls[0])
+        looks = iter([(list(calls), [0, 1], False)])
+        serving.is_taken = False
+
+        def take(_lane, serving=serving, looks=looks):
+            serving.is_taken = True
+            return next(looks, ([], [], False))
+
+        serving.take = take
+        tracing = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            assert asyncio.run(run_on(serving, calls)), place
+        finally:
+            sys.settrace(tracing)
+        if left > 0:
+            break
+    assert place > 10
 
 
 def test_actor_may_set_a_task_factory_that_begins_tasks_at_once(skate):

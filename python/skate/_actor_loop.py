@@ -7,8 +7,9 @@ The loop of the default group runs on the main thread, where the constructor run
 other groups have threads of their own, so that a group that blocks its loop leaves others alone.
 
 Invariant: every call that was taken ends by exactly one of `finish`, `fail` and `exhausted` of its
-`Call`. What user code starts on the loop belongs to the call that started it: a context variable
-says so.
+`Call`. On the main thread a handler of a signal may raise at any line of a look: what was taken is
+done all the same. What user code starts on the loop belongs to the call that started it: a context
+variable says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import selectors
 import sys
 import time
 from contextvars import ContextVar, copy_context
+from itertools import starmap
 from threading import Thread
 from types import CoroutineType
 
@@ -120,29 +122,43 @@ class _Runner:
         self._lane = lane
         self._loop = loop
         self._selector = selector
+        self._taken: list[tuple[list[Call], list[int], bool]] = []
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._paused: dict[Call, asyncio.Future[None]] = {}
 
     def look(self) -> None:
         """Does what there is to do."""
-        calls, cancelled, is_leaving = self._serving.take(self._lane)
-        for call in calls:
+        try:
+            # By one call, which also keeps it: no handler of a signal can come between.
+            self._taken.extend(starmap(self._serving.take, [(self._lane,)]))
+            while self._taken:
+                self._do(*self._taken[0])
+                del self._taken[0]
+        except BaseException:  # of such a handler: what is left of it is still to be done
+            self._loop.call_soon(self.look)
+            raise
+
+    def _do(self, calls: list[Call], cancelled: list[int], is_leaving: bool) -> None:
+        while calls:
             context = copy_context()
-            context.run(self._start, call, context)
-        for ticket in cancelled:
-            if task := self._tasks.get(ticket):
+            context.run(self._start, calls, context)
+        while cancelled:
+            task = self._tasks.get(cancelled[0])
+            del cancelled[0]
+            if task:
                 task.cancel()
-        for call in [call for call in self._paused if call.may_go_on()]:
-            future = self._paused.pop(call)
-            if not future.done():
+        for call, future in list(self._paused.items()):
+            if call.may_go_on() and not future.done():
                 future.set_result(None)
         if is_leaving:
             self._loop.stop()
 
-    def _start(self, call: Call, context: Context) -> None:
-        _current.set(call)
-        self._selector.last_started = call.name
+    def _start(self, calls: list[Call], context: Context) -> None:
+        call = calls[0]
         try:
+            del calls[0]  # whatever comes from here on, it ends
+            _current.set(call)
+            self._selector.last_started = call.name
             begun = call.start()
             if begun is None:
                 return
