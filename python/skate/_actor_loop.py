@@ -20,7 +20,7 @@ import sys
 import time
 from contextvars import ContextVar, copy_context
 from itertools import starmap
-from threading import Thread
+from threading import Thread, current_thread
 from types import CoroutineType
 
 from skate import _actor_worker, _session
@@ -48,23 +48,39 @@ _PATIENCE_S = 1.0
 
 def serve_loops(serving: Serving) -> int:
     """Runs the loops until the actor ends. Returns the exit code."""
-    threads = [
-        Thread(target=_serve_group, args=(serving, lane), name=f"skate-loop-{lane}", daemon=True)
-        for lane in range(1, serving.lanes)
-    ]
-    for thread in threads:
-        thread.start()
-    _serve(serving, 0)
+    threads: dict[int, Thread] = {}
+    loop = _make_loop(serving, 0)
+    _start_groups(serving, threads, loop)
+    _run(serving, loop)
     # What they still hold of the actor's instance goes with them.
     until = time.monotonic() + _PATIENCE_S
-    for thread in threads:
+    for thread in list(threads.values()):
         thread.join(max(0.0, until - time.monotonic()))
     return serving.wait()
 
 
-def _serve_group(serving: Serving, lane: int) -> None:
+def _start_groups(
+    serving: Serving, threads: dict[int, Thread], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Those that have no thread yet. What cannot be started is told and, by the loop, retried."""
     try:
-        _serve(serving, lane)
+        for lane in range(1, serving.lanes):
+            if lane not in threads:
+                args, name = (serving, lane, threads), f"skate-loop-{lane}"
+                thread = Thread(target=_serve_group, args=args, name=name, daemon=True)
+                thread.start()
+                threads.setdefault(lane, thread)
+    except Exception:  # nobody else would start it, and its calls would wait for ever
+        _actor_worker.print_exception()
+        loop.call_later(_actor_worker.RETRY_S, _start_groups, serving, threads, loop)
+
+
+def _serve_group(serving: Serving, lane: int, threads: dict[int, Thread]) -> None:
+    me = current_thread()
+    if threads.setdefault(lane, me) is not me:  # started twice, as the first start was interrupted
+        return
+    try:
+        _run(serving, _make_loop(serving, lane))
     except SystemExit as exit_:
         code = _actor_worker.exit_code(exit_)
     except BaseException:
@@ -75,14 +91,19 @@ def _serve_group(serving: Serving, lane: int) -> None:
     serving.leave(code)
 
 
-def _serve(serving: Serving, lane: int) -> None:
-    """Runs the loop of a lane on this thread until the actor ends."""
+def _make_loop(serving: Serving, lane: int) -> asyncio.AbstractEventLoop:
+    """The loop of a lane, for this thread."""
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
     asyncio.set_event_loop(loop)
     runner = _Runner(serving, lane, loop, selector)
     loop.add_reader(serving.use_loop(lane, _current), runner.look)
     loop.call_soon(runner.look)
+    return loop
+
+
+def _run(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
+    """Until the actor ends."""
     loop.run_forever()
     serving.leave(0)  # if user code has stopped the loop
 
