@@ -99,6 +99,23 @@ def test_what_cannot_be_preloaded_is_left_to_the_workers(fresh, module, capfd, s
     assert good not in err
 
 
+def test_what_a_module_has_opened_stays_open_in_the_workers(fresh, module, tmp_path):
+    """It was closed: what the module wrote went to files of the user's and descriptors of skate."""
+    name = module("preload_log", f"LOG = open({str(tmp_path / 'log')!r}, 'a')\n")
+    fresh.init(num_cpus=1, preload=[name])
+
+    def write():
+        opened = [(tmp_path / str(number)).open("w") for number in range(16)]
+        module = importlib.import_module(name)
+        module.LOG.write("a line\n")
+        module.LOG.flush()
+        return len(opened)
+
+    assert fresh.get(fresh.remote(write).remote()) == 16
+    assert (tmp_path / "log").read_text() == "a line\n"
+    assert not any((tmp_path / str(number)).stat().st_size for number in range(16))
+
+
 def test_threads_that_are_not_forked_are_said(fresh, module, capfd):
     thread = "threading.Thread(target=time.sleep, args=(1000,), daemon=True)"
     name = module("preload_threads", f"{WHERE}import threading, time\n{thread}.start()\n")

@@ -261,18 +261,16 @@ class Zygote:
     def _become_worker(
         self, zygote: int, client: int, control: int, stdout: int, stderr: int
     ) -> None:
-        """In the child: keeps only what a worker needs, and never comes back."""
+        """In the child: keeps nothing that is the zygote's own, and never comes back."""
         try:
             if not _native.end_with_zygote(zygote):
                 os._exit(1)
             _own_group(0)
             os.dup2(stdout, 1)
             os.dup2(stderr, 2)
-            self._channel.detach()  # closed below; the object must not close it again
-            ours = {0, 1, 2, self._hub, self._data, self._driver, control}
-            if self._spill is not None:
-                ours.add(self._spill)
-            _close_all_but(ours)
+            os.close(stdout)
+            os.close(stderr)
+            self._close_own()
             gc.enable()
             from skate import _worker
 
@@ -280,6 +278,15 @@ class Zygote:
             _worker.main(self._hello, client, shared)
         finally:
             os._exit(1)
+
+    def _close_own(self) -> None:
+        """In a child: closes what only the zygote needs.
+
+        Not what modules have open that it has imported: to them the numbers are still theirs.
+        """
+        queued = [descriptor for _, descriptor in self._outbox if descriptor is not None]
+        for descriptor in (self._channel.detach(), *self._children, *queued):
+            os.close(descriptor)
 
     def _kill(self, client: int) -> None:
         for child in self._children.values():

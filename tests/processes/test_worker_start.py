@@ -1,11 +1,15 @@
 """Workers are like the driver: directory, path, modules, environment, switches."""
 
+import contextlib
 import os
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from programs import descriptors
+
+from skate import _launch
 
 BODY = """
 import os, sys
@@ -249,3 +253,51 @@ def test_processes_are_named_for_what_they_are(fresh):
     assert fresh.get(fresh.remote(name_of).remote("self")) == "ray::worker"
     names = fresh.get(fresh.remote(AccountKeeper).remote().names.remote())
     assert names == ("ray::AccountKee", "skate-zygote")
+
+
+LATE = """
+import os
+from skate import _zygote
+
+tell, fork, forks = _zygote.Zygote._try_send, os.fork, []
+
+def counted():
+    forks.append(pid := fork())
+    return pid
+
+def tell_late(self, packet, descriptor):
+    return (b"spawned" not in packet or len(forks) > 1) and tell(self, packet, descriptor)
+
+os.fork, _zygote.Zygote._try_send = counted, tell_late
+"""
+
+
+def processes_of_pidfds():
+    """The processes that the caller could watch and kill by descriptors that it holds."""
+    for path in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):  # the listing's own
+            rows = dict(row.split(":", 1) for row in path.read_text().splitlines())
+            if "Pid" in rows:
+                yield int(rows["Pid"])
+
+
+def test_a_worker_has_nothing_that_is_the_zygotes_own(fresh, gate, monkeypatch):
+    """Neither its socket nor its children, one of which is still to be told of."""
+    *argv, code = _launch.zygote_argv()
+    late = [*argv, code.replace("; main()", f"; exec({LATE!r}); main()")]
+    monkeypatch.setattr(_launch, "zygote_argv", lambda: late)
+    fresh.init(num_cpus=2)
+
+    @fresh.remote
+    def look(together):
+        together()  # two workers, beside each other
+        return os.getpid(), os.getppid(), list(processes_of_pidfds()), descriptors("self")
+
+    ways = [gate.read_bytes, lambda: gate.write_bytes(b"")]
+    (one, zygote, *_), (another, *_) = rows = fresh.get([look.remote(way) for way in ways])
+    assert one != another
+    sockets = {link for link in descriptors(zygote) if link.startswith("socket:")}
+    assert len(sockets) == 1
+    for _, _, watched, links in rows:
+        assert watched == [os.getpid()]
+        assert not sockets.intersection(links)
