@@ -79,6 +79,7 @@ def test_a_package_and_what_it_finds_beside_it(fresh, tmp_path, module):
     [
         ("raise KeyError('on purpose')", "KeyError: 'on purpose'"),
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
+        ("class Untold(Exception):\n    __str__ = None\nraise Untold", "workers: Untold"),
         ("import skate\nskate.init(num_cpus=1)", "imported before there are workers"),
         ("import skate\nskate.put(1)", "imported before there are workers"),
     ],
@@ -97,6 +98,22 @@ def test_what_cannot_be_preloaded_is_left_to_the_workers(fresh, module, capfd, s
     assert f"skate: init: preload: {name} cannot be imported ahead of the workers: " in err
     assert why in err
     assert good not in err
+
+
+def test_a_line_that_nobody_takes_ends_nothing(fresh, module):
+    """The zygote ended with it, and no task of the session ever ran."""
+    name = module("preload_unheard", f"import os\nassert os.getppid() != {os.getpid()}\n")
+    usual = os.dup(2)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 2)
+    try:
+        fresh.init(num_cpus=1, preload=[name])
+        assert fresh.get(fresh.remote(lambda: 1).remote()) == 1
+        fresh.shutdown()
+    finally:
+        os.dup2(usual, 2)
+        os.close(full)
+        os.close(usual)
 
 
 def test_what_a_module_has_opened_stays_open_in_the_workers(fresh, module, tmp_path):

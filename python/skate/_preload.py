@@ -3,8 +3,8 @@
     init(preload=["pandas"]) ─▶ hello ─▶ zygote imports it ─ fork ─▶ every worker has it
 
 Invariant: preloading changes when a module is imported, never whether a program works. What cannot
-be imported ahead of the workers is said on stderr, and imported where it is used, as ever. No
-session begins meanwhile.
+be imported ahead of the workers is said on stderr, if that takes it, and imported where it is used,
+as ever. No session begins meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 
 from skate import _checks, _settings
 
@@ -59,8 +60,7 @@ def preload(hello: dict[str, Any]) -> None:
         try:
             import_module(name)
         except BaseException as error:
-            why = f"cannot be imported ahead of the workers: {type(error).__name__}: {error}"
-            _say(name, why)
+            _say(name, f"cannot be imported ahead of the workers: {_text(error)}")
         if (started := _threads() - threads) > 0:
             _say(name, f"started {started} thread(s) when it was imported: workers have none")
     _session.refuse("")
@@ -71,5 +71,16 @@ def _threads() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - pathlib is not imported here
 
 
+def _text(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except BaseException:  # it is user code, too
+        return name
+
+
 def _say(name: str, what: str) -> None:
-    print(f"skate: init: preload: {name} {what}", file=sys.stderr)  # noqa: T201
+    line = f"skate: init: preload: {name} {what}\n"
+    # Past `sys.stderr`, which would keep what it cannot write for each worker to say again.
+    with suppress(OSError):  # a full disk, or a pipe whose reader has gone
+        os.write(2, line.encode(errors="backslashreplace"))
