@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 
@@ -58,17 +59,16 @@ def test_after_a_late_cancel_too(fresh, tmp_path, gate):
     fresh.init(num_cpus=1)
     look = fresh.remote(state)
 
-    class Interrupting(types.ModuleType):
-        @property
-        def __file__(self):  # read by who looks for modules to be forgotten
-            del sys.modules[self.__name__]
-            gate.write_bytes(b"")
-            while not _session.client.is_canceled():
-                time.sleep(0.001)
-            signal.raise_signal(signal.SIGINT)
+    def interrupted(*arguments):
+        del os.environ.pop
+        gate.write_bytes(b"")
+        while not _session.client.is_canceled():
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+        return os.environ.pop(*arguments)
 
     def use():
-        sys.modules["interrupting"] = Interrupting("interrupting")
+        os.environ.pop = interrupted  # how its variables are taken back
 
     before = fresh.get(look.remote())
     envs = {"working_dir": str(tmp_path), "env_vars": {"A_VARIABLE": "1"}}
@@ -77,6 +77,43 @@ def test_after_a_late_cancel_too(fresh, tmp_path, gate):
     fresh.cancel(ref)
     fresh.wait([ref])
     assert fresh.get(look.remote()) == before
+
+
+def test_after_its_directory_was_removed_too(fresh, tmp_path, monkeypatch):
+    """What the task had returned was lost, and later tasks ran in the other directory."""
+    (here := tmp_path / "here").mkdir()
+    (there := tmp_path / "there").mkdir()
+    monkeypatch.chdir(here)
+    fresh.init(num_cpus=1)
+    look = fresh.remote(lambda: Path().stat().st_ino)
+    before = fresh.get(look.remote())
+    for _ in range(2):  # then it has been removed before, too
+        use = fresh.remote(lambda: here.rmdir() if here.exists() else "used")
+        result = fresh.get(use.options(runtime_env={"working_dir": there}).remote())
+        assert fresh.get(look.remote()) == before
+    assert result == "used"
+
+
+def test_whatever_stands_among_the_modules(fresh, tmp_path, monkeypatch):
+    """Each was asked for its file: what the task had returned was lost, and it stayed there."""
+    (tmp_path / "forgotten_module.py").touch()
+    fresh.init(num_cpus=1)
+    monkeypatch.setitem(sys.modules, "lazy_module", None)  # in local mode it is put here
+
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name):
+            raise ImportError("the optional package is not installed")
+
+    def use():
+        import forgotten_module
+
+        sys.modules["lazy_module"] = Lazy("lazy_module")
+        return forgotten_module.__name__
+
+    look = fresh.remote(lambda: (os.getcwd(), "forgotten_module" in sys.modules))
+    remote = fresh.remote(use).options(runtime_env={"working_dir": tmp_path})
+    assert fresh.get(remote.remote()) == "forgotten_module"
+    assert fresh.get(look.remote()) == (os.getcwd(), False)
 
 
 def test_after_an_error_too(fresh):

@@ -15,18 +15,23 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from types import ModuleType
 
 from skate._packages import INSTALLERS, directory, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    _Before: TypeAlias = tuple[dict[str, Any], dict[str, str | None], list[str], int | None]
 
 _KNOWN = frozenset({"env_vars", "working_dir", "py_modules", *INSTALLERS})
 _OF_SESSIONS = "worker_process_setup_hook"
 _IGNORED = frozenset({"config", "excludes", "_ray_release", "_ray_commit", "_inject_current_ray"})
 _ELSEWHERE = ("conda", "py_executable", "image_uri", "container")
+_namespace: Callable[[object], dict[str, Any] | None] = vars(ModuleType)["__dict__"].__get__
 _PACKAGES = "packages"  # what `plain` makes of an installer's part
 
 current: dict[str, Any] = {}
@@ -152,15 +157,16 @@ class Applied:
     def __init__(self, env: dict[str, Any]) -> None:
         self._env = env
         self._directories: list[str] = []
-        self._before: tuple[dict[str, Any], dict[str, str | None], str, list[str]] | None = None
+        self._before: _Before | None = None
 
     def __enter__(self) -> None:
         variables = self._env.get("env_vars", {})
         self._before = (
             dict(current),
             {name: os.environ.get(name) for name in variables},
-            _cwd() if "working_dir" in self._env else "",
             list(sys.path),
+            # Not its name: it may be moved or removed until it is returned to.
+            os.open(".", os.O_PATH) if "working_dir" in self._env else None,
         )
         try:
             self.for_good()
@@ -189,7 +195,11 @@ class Applied:
     # A cancel that comes here is late: see `_worker`.
     def __exit__(self, *_: object) -> None:
         assert self._before is not None  # noqa: S101 - it was entered
-        before, variables, cwd, path = self._before
+        before, variables, path, cwd = self._before
+        if cwd is not None:
+            with suppress(OSError):  # the task has closed all descriptors that there are
+                os.fchdir(cwd)
+                os.close(cwd)
         current.clear()
         current.update(before)
         for name, value in variables.items():
@@ -200,20 +210,18 @@ class Applied:
         directories = [each for each in self._directories if each not in path]
         sys.path[:] = path
         for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
+            file = _file(module)
             if isinstance(file, str) and any(
                 file.startswith(each + os.sep) for each in directories
             ):
-                del sys.modules[name]
-        if cwd:
-            os.chdir(cwd)
+                sys.modules.pop(name, None)  # the end of another one may have taken it out
 
 
-def _cwd() -> str:
-    try:
-        return os.getcwd()  # noqa: PTH109 - pathlib is slow to import
-    except OSError:  # it was removed
-        return ""
+def _file(module: object) -> Any:
+    """Where a module comes from. To ask it could run code: a lazy one imports itself, or raises."""
+    if not issubclass(type(module), ModuleType):
+        return None
+    return (_namespace(module) or {}).get("__file__")  # None: it was never made
 
 
 def in_env(
