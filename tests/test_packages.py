@@ -1,6 +1,9 @@
 """`pip` and `uv` of a `runtime_env`: installed once, offline here, from wheels made by the test."""
 
+import fcntl
 import shutil
+import subprocess
+import sys
 import zipfile
 from importlib.util import find_spec
 
@@ -118,6 +121,31 @@ def test_what_is_in_the_cache_is_not_installed_again(fresh, wheel, cache, tmp_pa
         return skate_test_parcel.version
 
     assert fresh.get(version.remote()) == "from the cache"
+
+
+INSTALL = """
+import sys
+from skate import _packages
+_packages._command = lambda _: ["sh", sys.argv[1]]
+_packages.directory(_packages.spec("test", "uv", ["parcel"]))
+"""
+
+
+def test_an_installer_whose_driver_is_killed_keeps_others_away(cache, tmp_path, gates):
+    """Another driver took the lock, and both installers wrote to one directory."""
+    begun, goes_on = gates("begun"), gates("goes_on")
+    script = tmp_path / "installer"
+    script.write_text(f"echo > {begun}; cat {goes_on}")
+    driver = subprocess.Popen([sys.executable, "-c", INSTALL, script])
+    begun.read_bytes()
+    driver.kill()
+    driver.wait()
+    (path,) = cache.glob("*.lock")
+    with path.open("w") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        goes_on.write_bytes(b"")
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it ends, and the next one may begin
 
 
 def test_a_requirements_file_is_read(fresh, wheel, tmp_path):

@@ -4,8 +4,9 @@
                                         └─ lock, install beside it, rename ─┘
 
 Invariant: a directory of the cache is complete or absent, whoever dies while it is made, and never
-changes. The lock is the kernel's, so it goes with its holder. What a worker has imported already
-stays imported: an environment for a whole session is the place for what everybody imports.
+changes. The lock is the kernel's, so it goes with its last holder: the process that wants the
+packages and the installer that it has started. What a worker has imported already stays imported:
+an environment for a whole session is the place for what everybody imports.
 """
 
 from __future__ import annotations
@@ -90,11 +91,11 @@ def directory(wanted: Spec) -> str:
     with open(f"{place}.lock", "w", encoding="ascii") as lock:  # noqa: PTH123
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.isdir(place):  # noqa: PTH112 - another may have made it
-            _install(wanted, place)
+            _install(wanted, place, lock.fileno())
     return place
 
 
-def _install(wanted: Spec, place: str) -> None:
+def _install(wanted: Spec, place: str, lock: int) -> None:
     import shutil
     import subprocess
 
@@ -104,7 +105,11 @@ def _install(wanted: Spec, place: str) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     argv = [*_command(wanted["installer"]), "--target", beside, *wanted["options"]]
     done = subprocess.run(  # noqa: S603 - what the user asked for
-        [*argv, *wanted["packages"]], capture_output=True, text=True, check=False
+        [*argv, *wanted["packages"]],
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=[lock],  # one that outlives this process still keeps others away
     )
     if done.returncode:
         shutil.rmtree(beside, ignore_errors=True)
