@@ -176,6 +176,20 @@ def test_a_failure_of_a_session_is_an_error_of_init_with_what_pip_said(fresh, ca
     assert installed(cache) == []
 
 
+def test_a_cache_that_cannot_be_made_is_an_error_that_says_where(fresh, cache, monkeypatch):
+    """It was a bare error of `os.makedirs`, through frames of skate."""
+    cache.parent.touch()  # a file
+    monkeypatch.delenv("SKATE_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    where = rf"pip cannot install to {cache.parent}/skate/packages \(SKATE_CACHE_DIR names"
+    with pytest.raises(fresh.exceptions.RuntimeEnvSetupError, match=where):
+        fresh.init(num_cpus=1, runtime_env={"pip": ["parcel"]})
+    fresh.init(num_cpus=1)
+    task = fresh.remote(runtime_env={"pip": ["parcel"]})(lambda: 1)
+    with pytest.raises(fresh.exceptions.RuntimeEnvSetupError, match=where):
+        fresh.get(task.remote())
+
+
 def test_a_failure_of_a_task_is_its_error(fresh):
     fresh.init(num_cpus=1)
 

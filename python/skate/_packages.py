@@ -77,7 +77,8 @@ def directory(wanted: Spec) -> str:
     """Where the packages are; installs them if nobody has.
 
     Raises:
-        RuntimeEnvSetupError: the installer failed, or is not there; the text has what it said.
+        RuntimeEnvSetupError: the installer failed, or is not there; the text has what it said. Or
+            the cache cannot be written.
     """
     from skate import _settings
 
@@ -87,11 +88,18 @@ def directory(wanted: Spec) -> str:
         return place
     import fcntl
 
-    os.makedirs(cache, exist_ok=True)  # noqa: PTH103
-    with open(f"{place}.lock", "w", encoding="ascii") as lock:  # noqa: PTH123
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.isdir(place):  # noqa: PTH112 - another may have made it
-            _install(wanted, place, lock.fileno())
+    try:
+        os.makedirs(cache, exist_ok=True)  # noqa: PTH103
+        with open(f"{place}.lock", "w", encoding="ascii") as lock:  # noqa: PTH123
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.isdir(place):  # noqa: PTH112 - another may have made it
+                _install(wanted, place, lock.fileno())
+    except OSError as error:
+        from skate.exceptions import RuntimeEnvSetupError
+
+        what = wanted["installer"]
+        msg = f"{what} cannot install to {cache} (SKATE_CACHE_DIR names another place): {error}"
+        raise RuntimeEnvSetupError(msg) from None
     return place
 
 
