@@ -230,6 +230,19 @@ def test_unknown_parts_are_refused_by_name(fresh):
     assert not fresh.is_initialized()
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"), [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y"), ("A", "\ud800")]
+)
+def test_variables_that_no_process_can_have_are_refused(fresh, variable, text):
+    """Those of a session ended each of its workers with a traceback."""
+    env = {"env_vars": {"GOOD": "1", variable: text}}
+    with pytest.raises(ValueError, match="whose name or value no variable can have"):
+        fresh.init(num_cpus=1, runtime_env=env)
+    with pytest.raises(ValueError, match="whose name or value no variable can have"):
+        fresh.remote(state).options(runtime_env=env)
+    assert not fresh.is_initialized()
+
+
 def test_a_hook_may_be_a_name_and_large(fresh):
     fresh.init(num_cpus=1, runtime_env={"worker_process_setup_hook": "faulthandler.enable"})
     assert fresh.get(fresh.remote(lambda: 1).remote()) == 1

@@ -45,7 +45,8 @@ def check(  # noqa: C901 - one branch for each part
 
     Raises:
         TypeError: a part has the wrong type.
-        ValueError: a part is unknown, cannot be had here, or names a directory that is not there.
+        ValueError: a part is unknown, cannot be had here, or names a directory that is not there; a
+            variable cannot have that name or value.
     """
     for part, content in (value or {}).items():
         if not content or part in _IGNORED:
@@ -82,6 +83,18 @@ def _check_variables(name: str, variables: Any) -> None:
     ):
         msg = f"{name}: env_vars must be of type Dict[str, str], but is {variables!r}"
         raise TypeError(msg)
+    for variable, text in variables.items():
+        if not variable or "=" in variable or not _is_plain(variable) or not _is_plain(text):
+            msg = f"{name}: env_vars has {variable!r}, whose name or value no variable can have"
+            raise ValueError(msg)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the system can have it: no NUL, nothing that is no character."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _directory(name: str, path: Any) -> str:
