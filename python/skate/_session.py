@@ -177,7 +177,9 @@ def init(
         preload: Names of modules, such as `["pandas"]`, that are imported once, before workers are
             forked, and not by each of them: what actors cost that need pandas is then a fork. They
             see the environment of the driver, without a `runtime_env`. For modules that start no
-            threads when imported. Without workers, in `local_mode`, it has no effect.
+            threads when imported. What they make there, workers share or begin with alike: open
+            files, and generators of random numbers, of which only the global ones of `random` and
+            NumPy are seeded anew. Without workers, in `local_mode`, it has no effect.
         others: The rest of Ray's parameters. Those about dashboards, log files and directories have
             no effect; `job_config` must be empty. Of `_system_config` the keys about spilling and
             the memory monitor count.
