@@ -8,8 +8,10 @@
 
 A test with `skate_session` that passes and leaves tasks, objects, streams or handles behind fails,
 with their numbers, unless it is marked `skate_keeps`. What was there before it does not count.
+One whose session has been ended by a test before it (`skate_fresh` does so) fails, and says that.
 
-Invariant: when a fixture ends, so has every process of its session.
+Invariant: when a fixture ends, so has every process of its session; no test has another session
+than the one that its file asked for.
 """
 
 from __future__ import annotations
@@ -30,6 +32,12 @@ _PATIENCE_S = 5.0
 _GAUGES = ("tasks", "objects", "streams", "requests", "pins", "driver_handles", "worker_handles")
 _before = pytest.StashKey["dict[str, int]"]()
 _passed = pytest.StashKey[bool]()
+_client = pytest.StashKey["Any"]()
+"""Of a file: its session, while there is one."""
+_ENDED = (
+    "skate_session: a test before this one has ended the session of this file; "
+    "tests with skate_fresh, init or shutdown belong in another"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,13 +64,16 @@ def skate_session(
 ) -> Iterator[ModuleType]:
     """The module `skate`, with a session that the tests of one file share."""
     import skate
+    from skate import _session
 
     is_local = request.config.getoption("--skate-local")
     skate.shutdown()
     skate.init(**{**skate_options, **({"local_mode": True} if is_local else {})})
     try:
+        request.node.stash[_client] = _session.client
         yield skate
     finally:
+        request.node.stash[_client] = None
         skate.shutdown()
 
 
@@ -90,8 +101,10 @@ def _gauges() -> dict[str, int] | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Counts before a test with `skate_session`, and notes that it has passed."""
+    """Looks and counts before a test with `skate_session`, and notes that it has passed."""
     is_watched = "skate_session" in getattr(item, "fixturenames", ())
+    if is_watched:
+        _check_session(item)
     before = _gauges() if is_watched and item.get_closest_marker("skate_keeps") is None else None
     result = yield
     if before is not None:
@@ -108,6 +121,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         getattr(item, "funcargs", {}).clear()
         _check(item.stash[_before])
     return result
+
+
+def _check_session(item: pytest.Item) -> None:
+    from skate import _session
+
+    file = item.getparent(pytest.Module)
+    if file is not None and file.stash.get(_client, _session.client) is not _session.client:
+        pytest.fail(_ENDED, pytrace=False)
 
 
 def _check(before: dict[str, int]) -> None:

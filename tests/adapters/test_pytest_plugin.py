@@ -91,3 +91,23 @@ def test_the_fixtures_give_a_session_and_end_it(tmp_path):
     )
     done = run(tmp_path, "test_user.py", "test_later.py")
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_test_whose_session_has_been_ended_fails_and_says_so(tmp_path):
+    """It had another one, with other options, that its first use began."""
+    (tmp_path / "test_mixed.py").write_text(
+        textwrap.dedent("""
+        def test_before(skate_session):
+            assert skate_session.cluster_resources()["CPU"] == 2
+
+        def test_fresh(skate_fresh):
+            skate_fresh.init(num_cpus=3)
+
+        def test_after(skate_session):
+            raise AssertionError("it ran")
+        """)
+    )
+    done = run(tmp_path, "test_mixed.py", "--skate-local")
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "\nskate_session: a test before this one has ended the session" in done.stdout
+    assert "it ran" not in done.stdout
