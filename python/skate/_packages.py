@@ -159,7 +159,10 @@ def _command(installer: str) -> list[str]:
 
 
 def _key(wanted: Spec) -> str:
-    """Of what is installed: the words, the interpreter, and the state of local files."""
+    """Of what is installed: the words, the interpreter, and the state of local files.
+
+    Not that of local directories: installers write into those that they install from.
+    """
     from hashlib import sha256
 
     parts = [wanted["installer"], *wanted["options"], "--", *wanted["packages"]]
