@@ -1,6 +1,7 @@
 """joblib itself on skate's backend."""
 
 import multiprocessing
+import threading
 
 import pytest
 
@@ -53,6 +54,19 @@ def test_a_generator_keeps_the_order(backend):
 def test_an_error_has_its_class_and_the_backend_goes_on(backend):
     with pytest.raises(ZeroDivisionError):
         joblib.Parallel()(joblib.delayed(lambda n: 1 // n)(n) for n in (1, 0, 1))
+    assert joblib.Parallel()([joblib.delayed(square)(3)]) == [9]
+
+
+@pytest.mark.parametrize("kind", ["list", "generator", "generator_unordered"])
+def test_a_late_batch_that_cannot_be_packed_is_an_error(backend, kind):
+    """joblib gives it from the callback of an earlier one, and waited for ever for what becomes.
+
+    The timeout is that of the old code alone: of a batch that is neither done nor failed.
+    """
+    calls = (joblib.delayed(square)(n) for n in (1, 2, threading.Lock()))
+    parallel = joblib.Parallel(batch_size=1, pre_dispatch=1, timeout=5, return_as=kind)
+    with pytest.raises(TypeError, match="Could not serialize"):
+        list(parallel(calls))
     assert joblib.Parallel()([joblib.delayed(square)(3)]) == [9]
 
 

@@ -3,10 +3,13 @@
     joblib.parallel_config("skate") ─▶ Parallel ─ batch of calls ─▶ one task ─▶ future ─▶ Parallel
 
 Invariant: joblib decides how many calls make a batch and how many batches are under way; each batch
-is one task, so results can be taken as they come (`return_as="generator"`).
+is one task, so results can be taken as they come (`return_as="generator"`). A batch that cannot
+become a task is one that has failed: later ones are given from callbacks, where nobody would hear.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import Future
 
 from joblib.parallel import (
     AutoBatchingMixin,
@@ -19,7 +22,6 @@ import skate
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
     from typing import Any
 
 
@@ -72,13 +74,19 @@ class SkateBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     def submit(
         self, func: Callable[[], list[Any]], callback: Callable[[Any], object] | None = None
     ) -> Future[Any]:
-        """A batch becomes a task."""
+        """A batch becomes a task; what keeps it from that becomes its error."""
         remote = skate.remote(_run)
         options = {"name": "joblib", **self._options}
-        ref: skate.ObjectRef[Any] = remote.options(**options).remote(func)
-        future: Future[Any] = ref.future()
-        self._pending[future] = ref
-        future.add_done_callback(lambda done: self._pending.pop(done, None))
+        future: Future[Any]
+        try:
+            ref: skate.ObjectRef[Any] = remote.options(**options).remote(func)
+            future = ref.future()
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
+        else:
+            self._pending[future] = ref
+            future.add_done_callback(lambda done: self._pending.pop(done, None))
         if callback is not None:
             future.add_done_callback(callback)
         return future
