@@ -74,6 +74,21 @@ def test_repeated_items_end_with_who_reads_them(it, ray):
         time.sleep(0.001)
 
 
+@pytest.mark.engine("skate")
+def test_an_empty_shard_ends_though_it_is_repeated(it):
+    """It was gone through again and again, on a core of its own, and its reader waited for ever."""
+    rounds = []
+
+    def nothing():
+        assert not rounds, "gone through again"
+        rounds.append(None)
+        return rounds[1:]
+
+    assert list(it.from_iterators([nothing], repeat=True).gather_sync()) == []
+    assert it.from_items([7], num_shards=2, repeat=True).take(3) == [7, 7, 7]
+    assert list(it.from_iterators([iter([1, 2])], repeat=True).gather_async()) == [1, 2]
+
+
 @pytest.mark.processes("the worker is the caller")
 def test_functions_are_called_in_the_worker(it):
     import os

@@ -5,7 +5,7 @@
 
 Invariant: a `ParallelIterator` is a description. Nothing runs before what one of its `gather_`
 methods gives is iterated, and each of these goes through all items anew. A shard is never more than
-a few items ahead of who reads it.
+a few items ahead of who reads it. One that is repeated ends with the first round of no items.
 """
 
 from __future__ import annotations
@@ -145,10 +145,12 @@ class LocalIterator(_Steps, Generic[T]):
 @skate.remote(num_cpus=0, generator_backpressure_num_objects=_AHEAD, generator_on_drop="close")
 def _shard(source: Any, is_repeated: bool, steps: list[Transform]) -> Iterator[Any]:
     def items() -> Iterator[Any]:
-        while True:
-            yield from source() if callable(source) else source
-            if not is_repeated:
-                return
+        is_over = False
+        while not is_over:
+            is_over = True  # of a round that gives nothing, too: the next would give no more
+            for item in source() if callable(source) else source:
+                is_over = not is_repeated
+                yield item
 
     found: Iterator[Any] = items()
     for step in steps:
@@ -278,7 +280,10 @@ def from_iterators(
     repeat: bool = False,
     name: str | None = None,
 ) -> ParallelIterator[T]:
-    """A shard for each; a function is called in the worker and gives what is iterated there."""
+    """A shard for each; a function is called in the worker and gives what is iterated there.
+
+    With `repeat` again and again; what can be gone through only once is gone through once.
+    """
     sources = list(generators)
     return ParallelIterator(
         [(source, repeat, []) for source in sources],
