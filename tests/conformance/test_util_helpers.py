@@ -36,9 +36,16 @@ def test_map_unordered_calls_each_item_once(ray, util):
     assert sorted(values) == [n * n for n in range(20)]
 
 
-def test_a_chunk_of_nothing_is_refused(ray, util):
+@pytest.mark.parametrize("option", ["chunk_size", "backpressure_size"])
+def test_a_size_of_nothing_is_refused(ray, util, option):
+    """Before the first item is asked for; no call under way would be no end of waiting for one."""
+
+    def items():
+        pytest.fail("an item has been asked for")
+        yield
+
     with pytest.raises(ValueError):
-        list(util.map_unordered(ray.remote(lambda n: n), [1], chunk_size=0))
+        list(util.map_unordered(ray.remote(lambda n: n), items(), **{option: 0}))
 
 
 def test_an_error_comes_at_its_turn(ray, util):

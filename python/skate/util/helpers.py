@@ -62,10 +62,13 @@ def map_unordered(
         yield_obj_refs: Whether to give refs instead of values.
 
     Raises:
-        ValueError: `chunk_size` is below 1.
+        ValueError: `chunk_size` or `backpressure_size` is below 1.
     """
     if chunk_size < 1:
         msg = "`chunk_size` must be >= 1"
+        raise ValueError(msg)
+    if backpressure_size is not None and backpressure_size < 1:
+        msg = "`backpressure_size` must be >= 1"
         raise ValueError(msg)
     pending: list[skate.ObjectRef[Any]] = []
     for item in items:
