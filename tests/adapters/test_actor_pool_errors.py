@@ -51,6 +51,29 @@ def test_what_cannot_be_sent_at_once_leaves_the_actor_free(pool):
     assert pool.has_free()
 
 
+@pytest.mark.parametrize("method", ["get_next", "get_next_unordered"])
+def test_an_interrupted_get_takes_nothing(skate, pool, worker, method, monkeypatch):
+    """The result was gone: what was asked for next was that of another value."""
+
+    def interrupt(_given):
+        raise KeyboardInterrupt
+
+    for value in (1, 2, 3):
+        pool.submit(same, value)
+    take = getattr(pool, method)
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(skate, "get", interrupt)
+            take(timeout=30)
+    results = []
+    while pool.has_next():
+        results.append(take(timeout=30))
+    assert sorted(results) == [1, 2, 3]
+    if method == "get_next":
+        assert results == [1, 2, 3]
+    assert [pool.pop_idle(), pool.pop_idle()] == [worker, None]
+
+
 def test_methods_of_several_returns_give_lists(pool):
     for value in (1, 2, 3):
         pool.submit(lambda actor, value: actor.twice.remote(value), value)

@@ -41,7 +41,8 @@ class ActorPool:
     Invariant: an actor has one call of the pool at a time, and another behind it while `get_next`
     waits for the first. Results come in the order of submission (`get_next`) or of completion
     (`get_next_unordered`); do not mix the two while work is under way. What `fn` raises is raised
-    by `submit`, or, for a value that had to wait, in the place of its result.
+    by `submit`, or, for a value that had to wait, in the place of its result. What Ctrl-C keeps
+    from being returned is returned next time.
 
     Rule: semantics.md 4.19.
     """
@@ -156,13 +157,20 @@ class ActorPool:
     def _take(self, place: int, *, is_late: bool = False) -> Any:
         """The result of that place; one that is late is passed over."""
         given, actor = self._under_way.pop(place)
-        self._next_returned = max(self._next_returned, place + 1)
+        before, self._next_returned = self._next_returned, max(self._next_returned, place + 1)
         if isinstance(given, _Failed):
             raise given.error
-        self._free(actor)
+        if actor is not None:
+            self._free(actor)
         if is_late:
             raise TimeoutError(f"{_LATE}. The task {given} has been ignored.")
-        return skate.get(given)
+        try:
+            return skate.get(given)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, not the result; its actor is free now
+                self._under_way = {place: (given, None), **self._under_way}
+                self._next_returned = before
+            raise
 
     def has_free(self) -> bool:
         """Whether an actor has nothing to do."""
