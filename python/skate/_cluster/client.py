@@ -6,6 +6,7 @@ user's code is unpickled there (`enter_worker`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from skate._native import Mailbox
 
 _UNITS = 10_000
+_STEP_S = 0.1
+"""For so long a thread that watches a stream may outlive whoever awaits it."""
 
 
 class Client:
@@ -44,7 +47,7 @@ class Client:
         self.client_id = 0
         self.address = address
         self._requests = itertools.count(1)
-        self._forgotten: set[int] = set()
+        self._watched: set[int] = set()  # requests that nobody has answered or forgotten
 
     # ── templates ─────────────────────────────────────────────────────────────────────────────
 
@@ -150,20 +153,28 @@ class Client:
         request = next(self._requests)
 
         def post(_value: object = None) -> None:
-            if request in self._forgotten:
-                self._forgotten.discard(request)
-            else:
+            if request in self._watched:
+                self._watched.discard(request)
                 mailbox.post(token)
 
-        if isinstance(waitable, ObjectRef):
-            theirs._on_completed(post)  # noqa: SLF001 - Ray's name for it
-        else:  # Ray has no callback for a stream
+        def watch_stream() -> None:
+            with contextlib.suppress(Exception):  # whoever awaits asks for the item, and is told
+                while request in self._watched:
+                    ready, _ = ray.wait([theirs], num_returns=1, timeout=_STEP_S)
+                    if ready:
+                        break
+            post()
 
-            def wait() -> None:
-                ray.wait([theirs], num_returns=1)
-                post()
-
-            threading.Thread(target=wait, name="skate-stream-watch", daemon=True).start()
+        self._watched.add(request)
+        try:
+            if isinstance(waitable, ObjectRef):
+                theirs._on_completed(post)  # noqa: SLF001 - Ray's name for it
+            else:  # Ray has no callback for a stream
+                name = "skate-stream-watch"
+                threading.Thread(target=watch_stream, name=name, daemon=True).start()
+        except BaseException:
+            self.forget(request)
+            raise
         return request
 
     def awaits(self) -> None:
@@ -176,7 +187,7 @@ class Client:
         return False
 
     def forget(self, request: int, /) -> None:
-        self._forgotten.add(request)
+        self._watched.discard(request)
 
     def cancel(self, target: Any, force: bool, recursive: bool, /) -> None:
         import ray
