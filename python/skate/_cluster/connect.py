@@ -6,17 +6,19 @@
     otherwise, "local"  ─▶ this machine: the node in this process
 
 Invariant: without one of these nothing of Ray is imported. Every failure is one error that says
-what to do.
+what to do, and leaves Ray as it was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from skate import _settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from skate._cluster.client import Client
@@ -80,11 +82,33 @@ def connect(
             )
             raise ValueError(msg)
     ray = _load(address)
+    from skate._cluster.client import Client, session_name, share_classes
+
+    with _left_again(ray):
+        _join(ray, address, namespace=namespace, **options)
+        share_classes()
+        context = ray.get_runtime_context()
+        return Client(session_name(), address, is_driver=True), context.namespace
+
+
+@contextlib.contextmanager
+def _left_again(ray: Any) -> Iterator[None]:
+    """Disconnects if this fails, by Ctrl-C, too; from what the program joined itself, never."""
+    was_joined = ray.is_initialized()
+    try:
+        yield
+    except BaseException:
+        if not was_joined:
+            ray.shutdown()
+        raise
+
+
+def _join(ray: Any, address: str, **options: Any) -> None:
     from skate.exceptions import AuthenticationError, RaySystemError
 
     try:
         _knock(address)
-        ray.init(address=address, namespace=namespace, **options)
+        ray.init(address=address, **options)
     except (OSError, ray.exceptions.AuthenticationError) as error:
         if _is_refusal(error):
             msg = (
@@ -103,11 +127,6 @@ def connect(
             text += f" Install the cluster's version here: {_EXTRA} 'ray==<its version>'"
         msg = f"init(address={address!r}): {text}"
         raise RaySystemError(msg) from error
-    from skate._cluster.client import Client, session_name, share_classes
-
-    share_classes()
-    context = ray.get_runtime_context()
-    return Client(session_name(), address, is_driver=True), context.namespace
 
 
 def _knock(address: str) -> None:
