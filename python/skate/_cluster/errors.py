@@ -67,9 +67,12 @@ def _class_of(error: BaseException) -> type[exceptions.RayError]:
 
 
 def _plain(kind: Any, error: Any) -> BaseException:
+    """Of that class, and with Ray's text: classes that add words of their own get it without."""
     text = str(error)
     if issubclass(kind, exceptions.ActorUnavailableError):
-        made: BaseException = kind(text, getattr(error, "actor_id", None))
+        unavailable = kind(text, getattr(error, "actor_id", None))
+        unavailable.error_msg = text  # skate's would name the actor again
+        made: BaseException = unavailable
     elif issubclass(kind, exceptions.RayActorError):
         made = kind(
             getattr(error, "actor_id", None),
@@ -82,6 +85,10 @@ def _plain(kind: Any, error: Any) -> BaseException:
     elif issubclass(kind, exceptions.TaskCancelledError):
         task_id = getattr(error, "task_id", None)
         made = kind(None if task_id is None else str(task_id), text)
+    elif issubclass(kind, exceptions.RaySystemError):
+        made = kind(getattr(error, "client_exc", text), getattr(error, "traceback_str", None))
+    elif issubclass(kind, exceptions.RuntimeEnvSetupError):
+        made = kind(getattr(error, "error_message", text))
     else:
         made = kind(text)
     return made
