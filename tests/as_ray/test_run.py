@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 
 def run(call, *argv):
     return call(sys.executable, "-m", "skate", "run", "--shadow", *argv)
@@ -48,6 +50,24 @@ def test_an_error_is_shown_without_frames_of_skate(call, program):
     assert done.err.rstrip().endswith("KeyError: 'k'")
     assert "cli/run.py" not in done.err
     assert 'prog.py", line 3' in done.err
+
+
+def test_an_error_of_a_module_is_shown_without_frames_of_skate(call, program):
+    """A BrokenPipeError of its own was the exit code 0 without a word; others had all frames."""
+    program("def f():\n    raise BrokenPipeError('mine')\nf()\n", "tool.py")
+    done = run(call, "-m", "tool")
+    assert done.code == 1
+    assert done.err.rstrip().endswith("BrokenPipeError: mine")
+    assert "cli" not in done.err
+    assert "runpy" not in done.err
+    assert 'tool.py", line 3' in done.err
+
+
+@pytest.mark.parametrize("end", ["sys.stdout.close()", "sys.stdout = None"])
+def test_a_program_may_end_its_stdout(call, program, end):
+    """It ended with a traceback of skate's."""
+    done = run(call, program(f"import sys\nprint('done', flush=True)\n{end}\n"))
+    assert (done.code, done.out, done.err) == (0, "done\n", "")
 
 
 def test_what_is_no_program_is_said(call, program):

@@ -114,6 +114,7 @@ def test_doctor_starts_a_session_and_says_where_settings_come_from(skate_program
         (["list", "tasks", "--limit", "many"], "invalid int value: 'many'"),
         (["list"], "the following arguments are required: TABLE"),
         (["top", "--interval", "0"], "invalid _interval value: '0'"),
+        (["top", "--interval", "inf"], "invalid _interval value: 'inf'"),
         (["sumary"], "invalid choice: 'sumary'"),
         (["get", "task"], "the following arguments are required: ID"),
         (["list", "tasks", "--pid", "1"], "there is no driver 1: no process of yours"),
@@ -121,6 +122,36 @@ def test_doctor_starts_a_session_and_says_where_settings_come_from(skate_program
 )
 def test_bad_input_is_one_line_and_exit_code_2(skate_program, arguments, expected):
     assert expected in refusal(skate_program(*arguments))
+
+
+def test_interrupt_is_an_exit_code_and_no_traceback(monkeypatch, capsys):
+    """Ctrl-C while a stopped driver was waited for showed where skate waited."""
+    from skate import cli
+    from skate.cli import list as listing
+    from skate.cli import run
+
+    def interrupted(_parsed):
+        raise KeyboardInterrupt
+
+    for module in (listing, run):
+        monkeypatch.setattr(module, "main", interrupted)
+    assert cli.main(["list", "tasks"]) == 130
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(KeyboardInterrupt):  # of the program, which `python` would show
+        cli.main(["run", "prog.py"])
+
+
+def test_terminal_of_few_characters_is_shown_the_others_as_numbers(start, skate_program):
+    """It ended with a UnicodeEncodeError."""
+    ran = skate_program("stack", "--pid", start().pid, PYTHONIOENCODING="ascii")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(r"\u2500\u2500 driver")
+
+
+def test_check_refuses_a_program_that_is_nested_too_deeply(skate_program, tmp_path):
+    path = tmp_path / "sum.py"
+    path.write_text("import ray\n" + "+".join("1" * 5_000))
+    assert "sum.py is nested too deeply" in refusal(skate_program("check", path))
 
 
 def test_bad_question_to_a_driver_is_one_line_and_exit_code_2(start, skate_program):

@@ -6,12 +6,14 @@ Invariant: a module without an underscore is a subcommand. The first line of its
 help; `arguments` tells argparse what it takes; `main` does it and returns the exit code. One that
 starts another program has a `split`, too: what it cuts off is `rest`, which argparse never sees.
 Only the one that is asked for is imported, unless help is asked for. What cannot be done is
-`Refused`: one line on stderr that says what is wrong, and the exit code 2.
+`Refused`: one line on stderr that says what is wrong, and the exit code 2. stdout and Ctrl-C are
+those of the program, if one is started.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -20,6 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
+
+_INTERRUPTED = 130
+"""The exit code that shells give for Ctrl-C."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the program
@@ -49,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or what the subcommand says.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    arguments = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a subcommand here
     names = commands()
     asked = [arguments[0]] if arguments and arguments[0] in names else names
     parser = _Parser(
@@ -77,13 +82,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             own, rest = cut(arguments[1:])
             arguments = [asked[0], *own]
     parsed = parser.parse_args(arguments, argparse.Namespace(rest=rest))
+    command = import_module(f"skate.cli.{parsed.command}")
+    starts_another = hasattr(command, "split")
+    if not starts_another and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # bars and names, in a terminal of ASCII
+    code = 0
     try:
-        code: int = import_module(f"skate.cli.{parsed.command}").main(parsed)
-        sys.stdout.flush()
+        code = command.main(parsed)
+        if not getattr(sys.stdout, "closed", True):  # a program may have closed it, or set None
+            sys.stdout.flush()
     except Refused as refused:
         print(f"skate {parsed.command}: {refused}", file=sys.stderr)  # noqa: T201 - for people
         return 2
     except BrokenPipeError:  # `skate list tasks | head`: enough was seen
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - till the exit
-        return 0
+    except KeyboardInterrupt:
+        if starts_another:
+            raise
+        return _INTERRUPTED
     return code

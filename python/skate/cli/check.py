@@ -33,6 +33,9 @@ def main(parsed: argparse.Namespace) -> int:
         except (SyntaxError, ValueError) as error:
             print(f"skate check: {path} is no Python program: {error}", file=sys.stderr)  # noqa: T201
             return 2
+        except RecursionError:
+            print(f"skate check: {path} is nested too deeply to be read", file=sys.stderr)  # noqa: T201
+            return 2
         lines, missing = report(str(path), uses)
         print("\n".join(lines))  # noqa: T201 - it is the result
         is_missing = is_missing or missing

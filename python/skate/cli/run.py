@@ -56,7 +56,10 @@ def _run_module(name: str, rest: list[str]) -> int:
 
     sys.argv[:] = [name, *rest]
     sys.path.insert(0, str(Path.cwd()))
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except Exception as error:
+        return _failed(error)
     return 0
 
 
@@ -78,9 +81,15 @@ def _run_file(path: Path, argv: list[str]) -> int:
     try:
         exec(code, program.__dict__)  # noqa: S102 - it is what was asked for
     except Exception as error:
-        # As `python` would show it: without this file.
-        trace = error.__traceback__
-        error.__traceback__ = trace.tb_next if trace else None
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 1
+        return _failed(error)
     return 0
+
+
+def _failed(error: Exception) -> int:
+    """Shows the program's error as `python` would: without what runs the program."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in {__name__, "runpy"}:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    sys.excepthook(type(error), error, trace)
+    return 1

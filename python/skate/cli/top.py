@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LEAST_S = 0.1
+_MOST_S = 86_400.0
 
 
 def _interval(text: str) -> float:
     seconds = float(text)
-    if not seconds >= _LEAST_S:
+    if not _LEAST_S <= seconds <= _MOST_S:
         raise ValueError
     return seconds
 
