@@ -107,12 +107,15 @@ class Driver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Refuses an answer in which something was not what or where it is said to be."""
         self._socket.close()
+        if isinstance(error, AttributeError | LookupError | TypeError):
+            raise self.strange() from error
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """The answer to a question of rust/native/src/inspect.rs."""
         answer = self._ask(json.dumps(question))
-        if not _is_table(answer):
+        if not _is_table(answer, question):
             raise self.strange()
         return answer
 
@@ -156,7 +159,7 @@ class Driver:
         if not isinstance(known, dict):
             raise self.strange()
         if "error" in known:
-            raise ValueError(str(known["error"]))
+            raise Refused(one_line(str(known["error"])))
         return known
 
     def _line(self) -> bytes:
@@ -174,14 +177,18 @@ class Driver:
         return bytes(said)
 
 
-def _is_table(answer: dict[str, Any]) -> bool:
-    """Whether it has columns, rows as long as those (a count may follow), and their number."""
+def _is_table(answer: dict[str, Any], question: dict[str, Any]) -> bool:
+    """Whether it has the columns asked for, by default any, rows as long, and their number."""
     columns, rows, total = (answer.get(name) for name in ("columns", "rows", "total"))
+    asked = question.get("columns")
+    if asked and question.get("is_counted"):
+        asked = [*asked, "count"]
     return (
         isinstance(columns, list)
         and all(isinstance(column, str) for column in columns)
+        and columns == (asked or columns)
         and isinstance(rows, list)
-        and all(isinstance(row, list) and 0 <= len(row) - len(columns) <= 1 for row in rows)
+        and all(isinstance(row, list) and len(row) == len(columns) for row in rows)
         and type(total) is int
     )
 

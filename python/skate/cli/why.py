@@ -6,7 +6,7 @@ skate why 5f67…0001  what that object, task, actor or worker waits for
 
 from __future__ import annotations
 
-from skate.cli import Refused, _attach, _show
+from skate.cli import _attach, _show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def main(parsed: argparse.Namespace) -> int:
     from skate.util.state._why import chain
 
     with _attach.attach(parsed.pid) as driver:
-        try:
-            found = chain(driver, parsed.id)
-        except ValueError as error:
-            raise Refused(str(error)) from None
+        found = chain(driver, parsed.id)
     if parsed.json:
         _show.say_json([{**step.asdict(), "text": str(step)} for step in found])
     else:
