@@ -8,7 +8,8 @@ other's letters. The thread is started when first needed and takes the reading i
 interrupt may hit whoever starts it at any line. It ends when the mailbox is closed and empty, and
 `finish` returns only then, so nothing that a worker wrote before the end is lost. No lock is held
 here: a finalizer may come at any line, and call something that needs the helper.
-Callbacks of users run here: one that raises is reported and stops nothing.
+Callbacks of users run here, and their streams and handlers of logging: what one raises, even
+SystemExit, is reported and stops nothing.
 """
 
 from __future__ import annotations
@@ -100,18 +101,18 @@ class Helper:
         while not self._mailbox.is_over:
             self._deliver()  # nothing of it is kept while waiting, such as the last ref
         self._call_the_rest()  # if a KeyboardInterrupt kept `finish` from it
-        self._display.close()
+        self._show(self._display.close)
         return True
 
     def _deliver(self) -> None:
         """Waits for what comes next, or until repeated lines are due."""
         for token, what in self._mailbox.wait(self._display.patience_s()):
             if token < _FIRST_TOKEN:
-                self._display.show(token, what)
+                self._show(self._display.show, token, what)
             elif act := self._waiting.pop(token, None):
                 self._call(act)
-        self._display.tell_repeats()
-        self._display.flush()
+        self._show(self._display.tell_repeats)
+        self._show(self._display.flush)
 
     def _call_the_rest(self) -> None:
         """Those whose answers never came learn that the session has ended."""
@@ -124,10 +125,25 @@ class Helper:
         try:
             act()
         except BaseException:
-            try:
-                sys.excepthook(*sys.exc_info())
-            except BaseException:  # it is the user's, too
-                sys.__excepthook__(*sys.exc_info())
+            _report()
+
+    @staticmethod
+    def _show(act: Callable[..., None], *what: Any) -> None:
+        try:
+            act(*what)
+        except BaseException as error:
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and isinstance(error, KeyboardInterrupt):
+                raise  # Ctrl-C, while `finish` shows what is left
+            _report()
+
+
+def _report() -> None:
+    """Tells of the exception that is being handled."""
+    try:
+        sys.excepthook(*sys.exc_info())
+    except BaseException:  # it is the user's, too
+        sys.__excepthook__(*sys.exc_info())
 
 
 _helpers: dict[Client, Helper] = {}

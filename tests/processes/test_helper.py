@@ -3,7 +3,10 @@
 Two read one mailbox and took each other's letters, so futures never became ready.
 """
 
+import logging
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,3 +116,62 @@ def test_what_no_thread_has_read_is_shown_at_the_end(session, monkeypatch, capfd
     session.get(speak.remote())
     session.shutdown()
     assert "heard" in capfd.readouterr().out
+
+
+def exits(by):
+    """What the program looks at its output with: it raises SystemExit."""
+    heard = threading.Event()
+
+    def exit_once_heard(_what):
+        heard.set()
+        sys.exit(f"{by} has seen enough")
+
+    return heard, exit_once_heard
+
+
+def test_handler_of_the_driver_that_ends_the_program(session, monkeypatch, capfd):
+    # As in programs that end by any critical record. It ended the helper's thread.
+    heard, emit = exits("the handler")
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", emit)
+    monkeypatch.setattr(logging.getLogger("helper"), "handlers", [handler])
+
+    @session.remote
+    def speak():
+        logging.getLogger("helper").critical("it is critical")
+
+    session.get(speak.remote())
+    assert heard.wait(20)
+    assert session.put(1).future().result(5) == 1
+    assert "SystemExit: the handler has seen enough" in capfd.readouterr().err
+
+
+def test_stream_of_the_driver_that_ends_the_program(session, monkeypatch, capfd):
+    heard, write = exits("the stream")
+
+    @session.remote
+    def speak():
+        print("a line")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", SimpleNamespace(write=write, flush=lambda: None))
+        session.get(speak.remote())
+        assert heard.wait(20)
+    assert session.put(1).future().result(5) == 1
+    assert "SystemExit: the stream has seen enough" in capfd.readouterr().err
+
+
+def test_ctrl_c_while_the_end_is_shown(session, monkeypatch):
+    def write(_text):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_helper.Helper, "start", lambda _: None)
+
+    @session.remote
+    def speak():
+        print("a line")
+
+    session.get(speak.remote())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sys, "stdout", SimpleNamespace(write=write, flush=lambda: None))
+        session.shutdown()
