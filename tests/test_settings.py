@@ -32,6 +32,10 @@ def test_the_argument_counts_before_our_variable_that_before_rays_and_that_befor
     [
         ("SKATE_NUM_CPUS", "two", "SKATE_NUM_CPUS='two' must be a number"),
         ("SKATE_LOG_TO_DRIVER", "maybe", "SKATE_LOG_TO_DRIVER='maybe' must be 1 or 0"),
+        # These three are read by the helper's thread, which they ended, and by a failed `get`.
+        ("SKATE_COLOR_PREFIX", "always", "SKATE_COLOR_PREFIX='always' must be 1 or 0"),
+        ("RAY_IGNORE_UNHANDLED_ERRORS", "y", "RAY_IGNORE_UNHANDLED_ERRORS='y' must be 1 or 0"),
+        ("SKATE_FULL_TRACEBACK", "maybe", "SKATE_FULL_TRACEBACK='maybe' must be 1 or 0"),
         ("RAY_memory_usage_threshold", "3", "memory_usage_threshold is 3, but must be from 0 to 1"),
     ],
 )

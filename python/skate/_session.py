@@ -189,7 +189,8 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, or a keyword is unknown.
-        ValueError: an amount is out of range, or is given together with a cluster.
+        ValueError: an amount is out of range, or is given together with a cluster; a variable of
+            the environment makes no sense.
         TypeError: an argument is of another kind.
         ModuleNotFoundError: `preload` names a module that is not there.
         ImportError: a cluster is named, and Ray is not installed.
@@ -216,6 +217,7 @@ def init(
         "preload": preload,
         **system_config,
     }
+    _settings.check(said)
     is_local = _settings.value("local_mode", local_mode)
     cluster = _cluster_of(address)
     if runtime_env and cluster is None:
@@ -278,7 +280,6 @@ def init(
         watching = _memory.describe(system_config)
         session = os.urandom(8).hex()
         namespace = _checked_namespace(namespace) or session
-        with_log = _settings.value("log_to_driver", log_to_driver)
         _settings.remember(said)
         _hook()
         try:
@@ -290,7 +291,10 @@ def init(
                 hello = _launch.hello(
                     session, namespace, runtime_env, _preload.check(preload), here.labels
                 )
-                client = _start(session, hello, here, spilling, watching, log_to_driver=with_log)
+                client = _start(
+                    session, hello, here, spilling, watching,
+                    log_to_driver=_settings.value("log_to_driver", log_to_driver),
+                )  # fmt: skip
             # In one process a call comes now from the driver, now from a task that captures.
             caching = None if is_local else client
             machine, current_namespace = here, namespace

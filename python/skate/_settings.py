@@ -188,6 +188,17 @@ def remember(said: dict[str, Any]) -> None:
     _said.update(said)
 
 
+def check(said: dict[str, Any]) -> None:
+    """Checks all settings, given what the program says: many are first read long after `init`.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ValueError: a variable of the environment makes no sense.
+    """
+    for name in TABLE:
+        find(name, said.get(name))
+
+
 def value(name: str, argument: Any = None) -> Any:
     """What a setting is, given what the program says of it; None if the default is worked out.
 
