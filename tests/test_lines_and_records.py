@@ -156,6 +156,23 @@ def test_records_of_workers_reach_the_handlers_of_the_driver_with_their_level(
     assert "in speaks" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["payload", "stack_info"])
+def test_a_record_with_something_long_is_handled_without_it(fresh, caplog, name):
+    # The line was cut, and its 100 KB of JSON shown as text.
+    caplog.set_level(logging.WARNING)
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def speaks():
+        record = logging.LogRecord("a.library", 30, "file.py", 7, "careful", None, None)
+        setattr(record, name, "x" * 100_000)
+        logging.getLogger("a.library").handle(record)
+
+    fresh.get(speaks.remote())
+    fresh.shutdown()
+    assert [record.message for record in caplog.records] == ["careful"]
+
+
 def test_the_level_of_the_drivers_root_logger_is_that_of_the_workers(fresh, caplog):
     caplog.set_level(logging.INFO)
     fresh.init(num_cpus=1)

@@ -73,8 +73,10 @@ def _packed(record: logging.LogRecord, known: frozenset[str]) -> str:
     extra = {name: value for name, value in vars(record).items() if name not in known}
     fields |= {name: value for name, value in extra.items() if isinstance(value, _PLAIN)}
     text = json.dumps(fields)
-    if len(text) > _TEXT_MAX:
-        text = json.dumps({**fields, "msg": fields["msg"][: _TEXT_MAX // 16], "exc_text": None})
+    if len(text) > _TEXT_MAX:  # what is left of it fits, whatever of it was too long
+        kept = {name: fields[name] for name in _KEPT}
+        short = fields["msg"][: _TEXT_MAX // 16]
+        text = json.dumps({**kept, "msg": short, "exc_text": None, "stack_info": None})
     return text
 
 
