@@ -5,7 +5,8 @@
                      └ a worker's ─▶ that of the task that submitted it, which the node knows
 
 Invariant: ids that one process makes count up (rust/core's id.rs), so a cell is known by an id and
-costs nothing when a task is submitted. Whatever is not known goes to the cell that began last.
+costs nothing when a task is submitted. Whatever is not known goes to the cell that began last. A
+cell is added in one step, as the helper's thread looks for cells whenever a line comes.
 """
 
 from __future__ import annotations
@@ -33,15 +34,13 @@ class Cells:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._begun: list[int] = []
-        self._headers: list[Any] = []
+        self._begun: list[tuple[int, Any]] = []  # counter of the id that was taken, header
         self._known: dict[str, int] = {}
 
     def begin(self, header: Any) -> None:
         """A cell begins, or the session begins in it."""
         _, count = _parts(self.client.put(None).hex())
-        self._begun.append(count)
-        self._headers.append(header)
+        self._begun.append((count, header))
 
     def cell_of(self, task_id: str) -> int:
         """The number of a task's cell, or `LAST`. Asks the node for tasks of tasks, once each."""
@@ -50,7 +49,7 @@ class Cells:
             path.append(task_id)
             process, count = _parts(task_id)
             if process == 0:
-                self._known[task_id] = bisect_right(self._begun, count) - 1
+                self._known[task_id] = self._begun_before(count)
                 break
             task_id = self._parent(task_id)
         cell = self._known.get(task_id, LAST)
@@ -61,7 +60,10 @@ class Cells:
 
     def header(self, cell: int) -> Any:
         """What marks the output of a cell, as ipykernel has it."""
-        return self._headers[cell]
+        return self._begun[cell][1]
+
+    def _begun_before(self, count: int) -> int:
+        return bisect_right(self._begun, count, key=lambda begun: begun[0]) - 1
 
     def _parent(self, task_id: str) -> str:
         import json
