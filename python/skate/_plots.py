@@ -114,8 +114,9 @@ def rows(events: list[dict[str, Any]], end_s: float) -> str:
     """The slices of a trace; of very many the longest."""
     slices = [event for event in events if event["ph"] == "X" and event["cat"] != "span"]
     drawn = sorted(slices, key=lambda each: each["dur"], reverse=True)[:MOST_SLICES]
-    names = {each["pid"]: each["args"]["name"] for each in events if each["name"] == "process_name"}
-    labels = {each["tid"]: each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    said = [event for event in events if event["ph"] == "M"]  # a task may be called as these are
+    names = {each["pid"]: each["args"]["name"] for each in said if each["name"] == "process_name"}
+    labels = {each["tid"]: each["args"]["name"] for each in said if each["name"] == "thread_name"}
     places = sorted({(each["pid"], each["tid"]) for each in slices})
     tops = {place: TOP + number * _ROW for number, place in enumerate(places)}
     height = TOP + _ROW * len(places) + BOTTOM

@@ -274,10 +274,11 @@ def _spans(
         depth = _fit(open_until.setdefault((pid, tid), []), from_us, to_us)
         name = "spans" if tid == pid else f"spans of row {tid}"
         row = rows.tid(pid, f"{name}, row {depth}" if depth else name)
+        extra = json.loads(span["extra"], parse_constant=str)  # viewers know no NaN
         events.append({
             "ph": "X", "name": span["name"], "cat": "span", "pid": pid, "tid": row,
             "ts": from_us, "dur": _us((to_us - from_us) / 1000),
-            "args": {"task_id": span["task_id"], "extra": json.loads(span["extra"])},
+            "args": {"task_id": span["task_id"], "extra": extra},
         })  # fmt: skip
     return events
 

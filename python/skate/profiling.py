@@ -24,7 +24,8 @@ class profile:  # noqa: N801 - Ray's name
 
     Args:
         event_type: The name of the slice.
-        extra_data: Shown with it: a dict, or anything that JSON takes.
+        extra_data: Shown with it: a dict, or anything that JSON takes. NaN and infinities are
+            shown as texts.
 
     Raises:
         TypeError: JSON does not take `extra_data`.
@@ -33,7 +34,8 @@ class profile:  # noqa: N801 - Ray's name
     """
 
     def __init__(self, event_type: str, extra_data: Any = None) -> None:
-        self._name = str(event_type)
+        # The node's texts are UTF-8: a lone surrogate must not be an error at the block's end.
+        self._name = str(event_type).encode(errors="backslashreplace").decode()
         self._extra = json.dumps(extra_data)
         self._began_ns = 0
 

@@ -106,6 +106,18 @@ def test_store_and_buffer_are_those_of_the_run(skate, written):
     assert max(item["args"]["used_bytes"] for item in items) >= 100_000
 
 
+def test_tasks_may_be_called_as_the_trace_calls_its_rows(fresh, tmp_path):
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def one():
+        return 1
+
+    fresh.get([one.options(name=name).remote() for name in ("process_name", "thread_name")])
+    fresh.util.report(str(tmp_path / "names.html"))
+    assert "process_name: " in (tmp_path / "names.html").read_text()
+
+
 def test_page_of_nothing_says_so(fresh, tmp_path):
     fresh.init(num_cpus=1)
     fresh.util.report(str(tmp_path / "none.html"))

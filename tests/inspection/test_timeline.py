@@ -256,6 +256,21 @@ def test_span_of_a_block_that_raises_is_there_and_the_exception_goes_on(skate, t
         skate.profiling.profile("bad", object())
 
 
+def test_numbers_that_json_has_not_are_texts(skate, trace):
+    # Viewers refused the whole file.
+    with skate.profiling.profile("odd", {"loss": [float("nan"), float("-inf"), 1.0]}):
+        pass
+    [odd] = slices(trace(), "odd")
+    assert odd["args"]["extra"] == {"loss": ["NaN", "-Infinity", 1.0]}
+
+
+def test_span_of_a_name_that_is_no_utf_8(skate, trace):
+    # What its end raised took the place of what the block had raised.
+    with pytest.raises(KeyError), skate.profiling.profile("half a \ud800"):
+        raise KeyError
+    assert len(slices(trace(), r"half a \ud800")) == 1
+
+
 def test_span_without_a_session_is_nothing(fresh):
     with fresh.profiling.profile("alone"):
         pass
