@@ -1,6 +1,8 @@
-"""Which cell of a notebook a line belongs to, without a kernel."""
+"""What a session does for notebooks, without a kernel: which cell a line belongs to."""
 
+import sys
 import threading
+from types import ModuleType
 
 from skate._cells import LAST, Cells
 
@@ -59,3 +61,9 @@ def test_a_line_that_comes_while_a_cell_begins():
             setattr(cells, name, Looked(value))
     cells.begin("second")
     assert seen == [None, "second"]
+
+
+def test_session_that_begins_while_another_thread_imports_ipython(fresh, monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))  # as it is at first
+    fresh.init(num_cpus=1)
+    assert fresh.is_initialized()

@@ -23,8 +23,9 @@ cells: Cells | None = None  # of the current session, in a notebook
 
 def shell() -> Any:
     """The running IPython, or None."""
-    ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython is not None else None
+    # Another thread may be importing it, so that it has not everything yet.
+    get = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return None if get is None else get()
 
 
 def is_notebook() -> bool:
