@@ -203,3 +203,76 @@ def test_cancel_while_an_error_is_pickled_leaves_the_worker(skate, gate):
     skate.cancel(ref)
     with pytest.raises(skate.exceptions.TaskCancelledError):
         skate.get(ref, timeout=60)
+
+
+class Refuses:
+    def __reduce_ex__(self, _protocol):
+        raise TypeError("not for travelling")
+
+
+class NoItems(Refuses, dict):
+    def items(self):
+        raise RuntimeError("of items")
+
+
+class NoDict(Refuses):
+    @property
+    def __dict__(self):
+        raise RuntimeError("of __dict__")
+
+
+class NoClass(Refuses):
+    @property
+    def __class__(self):
+        raise RuntimeError("of __class__")
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("of __str__")
+
+
+class RaisesNoText:
+    def __reduce_ex__(self, _protocol):
+        raise NoText
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (NoItems, "not for travelling"),
+        (NoDict, "not for travelling"),
+        (NoClass, "RuntimeError: of __class__"),  # the pickler itself looks at it
+        (RaisesNoText, "NoText"),
+    ],
+)
+def test_what_looking_for_the_culprit_raises_is_not_told(skate, kind, text):
+    # It took the place of the error.
+    @skate.remote
+    def takes(_value):
+        return kind()
+
+    for act in (skate.put, takes.remote):
+        with pytest.raises(TypeError, match=text):
+            act(kind())
+        with pytest.raises(TypeError, match=rf"{text}.*found at (value|_value)\[0\]"):
+            act([kind()])
+    with pytest.raises(TypeError, match=text):
+        skate.get(takes.remote(1))
+
+
+def test_no_room_for_a_pickle_is_a_memory_error(skate):
+    class Huge:
+        def __reduce__(self):
+            raise MemoryError
+
+    @skate.remote
+    def takes(_value):
+        return Huge()
+
+    for act in (skate.put, takes.remote):
+        with pytest.raises(MemoryError):
+            act(Huge())
+    with pytest.raises(skate.exceptions.RayTaskError) as caught:
+        skate.get(takes.remote(1))
+    assert isinstance(caught.value.cause, MemoryError)

@@ -1,7 +1,9 @@
 """Finds the innermost thing that cannot be pickled, for the text of an error.
 
 Invariant: read-only and bounded: it pickles parts of the value, at most `_TRIES` of them and
-`_DEPTH` levels deep, and runs no other code of the user's.
+`_DEPTH` levels deep, and runs no other code of the user's than what looking at a value may run,
+such as a property named `__dict__`. What that raises ends the search at that value, no more: the
+error that is being explained is the one that is told.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import _thread
 import functools
 import io
 import types
+from contextlib import suppress
 
 from skate import _session
 from skate._actor_handle import ActorHandle
@@ -80,7 +83,10 @@ def failure(value: object) -> Exception | None:
 
 def _reason(error: Exception) -> str:
     kind = type(error).__name__
-    text = str(error) or kind
+    text = ""
+    with suppress(Exception):
+        text = str(error)
+    text = text or kind
     return text if kind in {"TypeError", "PicklingError", "AttributeError"} else f"{kind}: {text}"
 
 
@@ -132,11 +138,13 @@ _ADVICE_BY_MODULE = {
 
 def _advice(culprit: object) -> str:
     """` (Pass the path, and open the file in the task.)`, or nothing."""
-    for kinds, advice in _ADVICE:
-        if isinstance(culprit, kinds):
+    with suppress(Exception):  # of a property named `__class__`, or of a metaclass
+        for kinds, advice in _ADVICE:
+            if isinstance(culprit, kinds):
+                return f" ({advice}.)"
+        if advice := _ADVICE_BY_MODULE.get(type(culprit).__module__, ""):
             return f" ({advice}.)"
-    advice = _ADVICE_BY_MODULE.get(type(culprit).__module__, "")
-    return f" ({advice}.)" if advice else ""
+    return ""
 
 
 def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, str, object]]:
@@ -165,8 +173,13 @@ def culprits(value: object, label: str, depth: int) -> Iterator[tuple[object, st
     yield from level
 
 
-def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
-    """What a pickle of the value contains, each with its path."""
+def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """What a pickle of the value contains, each with its path, as far as it lets itself be seen."""
+    with suppress(Exception):
+        yield from _contents(value, path)
+
+
+def _contents(value: object, path: str) -> Iterator[tuple[str, object]]:  # noqa: C901 - one table
     if type(value) in registered or isinstance(value, ObjectRefGenerator | ActorHandle):
         return  # its serializer decides what travels
     match value:

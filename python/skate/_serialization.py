@@ -50,6 +50,7 @@ def dumps(value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
 
     Raises:
         TypeError: it cannot be pickled; the text names the innermost culprit and the way to it.
+        MemoryError: there is no room for its pickle.
     """
     buffers: list[pickle.PickleBuffer] = []
 
@@ -65,6 +66,8 @@ def dumps(value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
 
     try:
         return (_dump or _bind())(value, keep), buffers
+    except MemoryError:
+        raise
     except Exception as error:
         from skate._culprit import explain
         from skate._frames import users_cause
@@ -90,10 +93,13 @@ def dumps_function(function: object, name: str) -> bytes:
 
     Raises:
         TypeError: something it captures cannot be pickled; the text names it.
+        MemoryError: there is no room for its pickle.
         ValueError: it is larger than `FUNCTION_BYTES_MAX`.
     """
     try:
         data = (_dump or _bind())(function, _in_band)
+    except MemoryError:
+        raise
     except Exception as error:
         from skate._culprit import explain
         from skate._frames import users_cause
