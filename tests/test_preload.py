@@ -5,7 +5,9 @@ import json
 import os
 import select
 import signal
+import sys
 from textwrap import indent
+from types import ModuleType
 
 import pytest
 
@@ -174,12 +176,20 @@ def test_in_one_process_there_is_nothing_to_preload(fresh, module):
         (5, TypeError, "init: preload is 5, but must be a list of modules' names"),
         (["nowhere.at_all"], ModuleNotFoundError, r"'nowhere.at_all' \(preload=\)"),
         ([""], ModuleNotFoundError, "preload names ''"),
+        ([".here"], ModuleNotFoundError, "preload names '.here'"),
     ],
 )
 def test_what_is_no_list_of_modules_is_refused(fresh, wrong, error, match):
     with pytest.raises(error, match=match):
         fresh.init(num_cpus=1, preload=wrong)
     assert not fresh.is_initialized()
+
+
+def test_a_module_that_was_made_by_hand_is_there(fresh, monkeypatch):
+    # It has no spec, and to look for that was a ValueError; `__main__` of a program has none.
+    monkeypatch.setitem(sys.modules, "made_by_hand", ModuleType("made_by_hand"))
+    fresh.init(num_cpus=1, preload=["made_by_hand", "__main__"])
+    assert fresh.get(fresh.remote(lambda: 1).remote()) == 1
 
 
 def test_a_wrong_name_in_the_environment_is_refused_by_its_variable(fresh, monkeypatch):

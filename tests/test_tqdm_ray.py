@@ -28,6 +28,18 @@ def test_without_a_total_it_counts(capsys):
     assert capsys.readouterr().err == "1 it\n2 it\n"
 
 
+def test_what_cannot_say_its_length_is_counted(capsys):
+    class Wrapper:
+        def __len__(self):
+            raise TypeError("what it wraps has none")
+
+        def __iter__(self):
+            return iter("ab")
+
+    assert list(tqdm_ray.tqdm(Wrapper(), flush_interval_s=0)) == ["a", "b"]
+    assert capsys.readouterr().err == "1 it\n2 it\n"
+
+
 def test_a_bar_over_nothing_says_so():
     with pytest.raises(ValueError, match="nothing to iterate over"):
         list(tqdm_ray.tqdm(total=3))

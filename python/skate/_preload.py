@@ -36,14 +36,21 @@ def check(preload: Sequence[str] | None) -> list[str]:
     if not is_list or not all(isinstance(name, str) for name in names):
         raise TypeError(_checks.refusal("init: preload", names, "a list of modules' names"))
     if names:
-        from importlib.util import find_spec
-
         for name in names:
             # Of a submodule only the package is looked for: to look inside would import it.
-            if not name or find_spec(name.partition(".")[0]) is None:
+            if not _is_there(name.partition(".")[0]):
                 msg = f"init: preload names {name!r} ({source}), and there is no such module"
                 raise ModuleNotFoundError(msg, name=name)
     return list(names)
+
+
+def _is_there(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return bool(name) and find_spec(name) is not None
+    except ValueError:  # it is imported, and has no spec: `__main__`, or a module made by hand
+        return True
 
 
 def preload(hello: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from contextlib import suppress
 
 from skate import _checks, _native, _session
 from skate._bars import MARK, line_of
@@ -46,9 +47,11 @@ class tqdm:  # noqa: N801 - its name everywhere
         **_others: Any,
     ) -> None:
         self._iterable = iterable
-        if total is None:
-            length = getattr(type(iterable), "__len__", None)
-            total = None if length is None else length(iterable)
+        length = getattr(type(iterable), "__len__", None)
+        if total is None and length is not None:
+            # That of a wrapper raises, if what it wraps has none.
+            with suppress(TypeError, AttributeError):
+                total = length(iterable)
         self.desc = desc or ""
         self.total = total
         self.unit = unit or "it"
