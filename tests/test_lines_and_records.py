@@ -1,5 +1,8 @@
 """What workers write and log, as the driver shows it: labels, colours, records, repeats, bars."""
 
+import contextlib
+import fcntl
+import io
 import logging
 import os
 import pty
@@ -7,8 +10,11 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
+
+from skate import _display
 
 pytestmark = pytest.mark.processes("what workers write")
 
@@ -65,6 +71,43 @@ def test_in_a_pipe_there_are_no_colours():
 
 def test_log_to_driver_can_be_switched_off_from_outside():
     assert run(PRINTS, SKATE_LOG_TO_DRIVER="0") == ("", "")
+
+
+class Full(io.TextIOWrapper):
+    """The end of a pipe that does not block. Nobody reads before somebody asks which file it is."""
+
+    def __init__(self):
+        ours, theirs = os.pipe()
+        os.set_blocking(theirs, False)
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+        super().__init__(os.fdopen(theirs, "wb"), encoding="ascii")
+        self.lines = []
+        self.reader = threading.Thread(target=self.read_all, args=[ours])
+
+    def read_all(self, descriptor):
+        with os.fdopen(descriptor) as end:
+            self.lines.extend(end)
+
+    def fileno(self):
+        if not self.reader.ident:
+            self.reader.start()
+        return super().fileno()
+
+
+def test_a_pipe_that_does_not_block_gets_all_lines(monkeypatch):
+    # What it had no room for was lost.
+    stream = Full()
+    monkeypatch.setattr(sys, "stdout", stream)
+    display = _display.Display()
+    lines = [f"{number} {'x' * 60} \u20ac" for number in range(600)]
+    for line in lines:
+        display.show(_display.LINE, (False, 1, "f", line))
+    display.close()
+    stream.fileno()
+    with contextlib.suppress(BlockingIOError):
+        stream.close()
+    stream.reader.join()
+    assert stream.lines == [f"(f pid=1) {line[:-1]}\\u20ac\n" for line in lines]
 
 
 SPEAKERS = """

@@ -3,9 +3,10 @@
     line of a worker ─ record? ─▶ the driver's loggers      bar? ─▶ _bars.py
                      └─ repeated? ─ counted ─▶ told later     else ─▶ "(name pid=…) " line
 
-Invariant: it writes to whatever `sys.stdout` and `sys.stderr` are now, and never raises: a closed
-stream loses the line, not the session. A bar of tqdm stays below the lines, and in a notebook lines
-go to the cell that submitted their task, whatever runs meanwhile.
+Invariant: it writes to whatever `sys.stdout` and `sys.stderr` are now, and no error of theirs goes
+further: a closed stream loses the line, not the session; one that is full, and set not to block, is
+waited for. A bar of tqdm stays below the lines, and in a notebook lines go to the cell that
+submitted their task, whatever runs meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 
 from skate import _notebook, _settings
 from skate._bars import MARK as BAR
@@ -24,12 +26,15 @@ from skate._repeats import Repeats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from select import poll
     from typing import Any
 
 LINE, UNHANDLED, INFEASIBLE, CANNOT_SPILL = 0, 1, 2, 3
 """Kinds of notices, as `Client.notices` numbers them."""
 
 _BATCH = 256  # lines written at once
+_PIECE = 512  # characters: a buffer takes so many, and a pipe of which `poll` says it has room
+_PATIENCE_S = 5.0  # for a reader
 _COLOURS = (36, 35, 34, 33, 32, 96, 95, 94)  # of ANSI terminals; red is for errors
 
 
@@ -53,6 +58,52 @@ def _has_colours(stream: Any) -> bool:
         return bool(stream.isatty())
     except Exception:
         return False
+
+
+def _write(stream: Any, text: str) -> None:
+    """Writes and flushes all of it."""
+    try:
+        is_blocking = os.get_blocking(stream.fileno())
+    except Exception:  # it is no file
+        is_blocking = True
+    if is_blocking:
+        _put(stream, text)
+        stream.flush()
+        return
+    # As a terminal or a pipe may be that is shared with another program, or used by asyncio. What
+    # a stream has no room for it keeps in its buffer; what that has no room for would be lost.
+    from select import POLLOUT, poll
+
+    room = poll()
+    room.register(stream.fileno(), POLLOUT)
+    _flush(stream, room)
+    for at in range(0, len(text), _PIECE):
+        if not room.poll(_PATIENCE_S * 1000):  # some have no buffer: `python -u`
+            raise BlockingIOError
+        with contextlib.suppress(BlockingIOError):  # of a stream that flushes by itself
+            _put(stream, text[at : at + _PIECE])
+        _flush(stream, room)
+
+
+def _put(stream: Any, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _flush(stream: Any, room: poll) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            stream.flush()
+        except BlockingIOError:
+            left_s = until - time.monotonic()
+            if left_s <= 0 or not room.poll(left_s * 1000):
+                raise
+        else:
+            return
 
 
 def _above_bars(stream: Any) -> contextlib.AbstractContextManager[Any]:
@@ -116,12 +167,7 @@ class Display:
             # A stream may be None, closed, a pipe whose reader has gone, or any object.
             with contextlib.suppress(Exception), _above_bars(stream):
                 _notebook.into_cell(stream, self._cell)
-                try:
-                    stream.write(text)
-                except UnicodeEncodeError:
-                    encoding = getattr(stream, "encoding", None) or "ascii"
-                    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-                stream.flush()
+                _write(stream, text)
 
     def close(self) -> None:
         """Nothing comes any more."""
