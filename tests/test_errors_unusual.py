@@ -59,6 +59,25 @@ def test_error_arrives_with_its_text(skate, make, text):
     assert skate.get(skate.remote(lambda: 1).remote()) == 1
 
 
+class ValueAndFileError(ValueError, OSError):
+    """Has the layout of the second."""
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("no room"), ValueAndFileError(2, "no file", "name")], ids=repr
+)
+def test_error_is_of_its_causes_class_whoever_makes_that(skate, error):
+    # Python has these made by another `__new__` than that of their first built-in class.
+    @skate.remote(max_retries=0)
+    def fails():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        skate.get(fails.remote())
+    assert isinstance(caught.value, skate.exceptions.RayTaskError)
+    assert getattr(caught.value, "filename", None) == getattr(error, "filename", None)
+
+
 def test_class_that_cannot_be_subclassed_is_the_cause(skate):
     @skate.remote
     def fails():
@@ -273,6 +292,5 @@ def test_no_room_for_a_pickle_is_a_memory_error(skate):
     for act in (skate.put, takes.remote):
         with pytest.raises(MemoryError):
             act(Huge())
-    with pytest.raises(skate.exceptions.RayTaskError) as caught:
+    with pytest.raises(MemoryError):
         skate.get(takes.remote(1))
-    assert isinstance(caught.value.cause, MemoryError)

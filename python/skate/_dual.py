@@ -70,12 +70,13 @@ def _field(name: str) -> property:
 def _dual_instance(error: RayTaskError, dual_class: type[RayTaskError]) -> RayTaskError:
     """An instance of it that runs neither `__new__` nor `__init__` of the user's class.
 
-    The fields that live in C (`errno`, `filename`, `exceptions`, `value` …) are set by the most
-    derived built-in base and copied, the others are copied; the rest is asked of the cause.
+    The fields that live in C (`errno`, `filename`, `exceptions`, `value` …) are set by the built-in
+    base that has them and copied, the others are copied; the rest is asked of the cause.
     """
     cause = error.cause
-    builtin = next(base for base in dual_class.__mro__ if not base.__flags__ & _HEAP_TYPE)
-    assert issubclass(builtin, BaseException)  # noqa: S101 - BaseException is in every such MRO
+    builtin: Any = dual_class
+    while builtin.__flags__ & _HEAP_TYPE:
+        builtin = builtin.__base__  # whose layout it has: no other's `__new__` may make it
     make: Callable[..., RayTaskError] = builtin.__new__
     dual = make(dual_class, *cause.args)
     initialize: Callable[..., None] = builtin.__init__
