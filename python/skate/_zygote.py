@@ -55,6 +55,7 @@ _PACKET_MAX = 64 << 10
 _FDS_MAX = 8
 _FD_BYTES = 4
 _FDS_OF_A_WORKER = 3
+_STDERR = 2
 
 
 def main() -> None:
@@ -69,7 +70,8 @@ def main() -> None:
     channel = Socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    _close_all_but({0, 1, 2, channel.fileno()})
+    os.close(null)
+    _close_inherited()
     _threads.enter_zygote()
     # Everything that a worker needs before its first task.
     from skate import _actor_worker, _generator, _pickler, _remote_function, _worker  # noqa: F401
@@ -86,15 +88,15 @@ def main() -> None:
         os._exit(code)
 
 
-def _close_all_but(keep: set[int]) -> None:
+def _close_inherited() -> None:
+    """Closes what came from the driver. What was opened since belongs to modules of the site."""
     # The listing itself holds one more descriptor, which is closed by then.
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - pathlib is not imported here
         descriptor = int(name)
-        if descriptor not in keep:
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue
+        if descriptor > _STDERR:
+            with contextlib.suppress(OSError):
+                if os.get_inheritable(descriptor):
+                    os.close(descriptor)
 
 
 class Child:

@@ -255,6 +255,31 @@ def test_processes_are_named_for_what_they_are(fresh):
     assert names == ("ray::AccountKee", "skate-zygote")
 
 
+def test_workers_have_what_the_site_has_opened_and_nothing_of_the_drivers(run, tmp_path):
+    """The former was closed: what is written there went to files of the user's and into skate."""
+    (tmp_path / "sitecustomize.py").write_text(f"LOG = open({str(tmp_path / 'log')!r}, 'a')\n")
+    out, _ = run(
+        """
+        import sitecustomize
+
+        os.set_inheritable(os.open("/dev/zero", os.O_RDONLY), True)
+        skate.init(num_cpus=1)
+
+        @skate.remote
+        def look():
+            sitecustomize.LOG.write("a line\\n")
+            sitecustomize.LOG.flush()
+            open_files = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+            return "/dev/zero" in [os.path.realpath(path) for path in open_files]
+
+        print(skate.get(look.remote()))
+        """,
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    assert out == "False\n"
+    assert (tmp_path / "log").read_text() == "a line\n"
+
+
 LATE = """
 import os
 from skate import _zygote
