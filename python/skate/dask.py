@@ -3,10 +3,13 @@
     dask's graph ─ in dask's order ─▶ one task for each key, with the refs of its keys as arguments
 
 Invariant: values of the graph travel by reference: between tasks they never pass through this
-program. The ref of a key is dropped when the last task that needs it has been submitted.
+program. The ref of a key is dropped when the last task that needs it has been submitted. A second
+return of each task, of nothing, stays: whatever ends the call early, cancels by it.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import skate
 
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _run(node: Any, names: list[Any], *values: Any) -> Any:
-    return node(dict(zip(names, values, strict=True)))
+def _run(node: Any, names: list[Any], *values: Any) -> tuple[Any, None]:
+    return node(dict(zip(names, values, strict=True))), None
 
 
 def get(dsk: Mapping[Any, Any], keys: Any, **options: Any) -> Any:
@@ -31,6 +34,9 @@ def get(dsk: Mapping[Any, Any], keys: Any, **options: Any) -> Any:
 
     Returns:
         The values, in lists that are nested as the keys were.
+
+    Raises:
+        Exception: what a key raised; the tasks that have not ended are cancelled, as by Ctrl-C.
     """
     from dask._task_spec import DataNode, convert_legacy_graph
     from dask.order import order
@@ -44,23 +50,32 @@ def get(dsk: Mapping[Any, Any], keys: Any, **options: Any) -> Any:
     for node in graph.values():
         for name in node.dependencies:
             users[name] += 1
-    run = skate.remote(_run).options(**options.get("ray_remote_args", {}))
+    run = skate.remote(_run).options(**{**options.get("ray_remote_args", {}), "num_returns": 2})
     priorities = order(graph)
     refs: dict[Any, skate.ObjectRef[Any]] = {}
-    for key in sorted(graph, key=lambda each: priorities[each]):
-        node = graph[key]
-        if isinstance(node, DataNode):
-            refs[key] = skate.put(node.value)
-        else:
-            names = list(node.dependencies)
-            arguments = [refs[name] for name in names]
-            refs[key] = run.options(name=_label(key)).remote(node, names, *arguments)
-        for name in node.dependencies:
-            users[name] -= 1
-            if not users[name] and name not in wanted:
-                del refs[name]
+    marks: list[skate.ObjectRef[None]] = []
     order_of_keys = list(wanted)
-    values = dict(zip(order_of_keys, skate.get([refs[key] for key in order_of_keys]), strict=True))
+    try:
+        for key in sorted(graph, key=lambda each: priorities[each]):
+            node = graph[key]
+            if isinstance(node, DataNode):
+                refs[key] = skate.put(node.value)
+            else:
+                names = list(node.dependencies)
+                arguments = [refs[name] for name in names]
+                refs[key], mark = run.options(name=_label(key)).remote(node, names, *arguments)
+                marks.append(mark)
+            for name in node.dependencies:
+                users[name] -= 1
+                if not users[name] and name not in wanted:
+                    del refs[name]
+        found = skate.get([refs[key] for key in order_of_keys])
+    except BaseException:  # the first error, or Ctrl-C: nobody asks for the rest
+        with contextlib.suppress(skate.exceptions.RayError):  # the session has ended, too
+            for mark in reversed(marks):
+                skate.cancel(mark)
+        raise
+    values = dict(zip(order_of_keys, found, strict=True))
     return _nested(keys, values)
 
 

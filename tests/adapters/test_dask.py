@@ -1,6 +1,7 @@
 """dask itself with skate as its scheduler."""
 
 import os
+import time
 from operator import add
 
 import pytest
@@ -58,6 +59,25 @@ def test_only_what_is_needed_runs(scheduler, attempts):
 def test_an_error_has_its_class(scheduler):
     with pytest.raises(ZeroDivisionError):
         dask.delayed(lambda: 1 / 0)().compute()
+
+
+@pytest.mark.parametrize("why", ["Ctrl-C", "an error"])
+def test_what_ends_early_is_cancelled(scheduler, gate, monkeypatch, why):
+    """The rest of the graph ran on, for nobody."""
+
+    def interrupt(_refs):
+        raise KeyboardInterrupt
+
+    graph = {"held": (gate.read_bytes,), "bad": ((1).__truediv__, 0), "both": (add, "held", "bad")}
+    if why == "Ctrl-C":
+        monkeypatch.setattr(scheduler, "get", interrupt)
+    with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
+        scheduler.dask.get(graph, "both")
+    monkeypatch.undo()
+    deadline = time.monotonic() + 5
+    while scheduler.statistics().tasks:  # the gate stays shut
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.001)
 
 
 def test_persist_and_optimize_work(scheduler):
