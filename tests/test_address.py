@@ -65,7 +65,7 @@ ray.exceptions = sys.modules["ray.exceptions"] = types.ModuleType("ray.exception
 ray.exceptions.AuthenticationError = type("AuthenticationError", (Exception,), {})
 def init(**_options):
     raise RuntimeError("Version mismatch: The cluster was started with: Ray: 2.50.0")
-ray.init = init
+ray.init, ray.is_initialized, ray.shutdown = init, lambda: False, lambda: None
 import skate
 try:
     skate.init(f"127.0.0.1:{listener.getsockname()[1]}")
