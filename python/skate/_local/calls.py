@@ -212,7 +212,7 @@ class Producer:
         run.function = run.template.find(run.actor)
         result = run.function(*args, **kwargs)
         del args, kwargs
-        if isinstance(result, _GENERATOR):
+        if type(result) is _GENERATOR:  # `isinstance` would ask an object for its `__class__`
             self._generator = result
             return True
         sink.returned(result)
