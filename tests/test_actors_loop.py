@@ -6,12 +6,10 @@ did one that user code cancelled as early.
 """
 
 import asyncio
-import dis
-import inspect
 import itertools
-import sys
 
 import pytest
+from handlers import raising
 
 from skate._actor_loop import _Runner, _Selector
 
@@ -108,26 +106,7 @@ def test_call_that_cannot_be_started_fails():
 def test_calls_end_although_a_signals_handler_raises(kind):
     # Wherever Python runs handlers: as a function begins, and after each call. When it raised
     # before a call that had been taken was started, that call never ended.
-    codes = [each.__code__ for each in vars(_Runner).values() if inspect.isfunction(each)]
-    codes = [code for code in codes if code.co_name in {"look", "_do", "_start"}]
-    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
-    places = {
-        (code, after.offset)
-        for code in codes
-        for step, after in itertools.pairwise(dis.get_instructions(code))
-        if step.opname in handled_after
-    }
-
-    def interrupt(frame, event, _):
-        nonlocal left
-        if frame.f_code not in codes:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and (frame.f_code, frame.f_lasti) in places:
-            left -= 1
-            if left == 0:
-                raise TimeoutError("a handler's own")
-        return interrupt
+    looking = {_Runner.look.__code__, _Runner._do.__code__, _Runner._start.__code__}
 
     async def run_on(serving, calls):
         loop = asyncio.get_running_loop()
@@ -143,7 +122,6 @@ def test_calls_end_although_a_signals_handler_raises(kind):
         return False
 
     for place in itertools.count(1):
-        left = place
         calls = [kind(), kind()]
         for ticket, call in enumerate(calls):
             call.ticket = ticket
@@ -156,13 +134,10 @@ def test_calls_end_although_a_signals_handler_raises(kind):
             return next(looks, ([], [], False))
 
         serving.take = take
-        tracing = sys.gettrace()
-        sys.settrace(interrupt)
-        try:
+        error = TimeoutError("a handler's own")
+        with raising(error, place, looking.__contains__) as reached:
             assert asyncio.run(run_on(serving, calls)), place
-        finally:
-            sys.settrace(tracing)
-        if left > 0:
+        if not reached:
             break
     assert place > 10
 

@@ -3,8 +3,6 @@
 import _weakrefset
 import asyncio
 import contextlib
-import dis
-import functools
 import gc
 import itertools
 import os
@@ -17,6 +15,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from handlers import raising
 
 import skate._local
 from skate import _session
@@ -708,23 +707,8 @@ def test_ctrl_c_leaves_nothing_held(local):
 
     files = {threading.__file__, *(str(path) for path in Path(skate._local.__path__[0]).iterdir())}
 
-    def interrupt(frame, event, _):
-        nonlocal left
-        if frame.f_code.co_filename not in files:
-            return None
-        if event == "opcode" and frame.f_lasti in places_of(frame.f_code):
-            left -= 1
-            if left == 0 and not is_of_finalizer(frame):
-                raise KeyboardInterrupt
-        frame.f_trace_opcodes = True
-        return interrupt
-
-    @functools.cache
-    def places_of(code):
-        steps = itertools.pairwise(dis.get_instructions(code))
-        return {after.offset for step, after in steps if step.opname in handled_after}
-
-    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
+    def is_meant(code):
+        return code.co_filename in files
 
     def is_of_finalizer(frame):  # Python ignores what is raised there
         names = (each.f_code.co_name for each, _ in traceback.walk_stack(frame))
@@ -733,16 +717,12 @@ def test_ctrl_c_leaves_nothing_held(local):
     stream = None
     use()  # what is made once, is
     for place in itertools.count(1):
-        left = place
-        tracing = sys.gettrace()
-        sys.settrace(interrupt)
-        try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant, is_of_finalizer) as reached,
+        ):
             use()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(tracing)
-        if left > 0:
+        if not reached:
             break
         other = threading.Thread(target=goes_on, daemon=True)
         other.start()

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 
 import pytest
+from handlers import second_interrupt
 
 
 @pytest.fixture
@@ -145,28 +146,9 @@ def test_shutdown_waits_until_results_are_told(skate, gate, monkeypatch):
 def test_a_second_interrupt_while_shutdown_waits_is_an_interrupt(skate, gate, monkeypatch):
     """It left the lock released, and was told as a lock that is released twice."""
 
-    class Lock:
-        """What a condition sleeps in: it is taken, and then waited for."""
-
-        def __init__(self):
-            self.is_taken = False
-
-        def acquire(self):
-            if self.is_taken:
-                raise KeyboardInterrupt
-            self.is_taken = True
-
-        def release(self):
-            pass
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     executor = skate.Executor(max_workers=1)
     future = executor.submit(gate.read_bytes)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(threading, "_allocate_lock", Lock)
-        patch.setattr(threading.Condition, "_acquire_restore", interrupt)
+    with second_interrupt(monkeypatch), pytest.raises(KeyboardInterrupt):
         executor.shutdown()
     gate.write_bytes(b"")
     assert future.result(timeout=10) == b""

@@ -1,15 +1,14 @@
 """`util.multiprocessing.Pool`: the claims of the standard library's `Pool`, and of its own."""
 
 import contextlib
-import dis
 import itertools
 import multiprocessing
 import os
-import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from handlers import raising, second_interrupt
 
 from skate.util.multiprocessing import Pool
 from skate.util.multiprocessing.feeder import Chunk
@@ -111,29 +110,10 @@ def test_join_waits_for_callbacks(skate, monkeypatch, callback):
 def test_a_second_interrupt_while_join_waits_is_an_interrupt(skate, gate, monkeypatch):
     """It left the lock released, and was told as a lock that is released twice."""
 
-    class Lock:
-        """What a condition sleeps in: it is taken, and then waited for."""
-
-        def __init__(self):
-            self.is_taken = False
-
-        def acquire(self):
-            if self.is_taken:
-                raise KeyboardInterrupt
-            self.is_taken = True
-
-        def release(self):
-            pass
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     pool = Pool(1)
     result = pool.apply_async(gate.read_bytes)
     pool.close()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(threading, "_allocate_lock", Lock)
-        patch.setattr(threading.Condition, "_acquire_restore", interrupt)
+    with second_interrupt(monkeypatch), pytest.raises(KeyboardInterrupt):
         pool.join()
     gate.write_bytes(b"")
     assert result.get(timeout=10) == b""
@@ -231,42 +211,19 @@ def test_an_interrupt_while_a_value_is_taken_loses_none(in_order):
 
     When it came while the iterable was read on, the value had been taken and was never given.
     """
-    codes = [Results.next.__code__, Results._has_something.__code__]
-    handled_after = {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
-    places = {
-        (code, after.offset)
-        for code in codes
-        for step, after in itertools.pairwise(dis.get_instructions(code))
-        if step.opname in handled_after
-    }
-
-    def interrupt(frame, event, _):
-        nonlocal left
-        if frame.f_code not in codes:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and (frame.f_code, frame.f_lasti) in places:
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-        return interrupt
-
+    codes = {Results.next.__code__, Results._has_something.__code__}
     for place in itertools.count(1):
-        left = place
         results = Results(lambda: None, in_order=in_order)
         results.settle(1, [3])
         results.settle(0, [1, 2])
         results.end(2)
         read = []
-        tracing = sys.gettrace()
-        sys.settrace(interrupt)
-        try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, codes.__contains__) as reached,
+        ):
             read.append(results.next())
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(tracing)
-        if left > 0:
+        if not reached:
             break
         with contextlib.suppress(StopIteration):
             while True:
