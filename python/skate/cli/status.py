@@ -28,7 +28,7 @@ def main(parsed: argparse.Namespace) -> int:
             with _attach.Driver(each) as driver:
                 status = _status(driver, each.command)
                 shown.append((status, _lines(status)))
-        except (Refused, ValueError, KeyError, TypeError) as error:
+        except (Refused, ValueError) as error:
             if parsed.pid is not None:
                 raise (error if isinstance(error, Refused) else driver.strange()) from None
             # It has ended meanwhile, or has only the name of a driver.
