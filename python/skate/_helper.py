@@ -6,8 +6,9 @@
 Invariant: one helper per session, and one thread that reads its mailbox: two would take each
 other's letters. The thread is started when first needed and takes the reading itself, once; so an
 interrupt may hit whoever starts it at any line. It ends when the mailbox is closed and empty, and
-`finish` returns only then, so nothing that a worker wrote before the end is lost. No lock is held
-here: a finalizer may come at any line, and call something that needs the helper.
+`finish` returns only then, so nothing that a worker wrote before the end is lost; but for a stream
+that takes it so slowly that 5 s are too short. No lock is held here: a finalizer may come at any
+line, and call something that needs the helper.
 Callbacks of users run here, and their streams and handlers of logging: what one raises, even
 SystemExit, is reported and stops nothing.
 """
@@ -155,12 +156,17 @@ def of(client: Client) -> Helper:
     helper = _helpers.get(client) or _helpers.setdefault(client, Helper(client))
     if client is _session.client:
         helper.start()
-    else:  # it has ended meanwhile: `finish` may have been here
-        _helpers.pop(client, None)
+    elif not _session.is_ending(client):  # it has ended: nobody else takes it out again
+        forget(client)
     return helper
 
 
 def finish(client: Client) -> None:
     """Ends the helper of a session that was closed, after it has shown everything."""
-    if helper := _helpers.pop(client, None):
+    if helper := _helpers.get(client):  # who was held up in `of` must find this one, too
         helper.finish()
+
+
+def forget(client: Client) -> None:
+    """Nobody will need the helper of this session, which has ended."""
+    _helpers.pop(client, None)

@@ -375,7 +375,7 @@ def end(only: Client | None = None) -> None:
             if only is not None and only is not client:
                 return
             ended = client
-            client = caching = machine = None
+            client = caching = machine = None  # and `_ending`: no thread or signal comes in between
             _ending.add(ended)
             unseen = ended.unseen(_ERRORS_SHOWN)  # they are read while the session is there
             ended.close()
@@ -389,6 +389,12 @@ def end(only: Client | None = None) -> None:
                 _show_unseen(*unseen)
             finally:
                 _ending.discard(ended)
+                _forget_helper(ended)
+
+
+def is_ending(session: Client) -> bool:
+    """Whether it is being shut down, and its helper will be taken away when that is done."""
+    return session in _ending
 
 
 def _wake_waiters(ended: Client) -> None:
@@ -398,6 +404,12 @@ def _wake_waiters(ended: Client) -> None:
     if asynchronous := sys.modules.get("skate._async"):
         asynchronous.finish(ended)
     _helper.finish(ended)
+
+
+def _forget_helper(ended: Client) -> None:
+    from skate import _helper
+
+    _helper.forget(ended)
 
 
 def _show_unseen(errors: list[Any], count: int) -> None:

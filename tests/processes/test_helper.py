@@ -79,6 +79,45 @@ def test_who_was_held_up_since_an_ended_session(session, started):
     assert old not in _helper._helpers
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_is_held_up_while_the_session_ends(session, monkeypatch, when):
+    # The helper was taken away before it was waited for, and lines of workers were lost.
+    old, finished = _session.client, []
+    _session.start_helper(old)
+    helper = _helper.of(old)
+    finish, wake_waiters = _helper.Helper.finish, _session._wake_waiters
+
+    def noted(self):
+        finished.append(self)
+        finish(self)
+
+    def wake(ended):
+        if when == "before":
+            _session.start_helper(ended)
+        wake_waiters(ended)
+        if when == "after":
+            _session.start_helper(ended)
+
+    monkeypatch.setattr(_helper.Helper, "finish", noted)
+    monkeypatch.setattr(_session, "_wake_waiters", wake)
+    session.shutdown()
+    assert finished == [helper]
+    assert old not in _helper._helpers
+
+
+def test_helper_that_is_made_while_the_session_ends(session, monkeypatch):
+    # It was taken away unstarted, and what waits for it never heard of the end.
+    old, told = _session.client, []
+    ref = session.put(1)
+    monkeypatch.setattr(_session, "client", None)  # another thread is about to close it
+    monkeypatch.setattr(_session, "_ending", {old})
+    _helper.of(old).when_ready(ref, lambda: told.append(True))
+    monkeypatch.undo()
+    session.shutdown()
+    assert told
+    assert old not in _helper._helpers
+
+
 def test_finalizer_that_submits_while_it_is_made(run):
     # The same thread waited for its own lock.
     out, _ = run(
