@@ -158,6 +158,41 @@ def test_interrupt_that_a_finalizer_swallows_is_raised_after_it(skate, gate, att
     assert skate.get(skate.remote(lambda: 1).remote()) == 1
 
 
+def test_what_swallowed_an_interrupt_can_be_interrupted_in_the_next_task(fresh, gate):
+    """It may be any code, such as a generator's that was dropped, and was spared ever after."""
+    fresh.init(num_cpus=1)
+
+    @fresh.remote
+    def task(number):
+        def waits():
+            gate.write_bytes(b"")
+            while True:
+                time.sleep(1)
+
+        def items():
+            try:
+                yield
+                waits()
+            finally:
+                if number == 1:
+                    waits()
+
+        made = items()
+        next(made)
+        if number == 1:
+            del made
+            time.sleep(10)
+        else:
+            next(made)
+
+    for number in (1, 2):
+        ref = task.remote(number)
+        gate.read_bytes()
+        fresh.cancel(ref)
+        with pytest.raises(fresh.exceptions.TaskCancelledError):
+            fresh.get(ref, timeout=10)
+
+
 def test_the_wakeup_descriptor_is_left_to_programs(skate):
     """Trio warns when somebody has it, and who has its own would get no signal by that of skate."""
     assert skate.get(skate.remote(lambda: signal.set_wakeup_fd(-1)).remote()) == -1

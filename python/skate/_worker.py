@@ -174,14 +174,16 @@ def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
-    # Where no interrupt is raised. Finalizers and callbacks are added once they swallowed one.
-    spared: set[CodeType] = {Labelled.write.__code__}
+    # Where no interrupt is raised: finalizers and callbacks that swallowed one of this task. They
+    # may be any code, so the next task can be interrupted there.
+    spared: dict[object, set[CodeType]] = {}
     main_thread, usual = get_ident(), sys.unraisablehook
 
     def cancel(_signal: int, frame: FrameType | None) -> bool:
         if not client.is_canceled() or _is_within(_AFTER_THE_END, frame):
             return False
-        if _is_within(spared, frame):
+        codes = spared.get(client.current_task(), set())
+        if _is_within({Labelled.write.__code__, *codes}, frame):
             return True
         raise KeyboardInterrupt
 
@@ -195,7 +197,10 @@ def _handle_signals(client: Client) -> None:
             usual(lost)
             return False
         if lost.exc_traceback is not None:
-            spared.add(lost.exc_traceback.tb_frame.f_code)
+            task = client.current_task()
+            codes = spared.get(task, set())
+            spared.clear()
+            spared[task] = codes | {lost.exc_traceback.tb_frame.f_code}
         return True
 
     def nudge(_signal: int, _frame: FrameType | None) -> None:
