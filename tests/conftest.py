@@ -109,3 +109,10 @@ def fresh():
     yield module
     with contextlib.suppress(Exception):
         module.shutdown()
+
+
+@pytest.fixture
+def local(fresh):
+    """A session in this process alone."""
+    fresh.init(local_mode=True)
+    return fresh
