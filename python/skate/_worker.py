@@ -174,16 +174,21 @@ def _handle_signals(client: Client) -> None:
     import faulthandler
     import signal
 
-    # Where no interrupt is raised: finalizers and callbacks that swallowed one of this task. They
-    # may be any code, so the next task can be interrupted there.
-    spared: dict[object, set[CodeType]] = {}
+    # Where no interrupt is raised: in writes of lines, and where one of the task was swallowed.
+    # That may be any code, so the next task can be interrupted there.
+    spared_task, spared = None, {Labelled.write.__code__}
     main_thread, usual = get_ident(), sys.unraisablehook
+
+    def spared_now() -> set[CodeType]:
+        nonlocal spared_task, spared
+        if (task := client.current_task()) != spared_task:
+            spared_task, spared = task, {Labelled.write.__code__}
+        return spared
 
     def cancel(_signal: int, frame: FrameType | None) -> bool:
         if not client.is_canceled() or _is_within(_AFTER_THE_END, frame):
             return False
-        codes = spared.get(client.current_task(), set())
-        if _is_within({Labelled.write.__code__, *codes}, frame):
+        if _is_within(spared_now(), frame):
             return True
         raise KeyboardInterrupt
 
@@ -197,10 +202,7 @@ def _handle_signals(client: Client) -> None:
             usual(lost)
             return False
         if lost.exc_traceback is not None:
-            task = client.current_task()
-            codes = spared.get(task, set())
-            spared.clear()
-            spared[task] = codes | {lost.exc_traceback.tb_frame.f_code}
+            spared_now().add(lost.exc_traceback.tb_frame.f_code)
         return True
 
     def nudge(_signal: int, _frame: FrameType | None) -> None:
