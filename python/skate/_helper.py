@@ -6,9 +6,9 @@
 Invariant: one helper per session, and one thread that reads its mailbox: two would take each
 other's letters. The thread is started when first needed and takes the reading itself, once; so an
 interrupt may hit whoever starts it at any line. It ends when the mailbox is closed and empty, and
-`finish` returns only then, so nothing that a worker wrote before the end is lost; but for a stream
-that takes it so slowly that 5 s are too short. No lock is held here: a finalizer may come at any
-line, and call something that needs the helper.
+`finish` waits for that, but 5 s at most: what a worker wrote before the end is lost only if it
+cannot be shown in that time. A helper can be found until its session has ended. No lock is held
+here: a finalizer may come at any line, and call something that needs the helper.
 Callbacks of users run here, and their streams and handlers of logging: what one raises, even
 SystemExit, is reported and stops nothing.
 """

@@ -375,7 +375,8 @@ def end(only: Client | None = None) -> None:
             if only is not None and only is not client:
                 return
             ended = client
-            client = caching = machine = None  # and `_ending`: no thread or signal comes in between
+            # Never neither: between these two Python looks for no signal and no other thread.
+            client = caching = machine = None
             _ending.add(ended)
             unseen = ended.unseen(_ERRORS_SHOWN)  # they are read while the session is there
             ended.close()
