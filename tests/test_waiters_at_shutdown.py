@@ -200,7 +200,11 @@ def test_future_fails_although_ctrl_c_comes_before_it_is_told(fresh, stopped, mo
 
     stop, _ = stopped
     future = stop.remote().future()
-    monkeypatch.setattr(_session, "_wake_waiters", lambda _: signal.raise_signal(signal.SIGINT))
+
+    def interrupted(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_session, "_wake_waiters", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fresh.shutdown()
     assert isinstance(future.exception(20), fresh.exceptions.RaySystemError)

@@ -6,8 +6,8 @@
 Invariant: one helper per session, and one thread that reads its mailbox: two would take each
 other's letters. The thread is started when first needed and takes the reading itself, once; so an
 interrupt may hit whoever starts it at any line. It ends when the mailbox is closed and empty, and
-`finish` waits for that, but 5 s at most: what a worker wrote before the end is lost only if it
-cannot be shown in that time. A helper can be found until its session has ended. No lock is held
+`finish` waits for that while something is done in every 5 s: what a worker wrote before the end is
+lost only if nobody takes it. A helper can be found until its session has ended. No lock is held
 here: a finalizer may come at any line, and call something that needs the helper.
 Callbacks of users run here, and their streams and handlers of logging: what one raises, even
 SystemExit, is reported and stops nothing.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from skate._engine import Client
 
 _FIRST_TOKEN = 1000  # smaller ones are kinds of notices
-_PATIENCE_S = 5.0
+_PATIENCE_S = 5.0  # with a thread that does nothing
 
 
 class Helper:
@@ -44,6 +44,7 @@ class Helper:
         self._display = Display()
         self._reader: dict[str, threading.Thread] = {}  # one at most, by the atomic `setdefault`
         self._is_started = False
+        self._delivered = 0  # letters, that is
 
     def start(self) -> None:
         """Starts its thread, unless that was done. One too many finds a reader, and ends."""
@@ -85,14 +86,23 @@ class Helper:
 
         return call_off
 
-    def finish(self) -> None:
-        """Waits until everything has been shown; the session must be closed."""
+    def finish(self, *, in_haste: bool = False) -> None:
+        """Waits until everything has been shown, unless in haste; the session must be closed."""
         self._mailbox.close()
         try:
-            if not self._run() and (reader := self._reader["is"]) is not threading.current_thread():
-                reader.join(_PATIENCE_S)
+            if not self._run() and not in_haste:
+                self._wait_for(self._reader["is"])
         finally:  # after a KeyboardInterrupt, too
             self._call_the_rest()
+
+    def _wait_for(self, reader: threading.Thread) -> None:
+        """Until it has ended, or has done nothing for as long as patience lasts."""
+        if reader is threading.current_thread():
+            return
+        before = -1
+        while reader.is_alive() and self._delivered != before:
+            before = self._delivered
+            reader.join(_PATIENCE_S)
 
     def _run(self) -> bool:
         """Reads until the end; False if another thread does, or this one further up."""
@@ -108,6 +118,7 @@ class Helper:
     def _deliver(self) -> None:
         """Waits for what comes next, or until repeated lines are due."""
         for token, what in self._mailbox.wait(self._display.patience_s()):
+            self._delivered += 1
             if token < _FIRST_TOKEN:
                 self._show(self._display.show, token, what)
             elif act := self._waiting.pop(token, None):
@@ -161,10 +172,10 @@ def of(client: Client) -> Helper:
     return helper
 
 
-def finish(client: Client) -> None:
+def finish(client: Client, *, in_haste: bool) -> None:
     """Ends the helper of a session that was closed, after it has shown everything."""
     if helper := _helpers.get(client):  # who was held up in `of` must find this one, too
-        helper.finish()
+        helper.finish(in_haste=in_haste)
 
 
 def forget(client: Client) -> None:

@@ -388,6 +388,9 @@ def end(only: Client | None = None) -> None:
                     ended.close()
                 _wake_waiters(ended)  # not under the lock: a callback may be waiting for it
                 _show_unseen(*unseen)
+            except BaseException:  # a KeyboardInterrupt: not all may have been woken
+                _wake_waiters(ended, in_haste=True)
+                raise
             finally:
                 _ending.discard(ended)
                 _forget_helper(ended)
@@ -398,13 +401,13 @@ def is_ending(session: Client) -> bool:
     return session in _ending
 
 
-def _wake_waiters(ended: Client) -> None:
+def _wake_waiters(ended: Client, *, in_haste: bool = False) -> None:
     """Whoever waits for something of the session without a thread of its own hears of its end."""
     from skate import _helper
 
     if asynchronous := sys.modules.get("skate._async"):
         asynchronous.finish(ended)
-    _helper.finish(ended)
+    _helper.finish(ended, in_haste=in_haste)
 
 
 def _forget_helper(ended: Client) -> None:

@@ -4,6 +4,7 @@ Two read one mailbox and took each other's letters, so futures never became read
 """
 
 import logging
+import re
 import sys
 import threading
 from types import SimpleNamespace
@@ -79,6 +80,37 @@ def test_who_was_held_up_since_an_ended_session(session, started):
     assert old not in _helper._helpers
 
 
+def test_end_waits_while_lines_are_still_being_shown(session, monkeypatch):
+    # It waited 5 s in all, and a machine that is busy with other things shows few lines in these.
+    LINES, shown = 1000, []
+    begun, asked = threading.Semaphore(0), threading.Semaphore(0)
+
+    def write(text):
+        begun.release()
+        assert asked.acquire(timeout=20)
+        shown.extend(re.findall(r"line (\d+)", text))
+
+    class Slow(threading.Thread):
+        def join(self, timeout=None):
+            """Takes one batch of lines, as if that had lasted so long."""
+            asked.release()
+            if not begun.acquire(timeout=0.2):  # it was the last one
+                super().join(timeout)
+
+    @session.remote
+    def speak():
+        for k in range(LINES):
+            print("line", k)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", Slow)
+        patch.setattr(sys, "stdout", SimpleNamespace(write=write, flush=lambda: None))
+        session.get(speak.remote())
+        assert begun.acquire(timeout=20)
+        session.shutdown()
+    assert shown == [str(k) for k in range(LINES)]
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_who_is_held_up_while_the_session_ends(session, monkeypatch, when):
     # The helper was taken away before it was waited for, and lines of workers were lost.
@@ -87,14 +119,14 @@ def test_who_is_held_up_while_the_session_ends(session, monkeypatch, when):
     helper = _helper.of(old)
     finish, wake_waiters = _helper.Helper.finish, _session._wake_waiters
 
-    def noted(self):
+    def noted(self, **how):
         finished.append(self)
-        finish(self)
+        finish(self, **how)
 
-    def wake(ended):
+    def wake(ended, **how):
         if when == "before":
             _session.start_helper(ended)
-        wake_waiters(ended)
+        wake_waiters(ended, **how)
         if when == "after":
             _session.start_helper(ended)
 
