@@ -116,6 +116,35 @@ def test_whatever_stands_among_the_modules(fresh, tmp_path, monkeypatch):
     assert fresh.get(look.remote()) == (os.getcwd(), False)
 
 
+@pytest.mark.parametrize("how", ["copied", "asked"])
+def test_module_that_puts_something_in_its_own_place(fresh, tmp_path, how):
+    """It was not forgotten: the next task got that of another directory."""
+    (tmp_path / "replaced.py").write_text(f"""
+import sys
+from types import SimpleNamespace
+
+class Asked:
+    def __init__(self, module):
+        self.module = module
+    def __getattr__(self, name):
+        return getattr(self.module, name)
+
+module = sys.modules[__name__]
+sys.modules[__name__] = Asked(module) if {how!r} == "asked" else SimpleNamespace(**vars(module))
+""")
+    fresh.init(num_cpus=1)
+
+    def use():
+        import replaced
+
+        return type(replaced).__name__
+
+    expected = "Asked" if how == "asked" else "SimpleNamespace"
+    remote = fresh.remote(use).options(runtime_env={"working_dir": tmp_path})
+    assert fresh.get(remote.remote()) == expected
+    assert fresh.get(fresh.remote(lambda: "replaced" in sys.modules).remote()) is False
+
+
 def test_after_an_error_too(fresh):
     fresh.init(num_cpus=1)
 

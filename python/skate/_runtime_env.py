@@ -232,9 +232,11 @@ class Applied:
 
 def _file(module: object) -> Any:
     """Where a module comes from. To ask it could run code: a lazy one imports itself, or raises."""
-    if not issubclass(type(module), ModuleType):
-        return None
-    return (_namespace(module) or {}).get("__file__")  # None: it was never made
+    if issubclass(type(module), ModuleType):
+        return (_namespace(module) or {}).get("__file__")  # None: it was never made
+    with suppress(Exception):
+        return module.__file__  # type: ignore[attr-defined]  # what a module put in its own place
+    return None
 
 
 def in_env(
