@@ -39,8 +39,9 @@ def into_cell(stream: Any, cell: int) -> None:
         return
     # Nothing public says which cell runs, or has this thread write to another one.
     header = stream._parent_header_global  # noqa: SLF001
-    if cells is not None and cell != LAST:
-        header = cells.header(cell)
+    current = cells  # read once: another thread may begin a session
+    if current is not None and cell != LAST:
+        header = current.header(cell)
     stream._parent_header.set(header)  # noqa: SLF001
 
 
@@ -68,8 +69,9 @@ def _begin_cell(_info: object = None) -> None:
     from skate import _session
 
     header = getattr(sys.stdout, "parent_header", None)
-    if cells is not None and cells.client is _session.client and header:
-        cells.begin(header)
+    current = cells
+    if current is not None and current.client is _session.client and header:
+        current.begin(header)
 
 
 def session(client: Client) -> str:
@@ -94,9 +96,10 @@ def _ref(ref: Any) -> str:
     from skate import _session
 
     state = "of a session that has ended"
-    if _session.client is not None:
+    client = _session.client  # read once: another thread may end it
+    if client is not None:
         try:
-            ready, _ = _session.client.wait([ref], 1, 0) or ([], [])
+            ready, _ = client.wait([ref], 1, 0) or ([], [])
             state = "ready" if ready else "pending"
         except Exception as error:
             state = str(error)
