@@ -76,11 +76,12 @@ def test_log_to_driver_can_be_switched_off_from_outside():
 class Full(io.TextIOWrapper):
     """The end of a pipe that does not block. Nobody reads before somebody asks which file it is."""
 
-    def __init__(self):
+    def __init__(self, buffering):
         ours, theirs = os.pipe()
         os.set_blocking(theirs, False)
         fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
-        super().__init__(os.fdopen(theirs, "wb"), encoding="ascii")
+        end = os.fdopen(theirs, "wb", buffering)
+        super().__init__(end, encoding="ascii", write_through=not buffering)
         self.lines = []
         self.reader = threading.Thread(target=self.read_all, args=[ours])
 
@@ -94,9 +95,10 @@ class Full(io.TextIOWrapper):
         return super().fileno()
 
 
-def test_a_pipe_that_does_not_block_gets_all_lines(monkeypatch):
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_pipe_that_does_not_block_gets_all_lines(monkeypatch, buffering):
     # What it had no room for was lost.
-    stream = Full()
+    stream = Full(buffering)
     monkeypatch.setattr(sys, "stdout", stream)
     display = _display.Display()
     lines = [f"{number} {'x' * 60} \u20ac" for number in range(600)]
@@ -108,6 +110,34 @@ def test_a_pipe_that_does_not_block_gets_all_lines(monkeypatch):
         stream.close()
     stream.reader.join()
     assert stream.lines == [f"(f pid=1) {line[:-1]}\\u20ac\n" for line in lines]
+
+
+class Reluctant(io.RawIOBase):
+    """A pipe in which each write is interrupted by a signal: it takes a part."""
+
+    def __init__(self):
+        self.taken = b""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        part = bytes(data)[:100]
+        self.taken += part
+        return len(part)
+
+
+def test_what_one_write_leaves_without_a_buffer_comes_all_the_same(monkeypatch):
+    # As in `python -u`: of 256 lines those were lost that the write had no time for.
+    stream = io.TextIOWrapper(raw := Reluctant(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    display = _display.Display()
+    lines = [f"{number} \u20ac" for number in range(300)]
+    for line in lines:
+        display.show(_display.LINE, (False, 1, "f", line))
+    display.close()
+    shown = [f"(f pid=1) {line[:-1]}\\u20ac" for line in lines]
+    assert raw.taken.decode().splitlines() == shown
 
 
 SPEAKERS = """

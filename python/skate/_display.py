@@ -15,6 +15,7 @@ import contextlib
 import os
 import sys
 import time
+from io import RawIOBase
 
 from skate import _notebook, _settings
 from skate._bars import MARK as BAR
@@ -33,7 +34,7 @@ LINE, UNHANDLED, INFEASIBLE, CANNOT_SPILL = 0, 1, 2, 3
 """Kinds of notices, as `Client.notices` numbers them."""
 
 _BATCH = 256  # lines written at once
-_PIECE = 512  # characters: a buffer takes so many, and a pipe of which `poll` says it has room
+_PIECE = 512  # characters: a buffer takes so many
 _PATIENCE_S = 5.0  # for a reader
 _COLOURS = (36, 35, 34, 33, 32, 96, 95, 94)  # of ANSI terminals; red is for errors
 
@@ -62,6 +63,10 @@ def _has_colours(stream: Any) -> bool:
 
 def _write(stream: Any, text: str) -> None:
     """Writes and flushes all of it."""
+    raw = getattr(stream, "buffer", None)
+    if isinstance(raw, RawIOBase):
+        _write_unbuffered(stream, raw, text)
+        return
     try:
         is_blocking = os.get_blocking(stream.fileno())
     except Exception:  # it is no file
@@ -78,11 +83,29 @@ def _write(stream: Any, text: str) -> None:
     room.register(stream.fileno(), POLLOUT)
     _flush(stream, room)
     for at in range(0, len(text), _PIECE):
-        if not room.poll(_PATIENCE_S * 1000):  # some have no buffer: `python -u`
-            raise BlockingIOError
         with contextlib.suppress(BlockingIOError):  # of a stream that flushes by itself
             _put(stream, text[at : at + _PIECE])
         _flush(stream, room)
+
+
+def _write_unbuffered(stream: Any, raw: RawIOBase, text: str) -> None:
+    """As `python -u` has it: of text that one write takes in part the rest would be lost."""
+    from select import POLLOUT, poll
+
+    stream.flush()
+    try:
+        data = text.encode(stream.encoding, stream.errors)
+    except UnicodeEncodeError:
+        data = text.encode(stream.encoding, "backslashreplace")
+    room = poll()
+    while data:
+        count = raw.write(data)  # not all if a signal comes meanwhile, or it does not block
+        if count is not None:
+            data = data[count:]
+            continue
+        room.register(stream.fileno(), POLLOUT)
+        if not room.poll(_PATIENCE_S * 1000):
+            raise BlockingIOError
 
 
 def _put(stream: Any, text: str) -> None:
