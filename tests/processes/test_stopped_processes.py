@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -138,18 +139,25 @@ def test_workers_work_while_the_zygote_is_stopped(skate, gates):
 
 
 def test_worker_that_dies_while_the_zygote_is_stopped_is_missed(skate, gate):
+    """So are its children: they stayed beyond the session if the zygote never went on."""
+
     @skate.remote(max_retries=0)
     def wait(gate):
-        gate.write_bytes(f"{os.getpid()} {os.getppid()}".encode())
+        child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
+        gate.write_bytes(f"{os.getpid()} {os.getppid()} {child.pid}".encode())
         signal.pause()
 
     ref = wait.remote(gate)
-    pid, zygote = map(int, gate.read_bytes().split())
+    pid, zygote, child = map(int, gate.read_bytes().split())
     stop(zygote)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(skate.exceptions.WorkerCrashedError, match=str(pid)):
         skate.get(ref, timeout=20)
+    has_ended = wait_for_end(child)
+    if not has_ended:
+        os.kill(child, signal.SIGKILL)
     os.kill(zygote, signal.SIGCONT)
+    assert has_ended
     assert skate.get(skate.remote(lambda: 2).remote()) == 2
 
 

@@ -297,6 +297,7 @@ impl Watch {
             .map(|(id, _)| *id)
             .collect();
         for worker in overdue {
+            self.workers[&worker].kill_group();
             self.died(worker, None, None, UNKNOWN);
         }
     }
