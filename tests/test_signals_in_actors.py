@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from skate import _actor_worker, _worker
+
 PRELOAD = ["pytest"]
 
 pytestmark = pytest.mark.processes("signals are sent to actors")
@@ -73,3 +75,41 @@ def test_handler_may_end_the_process(skate, gate, kind):
     with pytest.raises(skate.exceptions.ActorDiedError):
         while True:
             skate.get(actor.state.remote())
+
+
+class Interrupted:
+    """A handler raises as skate begins to ask what to do with the error of a call."""
+
+    def __init__(self, asks):
+        module = _actor_worker if asks == "way_out" else _worker
+        real = getattr(module, asks)
+
+        def interrupted(*_):
+            setattr(module, asks, real)
+            raise TimeoutError("a handler's own")
+
+        setattr(module, asks, interrupted)
+        self.calls = 0
+
+    def fail(self):
+        self.calls += 1
+        raise KeyError("its own")
+
+    def state(self):
+        return self.calls
+
+
+class InterruptedLoop(Interrupted):
+    async def fail(self):
+        return super().fail()
+
+
+@pytest.mark.parametrize("asks", ["way_out", "is_retryable"])
+@pytest.mark.parametrize("cls", [Interrupted, InterruptedLoop])
+def test_handler_that_raises_as_a_call_has_failed(skate, cls, asks):
+    """A call of an async actor never ended; the process of another one did."""
+    actor = skate.remote(max_task_retries=1)(cls).remote(asks)
+    failing = actor.fail.options(retry_exceptions=[KeyError]).remote()
+    with pytest.raises(KeyError, match="its own"):
+        skate.get(failing, timeout=20)
+    assert skate.get(actor.state.remote()) == 2

@@ -471,11 +471,13 @@ impl<'a, 'py> Task<'a, 'py> {
         let retry = match retry {
             RetryOn::Nothing => false,
             RetryOn::Everything => true,
-            RetryOn::Classes(classes) => modules::worker(py)?
-                .call_method1(
-                    intern!(py, "is_retryable"),
-                    (error.value(py), PyBytes::new(py, classes)),
-                )?
+            RetryOn::Classes(classes) => self
+                .asked(|| {
+                    modules::worker(py)?.call_method1(
+                        intern!(py, "is_retryable"),
+                        (error.value(py), PyBytes::new(py, classes)),
+                    )
+                })?
                 .is_truthy()?,
         };
         let consumed = if retry { self.worker.consumed_note() } else { None };
@@ -503,14 +505,29 @@ impl<'a, 'py> Task<'a, 'py> {
         if !self.is_of_actor() {
             return Ok(None);
         }
-        let way = modules::actor_worker(self.py)?
-            .call_method1(intern!(self.py, "way_out"), (error.value(self.py),))?;
+        let way = self.asked(|| {
+            modules::actor_worker(self.py)?
+                .call_method1(intern!(self.py, "way_out"), (error.value(self.py),))
+        })?;
         Ok(match way.extract::<Option<u8>>()? {
             None => None,
             Some(0) => Some(Leave::ExitActor),
             Some(1) => Some(Leave::Terminate),
             Some(_) => Some(Leave::ExitCodeZero),
         })
+    }
+
+    /// What Python code of skate says of an exception; asked again if a handler of the program's raised as it began,
+    /// for the handler's work is done then.
+    fn asked<T>(&self, ask: impl Fn() -> PyResult<T>) -> PyResult<T> {
+        match ask() {
+            Err(failed)
+                if !self.is_cancel(&failed) && !failed.is_instance_of::<PySystemExit>(self.py) =>
+            {
+                ask()
+            }
+            said => said,
+        }
     }
 
     fn is_of_actor(&self) -> bool {
