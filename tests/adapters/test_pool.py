@@ -11,6 +11,7 @@ import pytest
 from handlers import raising, second_interrupt
 
 from skate.util.multiprocessing import Pool
+from skate.util.multiprocessing import pool as pool_module
 from skate.util.multiprocessing.feeder import Chunk
 from skate.util.multiprocessing.results import Results, Single
 
@@ -279,6 +280,37 @@ def test_an_interrupt_keeps_no_other_chunk_from_being_sent(skate, attempts):
     pool.close()
     pool.join()
     assert attempts.stat().st_size == 3
+
+
+def test_an_interrupt_anywhere_in_a_call_leaves_nothing_behind(skate, attempts):
+    """The chunk was in the table, but nobody sent it, so that `join` waited for ever."""
+
+    def note(place):
+        with attempts.open("a") as file:
+            file.write(f"{place}\n")
+
+    def is_meant(code):
+        return code.co_filename == pool_module.__file__
+
+    for place in itertools.count(1):
+        pool = Pool(1)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            pool.apply_async(note, (place,))
+        with pool._lock:  # what is in the table has been sent
+            assert not pool._waiting or not pool._idle
+        pool.close()
+        joining = threading.Thread(target=pool.join, daemon=True)
+        joining.start()
+        joining.join(10)
+        assert not joining.is_alive()
+        if not reached:
+            break
+    assert place > 10
+    ran = attempts.read_text().split()
+    assert len(ran) == len(set(ran))
 
 
 @pytest.mark.parametrize("is_heard", [False, True])

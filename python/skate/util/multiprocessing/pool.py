@@ -249,6 +249,7 @@ class Pool:
             feeders = list(self._feeders) if self._state == _CLOSED else []
         for feeder in feeders:  # another thread may be at it still, between two chunks
             feeder.finish()
+        self._dispatch()  # what interrupts may have left
         with self._lock:
             while self._waiting or self._under_way or self._is_telling_elsewhere():
                 self._changed.wait()
@@ -336,14 +337,18 @@ class Pool:
                 self._feeders.remove(feeder)
 
     def _submit(self, chunks: list[Chunk]) -> None:
-        with self._lock:
-            is_over = self.is_over()
-            if not is_over:
-                self._waiting.extend(chunks)
-        if is_over:
-            _fail_terminated(chunks)
-        else:
+        try:
+            with self._lock:
+                is_over = self.is_over()
+                if not is_over:
+                    self._waiting.extend(chunks)
+            if is_over:
+                _fail_terminated(chunks)
+            else:
+                self._dispatch()
+        except BaseException:  # Ctrl-C, maybe with the chunks in the table and nobody to send them
             self._dispatch()
+            raise
 
     def submit_one(self, chunk: Chunk) -> None:
         """Of an `imap`."""
@@ -359,19 +364,21 @@ class Pool:
 
     def _dispatch(self) -> None:
         while True:
-            with self._lock:
-                if not self._idle or not self._waiting:
-                    return
-                slot, chunk = self._idle[0], self._waiting[0]
-                self._under_way[slot] = chunk
-                del self._idle[0], self._waiting[0]  # no call, between which somebody may come
-                slot.chunks += 1
+            chunk = None
             try:
+                with self._lock:
+                    if not self._idle or not self._waiting:
+                        return
+                    slot, chunk = self._idle[0], self._waiting[0]
+                    self._under_way[slot] = chunk
+                    del self._idle[0], self._waiting[0]  # no call, between which somebody may come
+                    slot.chunks += 1
                 promised = self._send(slot, chunk).future()
                 promised.add_done_callback(partial(self._arrived, slot, chunk))
             except BaseException as error:  # arguments that cannot be pickled; Ctrl-C meanwhile
-                self._done(slot, chunk, error=error)
-                if not isinstance(error, Exception):
+                if chunk is not None:
+                    self._done(slot, chunk, error=error)
+                if chunk is None or not isinstance(error, Exception):
                     self._dispatch()  # the others do not depend on it
                     raise
 
