@@ -62,7 +62,7 @@ class Executor(concurrent.futures.Executor):
         self._asked = max_workers
         self._places: int | None = max_workers
         self._waiting: deque[Call] = deque()
-        self._running: set[Future[Any]] = set()
+        self._running: dict[Future[Any], None] = {}
         self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
         # Reentrant for finalizers that submit, and as a condition waits by two C calls of such a
@@ -81,31 +81,41 @@ class Executor(concurrent.futures.Executor):
         if self._places is None:
             self._places = max(int(skate.cluster_resources().get("CPU", 1)), 1)
         future: Future[T] = concurrent.futures.Future()
-        with self._lock:
-            if self._is_shut:
-                msg = "cannot schedule new futures after shutdown"
-                raise RuntimeError(msg)
-            self._waiting.append((client, future, fn, args, kwargs))
-        self._start()
+        try:
+            with self._lock:
+                self._check_running()
+                self._waiting.append((client, future, fn, args, kwargs))
+            self._start()
+        except BaseException:  # Ctrl-C, maybe with the call in the table and nobody to send it
+            self._start()
+            raise
         return future
+
+    def _check_running(self) -> None:
+        if self._is_shut:
+            msg = "cannot schedule new futures after shutdown"
+            raise RuntimeError(msg)
 
     def _start(self) -> None:
         while True:
-            with self._lock:
-                if not self._waiting or len(self._running) >= (self._places or 1):
-                    return
-                client, future, function, args, kwargs = self._waiting.popleft()
-                self._running.add(future)  # first: a finalizer may come here meanwhile
-                if not future.set_running_or_notify_cancel():
-                    self._running.remove(future)
-                    self._quiet.notify_all()
-                    continue
+            call = None
             try:
+                with self._lock:
+                    if not self._waiting or len(self._running) >= (self._places or 1):
+                        return
+                    call = self._waiting[0]
+                    self._running[call[1]] = None
+                    del self._waiting[0]  # no call, between which somebody may come
+                client, future, function, args, kwargs = call
+                if not future.set_running_or_notify_cancel():
+                    self._finish(future, None, None)
+                    continue
                 promised = self._send(client, function, args, kwargs).future()
                 promised.add_done_callback(partial(self._arrived, future))
             except BaseException as error:  # what cannot be pickled; Ctrl-C meanwhile
-                self._finish(future, None, error)
-                if not isinstance(error, Exception):
+                if call is not None:
+                    self._finish(call[1], None, error)
+                if call is None or not isinstance(error, Exception):
                     self._start()  # the others do not depend on it
                     raise
 
@@ -133,10 +143,12 @@ class Executor(concurrent.futures.Executor):
         with self._lock:
             if future not in self._running:  # an interrupt came when it had been told
                 return
-            self._running.remove(future)
+            del self._running[future]
             self._telling[future] = threading.get_ident()
         try:
-            if error is None:
+            if future.cancelled():
+                pass  # by whoever holds it, who has told it
+            elif error is None:
                 future.set_result(value)
             else:
                 future.set_exception(error)
@@ -166,6 +178,7 @@ class Executor(concurrent.futures.Executor):
         for future in pending:
             future.cancel()
             future.set_running_or_notify_cancel()
+        self._start()  # what interrupts may have left
         if wait:
             with self._lock:
                 self._quiet.wait_for(self._is_quiet)

@@ -2,12 +2,16 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
+import itertools
 import os
 import threading
 from collections import deque
 
 import pytest
-from handlers import second_interrupt
+from handlers import raising, second_interrupt
+
+from skate import executor as executor_module
 
 
 @pytest.fixture
@@ -68,6 +72,36 @@ def test_an_interrupt_when_a_call_was_sent_leaves_nothing_running(skate, monkeyp
         with pytest.raises(KeyboardInterrupt):
             executor.submit(int)
         assert executor.submit(pow, 2, 3).result(timeout=10) == 8
+
+
+def test_an_interrupt_anywhere_in_submit_leaves_nothing_behind(skate, attempts):
+    """The call was in the table, but nobody sent it, so that `shutdown` waited for ever."""
+
+    def note(place):
+        with attempts.open("a") as file:
+            file.write(f"{place}\n")
+
+    def is_meant(code):
+        return code.co_filename == executor_module.__file__
+
+    for place in itertools.count(1):
+        executor = skate.Executor(max_workers=1)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            executor.submit(note, place)
+        with executor._lock:  # what is in the table has been sent
+            assert not executor._waiting or executor._running
+        shutting_down = threading.Thread(target=executor.shutdown, daemon=True)
+        shutting_down.start()
+        shutting_down.join(10)
+        assert not shutting_down.is_alive()
+        if not reached:
+            break
+    assert place > 10
+    ran = attempts.read_text().split()
+    assert len(ran) == len(set(ran))
 
 
 def test_an_interrupt_keeps_no_other_call_from_being_sent(skate):
