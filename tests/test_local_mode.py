@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -451,6 +452,26 @@ def test_async_call_that_user_code_cancels_before_its_first_step_ends(local, log
         with pytest.raises(asyncio.CancelledError):
             local.get(refs[-1], timeout=20)
     assert local.get(actor.answer.remote(), timeout=20) == 1
+
+
+def test_async_call_is_held_while_it_runs(local, log):
+    # It was collected with its actor, as nobody else held what it awaited.
+    @local.remote
+    class Actor:
+        async def wait(self):
+            there = asyncio.get_running_loop().create_future()
+            note(weakref.ref(there))
+            sys._skate_test_log[0].set()
+            return await there
+
+    log.append(threading.Event())
+    ref = Actor.remote().wait.remote()
+    assert log[0].wait(20)
+    gc.collect()
+    there = log[1]()
+    assert there is not None
+    there.get_loop().call_soon_threadsafe(there.set_result, 7)
+    assert local.get(ref, timeout=20) == 7
 
 
 def test_shutdown_does_not_retry_what_it_cancels(local, log):

@@ -16,6 +16,7 @@ from handlers import raising
 import skate._local
 from skate import _session
 from skate._local import client as local_client
+from skate._local import loop, sink
 from skate._local.sink import Sink
 from skate._local.streams import Channel
 
@@ -180,6 +181,31 @@ def test_groups_are_removed_by_many_threads_at_once(local, monkeypatch):
     finally:
         sys.settrace(before)
     assert len(_session.client.removed) == 1
+
+
+def test_async_call_that_ctrl_c_interrupts_does_not_count_for_ever(local):
+    # With `max_pending_calls`, none was taken from then on.
+    @local.remote
+    class Actor:
+        async def call(self):
+            pass
+
+    def is_meant(code):
+        return code.co_filename in {loop.__file__, sink.__file__}
+
+    actor = Actor.remote()
+    for place in itertools.count(1):
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            actor.call.remote()
+        for _turn in range(20):  # more than it needs, if it was sent
+            _session.client.loop().call(lambda: None)
+        assert actor._ref.calls_under_way() == 0
+        if not reached:
+            break
+    assert place > 10
 
 
 def test_ctrl_c_leaves_nothing_held(local):

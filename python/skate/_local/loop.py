@@ -33,10 +33,15 @@ _PATIENCE_S = 5.0
 
 
 class Loop:
-    """The thread."""
+    """The thread.
+
+    Attributes:
+        calls: Those under way, which nobody else may hold: asyncio holds its tasks weakly.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self.calls: set[AsyncCall] = set()
         self._thread = threading.Thread(target=self._run, name="skate-local-loop", daemon=True)
         self._thread.start()
 
@@ -54,8 +59,14 @@ class Loop:
         """Begins a call: what `.remote()` returns."""
         call = AsyncCall(client, self, run, arguments)
         given = call.sink.given(None)
-        # A context of its own: what the caller's context says of tasks is not true there.
-        self._loop.call_soon_threadsafe(call.begin, context=contextvars.Context())
+        try:
+            call.enter()
+            # A context of its own: what the caller's context says of tasks is not true there.
+            self._loop.call_soon_threadsafe(call.begin, context=contextvars.Context())
+        except BaseException:  # Ctrl-C: nobody will hold what it gives
+            call.cancel()  # if it is on its way already
+            call.leave()
+            raise
         return given
 
     def call(self, act: Callable[[], None]) -> None:
@@ -110,8 +121,17 @@ class AsyncCall:
         self._arguments: Arguments | None = arguments
         self.sink = Sink(client, run)
         self._task: asyncio.Task[None] | None = None
-        self._actor.calls.add(self)
         client.tasks[run.task] = self
+
+    def enter(self) -> None:
+        """It is under way."""
+        self._loop.calls.add(self)
+        self._actor.calls.add(self)
+
+    def leave(self) -> None:
+        """It has ended."""
+        self._actor.calls.discard(self)
+        self._loop.calls.discard(self)
 
     def begin(self) -> None:
         """On the loop."""
@@ -150,7 +170,7 @@ class AsyncCall:
                     break
         finally:
             self._arguments = None
-            self._actor.calls.discard(self)
+            self.leave()
 
     async def _attempts(self) -> None:
         while not self.sink.has_ended:
