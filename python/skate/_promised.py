@@ -6,9 +6,10 @@ other ways, such as `concurrent.futures.wait`, is not seen.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+from skate._condition import Future
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

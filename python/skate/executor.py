@@ -17,7 +17,7 @@ from collections import deque
 from functools import partial
 
 import skate
-from skate import _session
+from skate import _condition, _session
 from skate.exceptions import RaySystemError
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ class Executor(concurrent.futures.Executor):
         client = _session.connect()
         if self._places is None:
             self._places = max(int(skate.cluster_resources().get("CPU", 1)), 1)
-        future: Future[T] = concurrent.futures.Future()
+        future: Future[T] = _condition.Future()
         try:
             with self._lock:
                 self._check_running()

@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from multiprocessing import TimeoutError as PoolTimeoutError
 
+from skate._condition import Condition
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,8 @@ class AsyncResult:
         self._error: BaseException | None = None
         self._callback = callback
         self._error_callback = error_callback
-        self._lock = threading.Lock()
-        self._event = threading.Event()
+        self._changed = Condition()
+        self._is_there = False
         if chunks == 0:
             self._finish()
 
@@ -51,7 +53,7 @@ class AsyncResult:
         self._count(error)
 
     def _count(self, error: BaseException | None) -> None:
-        with self._lock:
+        with self._changed:
             self._left -= 1
             if error is not None and self._error is None:
                 self._error = error
@@ -67,7 +69,9 @@ class AsyncResult:
             else:
                 _call(self._callback, self._value())
         finally:
-            self._event.set()
+            with self._changed:
+                self._is_there = True
+                self._changed.notify_all()
 
     def get(self, timeout: float | None = None) -> Any:
         """The value, or the error of the call.
@@ -75,7 +79,8 @@ class AsyncResult:
         Raises:
             multiprocessing.TimeoutError: it did not come in time.
         """
-        if not self._event.wait(timeout):
+        self.wait(timeout)
+        if not self._is_there:
             raise PoolTimeoutError
         if self._error is not None:
             raise self._error
@@ -83,11 +88,12 @@ class AsyncResult:
 
     def wait(self, timeout: float | None = None) -> None:
         """Waits until it is there."""
-        self._event.wait(timeout)
+        with self._changed:
+            self._changed.wait_for(self.ready, timeout)
 
     def ready(self) -> bool:
         """Whether it is there."""
-        return self._event.is_set()
+        return self._is_there
 
     def successful(self) -> bool:
         """Whether it is no error.
