@@ -65,10 +65,7 @@ class Executor(concurrent.futures.Executor):
         self._running: dict[Future[Any], None] = {}
         self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
-        # Reentrant for finalizers that submit, and as a condition waits by two C calls of such a
-        # lock: those for a plain one are Python, and a Ctrl-C in them would leave it released.
-        self._lock = threading.RLock()
-        self._quiet = threading.Condition(self._lock)
+        self._lock = self._quiet = _condition.Condition()  # reentrant for finalizers that submit
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Calls `fn(*args, **kwargs)` in a task.

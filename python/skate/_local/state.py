@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 import time
 from collections import deque
 from weakref import WeakSet, WeakValueDictionary
 
 from skate import _native
+from skate._condition import Condition
 from skate._group import ENTRY
 from skate._ids import JOB_ID
 from skate._local import codec
@@ -55,9 +55,7 @@ class State:
 
     def __init__(self, session: str, machine: Machine) -> None:
         self.session = session
-        # Not `with self.changed`, which is Python code: Ctrl-C in it would leave the lock held.
-        self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
+        self.lock = self.changed = Condition()
         self.cells: WeakValueDictionary[bytes, Cell] = WeakValueDictionary()
         self.cursors: WeakValueDictionary[bytes, Cursor] = WeakValueDictionary()
         self.actors: WeakValueDictionary[bytes, LocalActor] = WeakValueDictionary()

@@ -24,6 +24,7 @@ from multiprocessing import TimeoutError as PoolTimeoutError
 
 import skate
 from skate import _session
+from skate._condition import Condition
 from skate.util.multiprocessing.feeder import Chunk, Feeder
 from skate.util.multiprocessing.results import AsyncResult, Batch, Results, Single
 
@@ -117,10 +118,7 @@ class Pool:
         self._class = made.options(**ray_remote_args) if ray_remote_args else made
         self._arguments = (initializer, tuple(initargs))
         self._chunks_most = maxtasksperchild
-        # Reentrant for one more reason: a condition waits by two C calls of such a lock, and by
-        # Python functions of a plain one, in which a Ctrl-C would leave it released.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = self._changed = Condition()
         self._state = _RUN
         self._waiting: deque[Chunk] = deque()
         self._under_way: dict[_Slot, Chunk] = {}

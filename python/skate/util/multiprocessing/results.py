@@ -9,7 +9,6 @@ that raises is shown and stops nothing.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from multiprocessing import TimeoutError as PoolTimeoutError
 
@@ -138,10 +137,7 @@ class Results:
     def __init__(self, feed: Callable[[], None], *, in_order: bool) -> None:
         self._feed = feed
         self._in_order = in_order
-        # `with` takes the lock, not the condition, whose `__enter__` and `__exit__` are Python: an
-        # interrupt within them would leave it taken.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = self._changed = Condition()
         self._arrived: dict[int, tuple[list[Any], BaseException | None]] = {}
         self._order: deque[int] = deque()  # of arrival, if that counts
         self._values: deque[tuple[Any, BaseException | None]] = deque()
