@@ -1,9 +1,13 @@
 """`util.metrics`: numbers of all processes, as Prometheus reads them."""
 
+import contextlib
+import itertools
 import threading
 
 import pytest
+from handlers import raising
 
+from skate import _actor_handle
 from skate.util import metrics
 
 
@@ -139,6 +143,27 @@ def test_a_timer_that_was_not_started_is_not_relied_on(session, monkeypatch, why
     with metrics._here.sending:
         sent = metrics._collector().text.remote()
     assert "late 2" in session.get(sent)
+
+
+@pytest.mark.usefixtures("_alone")
+def test_an_interrupt_while_numbers_are_told_loses_none():
+    """What had been taken to be sent was lost."""
+
+    def is_meant(code):
+        return code.co_filename in {metrics.__file__, _actor_handle.__file__}
+
+    counter = metrics.Counter("told")
+    for place in itertools.count(1):
+        counter.inc()
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            metrics.prometheus_text()
+        assert lines("told")[-1] == f"told {place}"
+        if not reached:
+            break
+    assert place > 20
 
 
 def test_the_last_value_of_a_gauge_counts():

@@ -6,8 +6,9 @@
 Invariant: an update is a lock and a dict entry, and may come from a finalizer in the midst of
 another one; nothing is sent while a metric is at rest, and no port is open: whoever serves the text
 (`http.server`, a sidecar) calls `prometheus_text()`. Changes are sent as differences, so the sums
-are exact however many processes take part. A worker that leaves in order waits until its last
-changes have arrived; one that is killed loses what it has not sent yet, a tenth of a second at
+are exact however many processes take part; batches of them are numbered, so that one whose sending
+was interrupted is sent once more and counts once. A worker that leaves in order waits until its
+last changes have arrived; one that is killed loses what it has not sent yet, a tenth of a second at
 most.
 """
 
@@ -21,6 +22,7 @@ from collections import deque
 
 import skate
 from skate import _session
+from skate._ids import worker_id
 from skate.exceptions import RaySystemError
 
 TYPE_CHECKING = False
@@ -52,6 +54,8 @@ class _Here:
         self.updates: deque[tuple[Metric, Tags, list[float], bool]] = deque()
         self.described: dict[str, Described] = {}
         self.changes: Changes = {}
+        self.batches = 0  # taken so far
+        self.unsent: _Batch | None = None
         self.timer: threading.Timer | None = None
         self.is_adding_up = False
         self.is_at_exit = False
@@ -101,20 +105,47 @@ class _Here:
         atexit.register(_flush_and_leave)
         self.is_at_exit = True
 
-    def take(self) -> tuple[dict[str, Described], Changes]:
-        described: dict[str, Described] = {}
-        changes: Changes = {}
+    def take(self) -> None:
+        """Makes a batch of the changes, if there are any and no other one is to be sent."""
+        batch = _Batch()
         with self.lock:
             if self.is_adding_up:  # a finalizer: whoever it came into goes on, and sends
-                return described, changes
+                return
             # First the timer: who finds it there relies on what follows.
             timer, self.timer = self.timer, None
             if timer is not None:
                 timer.cancel()
             self._add_up()
-            described, self.described = self.described, described
-            changes, self.changes = self.changes, changes
-        return described, changes
+            if self.unsent is None and self.changes:
+                # Nothing is called from here on, so an interrupt comes before or after all of it.
+                batch.described, self.described = self.described, batch.described
+                batch.changes, self.changes = self.changes, batch.changes
+                self.batches += 1
+                batch.number = self.batches
+                self.unsent = batch
+
+    def send(self) -> Any:
+        """Sends the batch, if there is one, perhaps once more; the ref of its arrival."""
+        batch, sent = self.unsent, None
+        if batch is None:
+            return None
+        content = batch.number, batch.described, batch.changes
+        if (client := _session.client) is not None:
+            sent = _collector().add.remote(worker_id(client), *content)
+        else:
+            _alone.add("", *content)
+        if self.unsent is batch:  # no finalizer has sent it meanwhile
+            self.unsent = None
+        return sent
+
+
+class _Batch:
+    """Changes that are sent together."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.described: dict[str, Described] = {}
+        self.changes: Changes = {}
 
 
 _here = _Here()
@@ -258,8 +289,14 @@ class _Collector:
     def __init__(self) -> None:
         self.described: dict[str, Described] = {}
         self.values: Changes = {}
+        self.numbers: dict[str, int] = {}  # of the last batch of each sender
 
-    def add(self, described: dict[str, Described], changes: Changes) -> None:
+    def add(
+        self, sender: str, number: int, described: dict[str, Described], changes: Changes
+    ) -> None:
+        if number <= self.numbers.get(sender, 0):  # its sender could not know that it had come
+            return
+        self.numbers[sender] = number
         self.described.update(described)
         for key, change in changes.items():
             before = self.values.get(key)
@@ -326,11 +363,9 @@ def flush() -> Any:
     Happens by itself a tenth of a second after an update.
     """
     with _here.sending:
-        described, changes = _here.take()
-        if not skate.is_initialized():
-            _alone.add(described, changes)
-            return None
-        return _collector().add.remote(described, changes) if changes else None
+        earlier = _here.send()  # what an interrupt may have left
+        _here.take()
+        return _here.send() or earlier
 
 
 def _flush_in_time() -> None:
@@ -339,9 +374,10 @@ def _flush_in_time() -> None:
 
 
 def _flush_and_leave() -> None:
-    # One call in any case: when it has arrived, those that were sent before have, too.
-    with contextlib.suppress(Exception), _here.sending:  # the session may be gone
-        skate.get(_collector().add.remote(*_here.take()), timeout=_LEAVING_S)
+    # A call in any case: when it has been answered, those that were sent before have arrived.
+    with contextlib.suppress(Exception):  # the session may be gone
+        flush()
+        skate.get(_collector().__ray_ready__.remote(), timeout=_LEAVING_S)
 
 
 def prometheus_text() -> str:
