@@ -11,6 +11,7 @@ import pytest
 from handlers import raising, second_interrupt
 
 from skate.util.multiprocessing import Pool
+from skate.util.multiprocessing import feeder as feeder_module
 from skate.util.multiprocessing import pool as pool_module
 from skate.util.multiprocessing.feeder import Chunk
 from skate.util.multiprocessing.results import Results, Single
@@ -231,6 +232,29 @@ def test_an_interrupt_while_a_value_is_taken_loses_none(in_order):
                 read.append(results.next(timeout=0))
         assert read == ([1, 2, 3] if in_order else [3, 1, 2])
     assert place > 5
+
+
+def test_an_interrupt_while_an_imap_is_fed_loses_nothing(pool):
+    """What had been read and not been submitted was lost, or the reader waited for ever."""
+
+    def is_meant(code):
+        return code.co_filename == feeder_module.__file__ or code.co_name == "submit_chunks"
+
+    for place in itertools.count(1):
+        values, read = pool.imap(square, iter(range(24)), chunksize=2), []
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            for _ in range(24):
+                read.append(next(values))
+        with contextlib.suppress(StopIteration):
+            while True:
+                read.append(values.next(timeout=10))
+        assert read == [n * n for n in range(24)]
+        if not reached:
+            break
+    assert place > 20
 
 
 def test_an_error_of_the_iterable_comes_in_its_place(pool):
@@ -486,19 +510,6 @@ def test_join_waits_for_who_reads_an_iterable(skate, monkeypatch):
         may_go_on.wait(30)
         yield from range(2, 10)
 
-    class Lock:
-        """Lets the iterable go on when somebody waits for its reader."""
-
-        def __init__(self, lock):
-            self.acquire, self.release = lock.acquire, lock.release
-
-        def __enter__(self):
-            may_go_on.set()
-            self.acquire()
-
-        def __exit__(self, *_):
-            self.release()
-
     def read():
         results = pool.imap(square, items())
         return [results.next(timeout=10) for _ in range(10)]
@@ -509,7 +520,13 @@ def test_join_waits_for_who_reads_an_iterable(skate, monkeypatch):
         assert begun.wait(30)
         pool.close()
         feeder = pool._feeders[0]
-        monkeypatch.setattr(feeder, "_lock", Lock(feeder._lock))
+        wait_for = feeder._left.wait_for
+
+        def waits(is_left):
+            may_go_on.set()
+            return wait_for(is_left)
+
+        monkeypatch.setattr(feeder._left, "wait_for", waits)
         pool.join()
         may_go_on.set()
         assert reading.result(timeout=30) == [n * n for n in range(10)]

@@ -149,7 +149,7 @@ class Pool:
         """The same, at once, with the value to come."""
         self._check_running()
         result = Single(1, callback, error_callback)
-        self._submit([Chunk(result, 0, func, [(tuple(args), kwargs or {})])])
+        self.submit_chunks([Chunk(result, 0, func, [(tuple(args), kwargs or {})])])
         return result
 
     def map(
@@ -302,7 +302,7 @@ class Pool:
         starts = range(0, len(calls), chunksize)
         result = Batch(len(starts), callback, error_callback)
         shared = skate.put(func) if len(starts) > 1 else func  # it is pickled once
-        self._submit(
+        self.submit_chunks(
             [
                 Chunk(result, index, shared, calls[start : start + chunksize])
                 for index, start in enumerate(starts)
@@ -334,23 +334,22 @@ class Pool:
             if feeder in self._feeders:
                 self._feeders.remove(feeder)
 
-    def _submit(self, chunks: list[Chunk]) -> None:
+    def submit_chunks(self, chunks: list[Chunk]) -> None:
+        """Takes them out of the list: who is interrupted and calls again submits none twice."""
         try:
             with self._lock:
                 is_over = self.is_over()
                 if not is_over:
-                    self._waiting.extend(chunks)
+                    self._waiting += chunks
+                    del chunks[:]  # no call, between which an interrupt may come
             if is_over:
                 _fail_terminated(chunks)
+                del chunks[:]
             else:
                 self._dispatch()
         except BaseException:  # Ctrl-C, maybe with the chunks in the table and nobody to send them
             self._dispatch()
             raise
-
-    def submit_one(self, chunk: Chunk) -> None:
-        """Of an `imap`."""
-        self._submit([chunk])
 
     def is_over(self) -> bool:
         """Whether it was terminated."""
