@@ -64,6 +64,30 @@ def test_the_thread_that_watches_a_stream_ends_when_nobody_awaits_it(ray, client
     assert mailbox.posted == []
 
 
+def test_nobody_watches_a_stream_any_more_when_ray_has_ended(ray, client, mailbox):
+    """The next look, which connects by itself, began a Ray of this machine."""
+    asked, is_down = threading.Event(), threading.Event()
+    asked_too_late = []
+
+    def nothing_yet(refs, *, num_returns, timeout):
+        asked.set()
+        if is_down.is_set():
+            asked_too_late.append(refs)
+        return [], refs
+
+    def shutdown():
+        is_down.set()
+        for thread in watching():  # it looks once more, if it does
+            thread.join(0.1)
+
+    ray.wait, ray.shutdown = nothing_yet, shutdown
+    request = client.watch(Streaming(None), mailbox, 7)
+    assert asked.wait(5)
+    client.close()
+    client.forget(request)  # as whoever awaits does, who hears of the end after that
+    assert not asked_too_late
+
+
 def test_whoever_awaits_a_stream_that_cannot_be_watched_is_woken(ray, client, mailbox):
     """It slept on; the thread alone knew why."""
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _UNITS = 10_000
 _STEP_S = 0.1
 """For so long a thread that watches a stream may outlive whoever awaits it."""
+_PATIENCE_S = 5.0
+"""With one whose `ray.wait` takes longer than that."""
 
 
 class Client:
@@ -48,6 +50,7 @@ class Client:
         self.address = address
         self._requests = itertools.count(1)
         self._watched: set[int] = set()  # requests that nobody has answered or forgotten
+        self._watchers: set[threading.Thread] = set()
 
     # ── templates ─────────────────────────────────────────────────────────────────────────────
 
@@ -163,6 +166,7 @@ class Client:
                     ready, _ = ray.wait([theirs], num_returns=1, timeout=_STEP_S)
                     if ready:
                         break
+            self._watchers.discard(threading.current_thread())
             post()
 
         self._watched.add(request)
@@ -171,7 +175,9 @@ class Client:
                 theirs._on_completed(post)  # noqa: SLF001 - Ray's name for it
             else:  # Ray has no callback for a stream
                 name = "skate-stream-watch"
-                threading.Thread(target=watch_stream, name=name, daemon=True).start()
+                watcher = threading.Thread(target=watch_stream, name=name, daemon=True)
+                self._watchers.add(watcher)
+                watcher.start()
         except BaseException:
             self.forget(request)
             raise
@@ -323,7 +329,13 @@ class Client:
         import ray
 
         if self.is_driver:
-            ray.shutdown()
+            self._watched.clear()
+            try:
+                for watcher in list(self._watchers):  # its next `ray.wait` would begin a Ray
+                    if watcher.is_alive():
+                        watcher.join(_PATIENCE_S)
+            finally:
+                ray.shutdown()
 
 
 def _name(waitable: Any) -> Any:
