@@ -17,6 +17,7 @@ import skate._local
 from skate import _session
 from skate._local import client as local_client
 from skate._local import loop, sink
+from skate._local.calls import Producer
 from skate._local.sink import Sink
 from skate._local.streams import Channel
 
@@ -159,6 +160,40 @@ def test_tables_may_change_while_they_are_looked_through(local, look):
     finally:
         sys.settrace(before)
     assert len(made) > 3
+
+
+def test_generator_that_ends_in_statistics_may_wait_for_a_thread(local, monkeypatch):
+    # Another thread dropped it, and `statistics` held it last, and the lock that the thread for
+    # which its `finally` waited needed.
+    waited = []
+
+    @local.remote
+    def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            thread = threading.Thread(target=lambda: local.get(one.remote()), daemon=True)
+            thread.start()
+            thread.join(5)
+            sys._skate_test_waited.append(thread.is_alive())
+
+    def living_while_another_thread_drops(table):
+        found = living(table)
+        if any(isinstance(each, Producer) for each in found):
+            thread = threading.Thread(target=streams.clear)
+            thread.start()
+            thread.join()
+        return found
+
+    one = local.remote(lambda: 1)
+    monkeypatch.setattr(sys, "_skate_test_waited", waited, raising=False)
+    streams = [items.remote()]
+    next(streams[0])
+    living = local_client.living
+    monkeypatch.setattr(local_client, "living", living_while_another_thread_drops)
+    local.statistics()
+    assert waited == [False]
 
 
 def test_groups_are_removed_by_many_threads_at_once(local, monkeypatch):

@@ -334,16 +334,16 @@ class Client(State):
 
     def statistics(self) -> dict[str, int]:
         self.check()
+        # Held beyond the lock: they may be the last that hold them, whose end is user code.
+        cells, tasks, actors = living(self.cells), self._running(), living(self.actors)
         with self.lock:
-            cells = living(self.cells)
-            running = len(self._running())
             return {
-                "tasks": running,
-                "tasks_dispatched": running,
+                "tasks": len(tasks),
+                "tasks_dispatched": len(tasks),
                 "objects": len(cells),
                 "streams": len(self.cursors),
                 "actors": len(self.actors),
-                "actors_living": sum(actor.is_alive for actor in living(self.actors)),
+                "actors_living": sum(actor.is_alive for actor in actors),
                 "driver_handles": len(self.handles),
                 "used_bytes": sum(cell.packed.size_bytes for cell in cells if cell.packed),
                 "capacity_bytes": self.machine.store_bytes,
