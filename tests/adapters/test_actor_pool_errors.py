@@ -1,5 +1,6 @@
 """`util.ActorPool`: what happens to the other values when one of them cannot be sent."""
 
+import contextlib
 import threading
 
 import pytest
@@ -72,6 +73,26 @@ def test_an_interrupted_get_takes_nothing(skate, pool, worker, method, monkeypat
     if method == "get_next":
         assert results == [1, 2, 3]
     assert [pool.pop_idle(), pool.pop_idle()] == [worker, None]
+
+
+@pytest.mark.parametrize("method", ["get_next", "get_next_unordered"])
+def test_an_interrupt_while_the_next_value_is_sent_loses_nothing(pool, method):
+    """Neither what was asked for, nor that value, nor those behind it, which were never sent."""
+    interrupts = [KeyboardInterrupt]
+
+    def interrupted_once(actor, value):
+        if value == 3 and interrupts:
+            raise interrupts.pop()
+        return same(actor, value)
+
+    for value in (1, 2, 3, 4):
+        pool.submit(interrupted_once, value)
+    take, results = getattr(pool, method), []
+    while pool.has_next():
+        with contextlib.suppress(KeyboardInterrupt):
+            results.append(take(timeout=30))
+    assert results == [1, 2, 3, 4]
+    assert not interrupts
 
 
 def test_methods_of_several_returns_give_lists(pool):

@@ -161,16 +161,17 @@ class ActorPool:
         if isinstance(given, _Failed):
             raise given.error
         if actor is not None:
-            self._free(actor)
-        if is_late:
-            raise TimeoutError(f"{_LATE}. The task {given} has been ignored.")
+            self._idle.append(actor)
         try:
-            return skate.get(given)
+            self._go_on()
+            if not is_late:
+                return skate.get(given)
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, not the result; its actor is free now
                 self._under_way = {place: (given, None), **self._under_way}
                 self._next_returned = before
             raise
+        raise TimeoutError(f"{_LATE}. The task {given} has been ignored.")
 
     def has_free(self) -> bool:
         """Whether an actor has nothing to do."""
@@ -193,11 +194,19 @@ class ActorPool:
 
     def _free(self, actor: Any) -> None:
         self._idle.append(actor)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Has what waits called with whoever is free."""
         while self._idle and self._waiting:
+            call = self._waiting.popleft()
             try:
-                self.submit(*self._waiting.popleft())
+                self.submit(*call)
             except Exception as error:  # of another value than the one that is asked for now
                 self._add(_Failed(error), None)
+            except BaseException:  # Ctrl-C
+                self._waiting.appendleft(call)
+                raise
 
     def _forget(self) -> None:
         """Before a map: drops what was submitted before."""
