@@ -65,6 +65,7 @@ class Executor(concurrent.futures.Executor):
         self._running: dict[Future[Any], None] = {}
         self._telling: dict[Future[Any], int] = {}  # by which thread
         self._is_shut = False
+        self._is_cancelling = False
         self._lock = self._quiet = _condition.Condition()  # reentrant for finalizers that submit
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -98,12 +99,15 @@ class Executor(concurrent.futures.Executor):
             call = None
             try:
                 with self._lock:
-                    if not self._waiting or len(self._running) >= (self._places or 1):
+                    is_full = len(self._running) >= (self._places or 1)
+                    if not self._waiting or (is_full and not self._is_cancelling):
                         return
                     call = self._waiting[0]
                     self._running[call[1]] = None
                     del self._waiting[0]  # no call, between which somebody may come
                 client, future, function, args, kwargs = call
+                if self._is_cancelling:
+                    future.cancel()
                 if not future.set_running_or_notify_cancel():
                     self._finish(future, None, None)
                     continue
@@ -169,13 +173,13 @@ class Executor(concurrent.futures.Executor):
         """
         with self._lock:
             self._is_shut = True
+            self._is_cancelling = self._is_cancelling or cancel_futures
             pending = [call[1] for call in self._waiting] if cancel_futures else []
-            if cancel_futures:
-                self._waiting.clear()
-        for future in pending:
-            future.cancel()
-            future.set_running_or_notify_cancel()
-        self._start()  # what interrupts may have left
+        try:
+            for future in pending:
+                future.cancel()
+        finally:
+            self._start()  # takes those out, or sends what interrupts may have left
         if wait:
             with self._lock:
                 self._quiet.wait_for(self._is_quiet)

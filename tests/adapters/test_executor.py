@@ -228,6 +228,48 @@ def test_shutdown_can_cancel_what_waits(skate, gate):
     assert running.result() == b""
 
 
+def test_shutdown_that_is_interrupted_can_cancel_what_waits(skate):
+    """It had taken the calls out of the table, and nobody told their futures."""
+
+    def is_meant(code):
+        return code.co_filename == executor_module.__file__
+
+    for place in itertools.count(1):
+        executor = skate.Executor(max_workers=1)
+        executor._running[concurrent.futures.Future()] = None  # so that the others wait
+        pending = [executor.submit(int) for _ in range(3)]
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False, cancel_futures=True)
+        assert all(future.cancelled() for future in pending)
+        if not reached:
+            break
+    assert place > 10
+    assert concurrent.futures.wait(pending, timeout=0).done == set(pending)
+
+
+def test_shutdown_waits_for_who_cancels_in_another_thread(skate):
+    """It found nothing waiting, and returned with futures that were not done."""
+    executor = skate.Executor(max_workers=1)
+    running = concurrent.futures.Future()
+    executor._running[running] = None
+    pending = [executor.submit(int) for _ in range(2)]
+    is_told, may_go_on = threading.Event(), threading.Event()
+    pending[0].add_done_callback(lambda _: (is_told.set(), may_go_on.wait(10)))
+    cancelling = threading.Thread(target=lambda: executor.shutdown(False, cancel_futures=True))
+    cancelling.start()
+    assert is_told.wait(10)
+    executor._finish(running, None, None)
+    executor.shutdown()
+    are_done = [future.done() for future in pending]
+    may_go_on.set()
+    cancelling.join()
+    assert are_done == [True, True]
+
+
 def test_callbacks_may_submit(executor):
     results = []
     done = threading.Event()
