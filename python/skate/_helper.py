@@ -104,6 +104,10 @@ class Helper:
             before = self._delivered
             reader.join(_PATIENCE_S)
 
+    def is_read_by(self, thread: threading.Thread) -> bool:
+        """Whether that is the one which calls back."""
+        return self._reader.get("is") is thread
+
     def _run(self) -> bool:
         """Reads until the end; False if another thread does, or this one further up."""
         me = threading.current_thread()
@@ -170,6 +174,21 @@ def of(client: Client) -> Helper:
     elif not _session.is_ending(client):  # it has ended: nobody else takes it out again
         forget(client)
     return helper
+
+
+def check_may_wait(what: str) -> None:
+    """For whoever waits for results that are still to come, which the helper brings.
+
+    Raises:
+        RuntimeError: the calling thread is the one that brings them.
+    """
+    me = threading.current_thread()
+    if any(helper.is_read_by(me) for helper in list(_helpers.values())):
+        msg = (
+            f"{what} would wait for ever: it was called from a callback, in the thread that brings "
+            f"the results for which it waits"
+        )
+        raise RuntimeError(msg)
 
 
 def finish(client: Client, *, in_haste: bool) -> None:

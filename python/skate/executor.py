@@ -17,7 +17,7 @@ from collections import deque
 from functools import partial
 
 import skate
-from skate import _condition, _session
+from skate import _condition, _helper, _session
 from skate.exceptions import RaySystemError
 
 TYPE_CHECKING = False
@@ -168,8 +168,12 @@ class Executor(concurrent.futures.Executor):
         """Takes no more calls.
 
         Args:
-            wait: Whether to return only when all calls have ended.
+            wait: Whether to return only when all calls have ended. A callback does not wait for
+                the call that it belongs to.
             cancel_futures: Whether to cancel those that are pending.
+
+        Raises:
+            RuntimeError: a callback is to wait for other calls, as in the standard library.
         """
         with self._lock:
             self._is_shut = True
@@ -182,7 +186,9 @@ class Executor(concurrent.futures.Executor):
             self._start()  # takes those out, or sends what interrupts may have left
         if wait:
             with self._lock:
-                self._quiet.wait_for(self._is_quiet)
+                if not self._is_quiet():
+                    _helper.check_may_wait("Executor.shutdown")
+                    self._quiet.wait_for(self._is_quiet)
 
     def __repr__(self) -> str:
         return f"<skate.Executor max_workers={self._asked}>"

@@ -219,6 +219,28 @@ def test_a_callback_may_shut_down(skate):
     assert is_down.wait(30)
 
 
+def test_a_callback_cannot_wait_for_other_calls(skate, gates):
+    """It waited in the thread that brings all results: none came any more."""
+    early, late = gates("early"), gates("late")
+    executor, raised, has_tried = skate.Executor(max_workers=2), [], threading.Event()
+
+    def shut_down(_future):
+        try:
+            executor.shutdown()
+        except RuntimeError as error:
+            raised.append(str(error))
+        has_tried.set()
+
+    other = executor.submit(late.read_bytes)
+    executor.submit(early.read_bytes).add_done_callback(shut_down)
+    early.write_bytes(b"")
+    assert has_tried.wait(10)
+    assert "from a callback" in raised[0]
+    late.write_bytes(b"")
+    assert other.result(timeout=10) == b""
+    executor.shutdown()
+
+
 def test_shutdown_can_cancel_what_waits(skate, gate):
     executor = skate.Executor(max_workers=1)
     running, pending = executor.submit(gate.read_bytes), executor.submit(int)

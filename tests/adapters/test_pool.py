@@ -498,6 +498,29 @@ def test_close_lets_everything_finish_even_what_nobody_reads(skate, attempts):
             call()
 
 
+def test_a_callback_cannot_join_while_others_run(skate, gates):
+    """It waited in the thread that brings all results: none came any more."""
+    early, late = gates("early"), gates("late")
+    pool, raised, has_tried = Pool(2), [], threading.Event()
+
+    def join(_value):
+        pool.close()
+        try:
+            pool.join()
+        except RuntimeError as error:
+            raised.append(str(error))
+        has_tried.set()
+
+    other = pool.apply_async(late.read_bytes)
+    pool.apply_async(early.read_bytes, callback=join)
+    early.write_bytes(b"")
+    assert has_tried.wait(10)
+    assert "from a callback" in raised[0]
+    late.write_bytes(b"")
+    assert other.get(timeout=10) == b""
+    pool.join()
+
+
 def test_join_waits_for_who_reads_an_iterable(skate, monkeypatch):
     """Nothing was under way while that hesitated: `join` ended the processes, and the rest of the
     `imap` never came.

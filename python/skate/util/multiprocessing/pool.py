@@ -23,7 +23,7 @@ from functools import partial
 from multiprocessing import TimeoutError as PoolTimeoutError
 
 import skate
-from skate import _session
+from skate import _helper, _session
 from skate._condition import Condition
 from skate.util.multiprocessing.feeder import Chunk, Feeder
 from skate.util.multiprocessing.results import AsyncResult, Batch, Results, Single
@@ -239,6 +239,7 @@ class Pool:
 
         Raises:
             ValueError: the pool is neither closed nor terminated.
+            RuntimeError: a callback is to wait for other calls, as in the standard library.
         """
         with self._lock:
             if self._state == _RUN:
@@ -250,6 +251,7 @@ class Pool:
         self._dispatch()  # what interrupts may have left
         with self._lock:
             while self._waiting or self._under_way or self._is_telling_elsewhere():
+                _helper.check_may_wait("Pool.join")
                 self._changed.wait()
             slots, self._slots = self._slots, set()
             self._idle.clear()
