@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 
-def start_time(code, cache):
-    """Seconds of CPU that a fresh interpreter takes for it; the least of some.
+def start_times(codes, cache):
+    """Seconds of CPU that a fresh interpreter takes for each; the least of some, in turns.
 
     Modules are compiled, as installed ones are: the first run does it.
     """
@@ -23,17 +23,20 @@ def start_time(code, cache):
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
-    times = []
-    for _ in range(10):
+    def taken(code):
         before = spent()
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-        times.append(spent() - before)
-    return min(times)
+        return spent() - before
+
+    turns = [[taken(code) for code in codes] for _ in range(10)]
+    return map(min, *turns)
 
 
 def test_import_takes_milliseconds(tmp_path):
-    # CPU time, because the machine may be busy.
-    assert start_time("import skate", tmp_path) - start_time("pass", tmp_path) < 0.02
+    # CPU time, because the machine may be busy; and by that of Python itself, 13 ms on an idle
+    # one, because it takes more when others use the caches.
+    bare, imported = start_times(["pass", "import skate"], tmp_path)
+    assert imported - bare < 1.5 * bare
 
 
 @pytest.mark.parametrize("code", ["", "skate.init()", "skate.init(); skate.remote(lambda: 1)"])
