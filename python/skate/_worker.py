@@ -186,10 +186,12 @@ def _handle_signals(client: Client) -> None:
         return spared
 
     def cancel(_signal: int, frame: FrameType | None) -> bool:
-        if not client.is_canceled() or _is_within(_AFTER_THE_END, frame):
+        if not client.is_canceled():
             return False
-        if _is_within(spared_now(), frame):
-            return True
+        # This first: asked at each look for signals, it need not walk a stack to its bottom.
+        is_spared = _is_within(spared_now(), frame)
+        if is_spared or _is_within(_AFTER_THE_END, frame):
+            return is_spared
         raise KeyboardInterrupt
 
     def unraisable(lost: sys.UnraisableHookArgs) -> bool:
