@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 from textwrap import indent
 from types import ModuleType
@@ -133,6 +134,25 @@ def test_what_a_module_has_opened_stays_open_in_the_workers(fresh, module, tmp_p
     assert fresh.get(fresh.remote(write).remote()) == 16
     assert (tmp_path / "log").read_text() == "a line\n"
     assert not any((tmp_path / str(number)).stat().st_size for number in range(16))
+
+
+@pytest.mark.parametrize("closed", ["(0)", "(1)", "(2)", "range(0, 3)"])
+def test_a_module_may_close_standard_descriptors(fresh, module, capfd, closed):
+    """Descriptors of skate came in their places, over which each worker put its own: it ended."""
+    name = module("preload_closes", f"import os\nos.close{closed}\n")
+    fresh.init(num_cpus=1, preload=[name])
+
+    def say():
+        for number in (1, 2):
+            os.write(number, f"line {number}\n".encode())
+        child = [sys.executable, "-c", "import os; [os.fstat(number) for number in range(3)]"]
+        return subprocess.run(child, check=False).returncode
+
+    assert fresh.get(fresh.remote(say).remote()) == 0
+    fresh.shutdown()
+    out, err = capfd.readouterr()
+    assert "line 1" in out
+    assert "line 2" in err
 
 
 def test_threads_that_are_not_forked_are_said(fresh, module, capfd):

@@ -119,19 +119,6 @@ def _is_as_ray() -> str:
     return _flag(on=from_ray is not None and from_ray.finder() is not None)
 
 
-def reserve_standard_descriptors() -> None:
-    """Sees to it that 0, 1 and 2 are open, on nothing if the program was started without them.
-
-    Else the next descriptor that skate opens would get the number, and what any library prints
-    would go into it.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
-
-
 def _strings(values: list[Any]) -> list[str]:
     """Those that are strings. Programs put other things into `sys.path`, which imports ignore."""
     return [value for value in values if isinstance(value, str)]

@@ -313,9 +313,9 @@ def _start(
     *,
     log_to_driver: bool,
 ) -> Client:
-    from skate import _launch
+    from skate import _launch, _standard
 
-    _launch.reserve_standard_descriptors()
+    _standard.reserve()
     return _native.start(
         session,
         _launch.zygote_argv(),

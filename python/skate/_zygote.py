@@ -40,7 +40,7 @@ from _socket import (
 from _socket import socket as Socket  # noqa: N812 - the C class: the module `socket` takes 8 ms
 from collections import deque
 
-from skate import _native, _threads
+from skate import _native, _standard, _threads
 from skate._title import set_title
 
 TYPE_CHECKING = False
@@ -141,6 +141,7 @@ class Zygote:
                 from skate._preload import preload
 
                 preload(self._hello)
+                _standard.reserve()
                 gc.freeze()
             self._send({"op": "ready"})
             while self._step():
@@ -349,4 +350,5 @@ def _preload(name: str) -> None:
     if name not in sys.modules:
         with contextlib.suppress(Exception):
             __import__(name)
+        _standard.reserve()
         gc.freeze()

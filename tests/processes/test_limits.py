@@ -57,7 +57,8 @@ def test_init_without_descriptors_says_so(run, limit):
     out, _ = run(
         FEW.format(limit=64)
         + f"""
-import _socket, skate._launch, skate._machine, skate._context  # what init itself imports
+# What init itself imports.
+import _socket, skate._launch, skate._machine, skate._standard, skate._context
 resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, 64))
 try:
     skate.init(num_cpus=1)
