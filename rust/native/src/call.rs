@@ -37,13 +37,13 @@ pub(crate) struct Call {
     yielded: AtomicU64,
     stored_bytes: AtomicU64,
     /// An item that is not sent yet.
-    kept: Mutex<Option<(Kept, Packed)>>,
+    kept: Mutex<Option<(Why, Packed)>>,
     has_ended: AtomicBool,
 }
 
 /// Why an item is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
+enum Why {
     /// It does not fit beside the unread ones.
     Waiting,
     /// It is the last return of a strict generator, which must end first.
@@ -188,11 +188,11 @@ impl Call {
         }
         if let Some(packed) = task.packed_item(item.into_bound(py))? {
             if limits.is_strict && limits.items == Some(task.yielded + 1) {
-                *self.kept.lock() = Some((Kept::Last, packed));
+                *self.kept.lock() = Some((Why::Last, packed));
             } else if self.has_room(&task, packed.len() as u64, limits) {
                 self.store(&mut task, packed)?;
             } else {
-                *self.kept.lock() = Some((Kept::Waiting, packed));
+                *self.kept.lock() = Some((Why::Waiting, packed));
                 return Ok(WAIT);
             }
         }
@@ -204,7 +204,7 @@ impl Call {
         let Some(prepared) = self.prepared() else { return true };
         let ticket = self.run.ticket;
         match &*self.kept.lock() {
-            Some((Kept::Waiting, packed)) => {
+            Some((Why::Waiting, packed)) => {
                 let need = packed.len() as u64;
                 self.worker.loop_may_go_on(self.lane, ticket, self.room(need, prepared.limits))
             }
@@ -219,7 +219,7 @@ impl Call {
     /// Goes on after a wait: as `publish`.
     fn proceed(&self, py: Python<'_>) -> PyResult<u8> {
         let mut task = self.task(py);
-        if let Some(packed) = self.unkeep(Kept::Waiting) {
+        if let Some(packed) = self.unkeep(Why::Waiting) {
             if !task.is_closed() {
                 self.store(&mut task, packed)?;
             }
@@ -231,7 +231,7 @@ impl Call {
     /// An async generator has ended, or was closed.
     fn exhausted(&self, py: Python<'_>) -> PyResult<()> {
         let Some(prepared) = self.prepared() else { return Ok(()) };
-        let last = self.unkeep(Kept::Last);
+        let last = self.unkeep(Why::Last);
         self.end(py, |task| {
             if let Some(packed) = last {
                 let placed = task.place_packed(packed)?;
@@ -282,7 +282,7 @@ impl Call {
     }
 
     /// The item that was kept, if that is why.
-    fn unkeep(&self, why: Kept) -> Option<Packed> {
+    fn unkeep(&self, why: Why) -> Option<Packed> {
         self.kept.lock().take_if(|kept| kept.0 == why).map(|(_, packed)| packed)
     }
 }
