@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from handlers import raising, second_interrupt
 from skate.util.multiprocessing import Pool
 from skate.util.multiprocessing import feeder as feeder_module
 from skate.util.multiprocessing import pool as pool_module
+from skate.util.multiprocessing import results as results_module
 from skate.util.multiprocessing.feeder import Chunk
 from skate.util.multiprocessing.results import Results, Single
 
@@ -593,6 +595,50 @@ def test_terminate_reaches_a_reader_that_waits(skate, gate):
         reading = readers.submit(lambda: [type(error) for error in drain(results)])
         pool.terminate()
         assert reading.result(timeout=10) == [RuntimeError] * 3
+
+
+@pytest.mark.parametrize("name", ["imap", "imap_unordered"])
+def test_an_interrupt_while_it_is_terminated_leaves_nobody_waiting(skate, gate, name):
+    """What had been taken out of its tables was told by nobody, and its processes ran on."""
+    files = {pool_module.__file__, results_module.__file__, feeder_module.__file__}
+
+    def is_meant(code):
+        return code.co_filename in files and code.co_name != "terminate"
+
+    for place in itertools.count(1):
+        pool = Pool(1)
+        (slot,) = pool._slots
+        called = []
+        running = pool.apply_async(gate.read_bytes, error_callback=called.append)
+        waiting = pool.map_async(square, [1, 2], chunksize=1, error_callback=called.append)
+        results = getattr(pool, name)(square, range(3))
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            raising(KeyboardInterrupt, place, is_meant) as reached,
+        ):
+            pool.terminate()
+        assert running.ready()
+        assert waiting.ready()
+        assert 1 <= len(called) <= 2  # the interrupt may come instead of one
+        with pytest.raises(skate.exceptions.RayActorError):
+            skate.get(slot.actor.ping.remote(), timeout=10)
+        assert [str(error) for error in drain(results)] == ["the pool was terminated"] * 3
+        pool.join()
+        if not reached:
+            break
+    assert place > 60
+    assert len(called) == 2
+
+
+def test_a_callback_that_exits_ends_no_more_than_terminate(skate, gate):
+    pool = Pool(1)
+    running = pool.apply_async(gate.read_bytes, error_callback=lambda _: sys.exit(3))
+    waiting = pool.apply_async(square, (1,))
+    with pytest.raises(SystemExit):
+        pool.terminate()
+    assert running.ready()
+    assert waiting.ready()
+    pool.join()
 
 
 def drain(results):

@@ -216,19 +216,32 @@ class Pool:
 
     def terminate(self) -> None:
         """Ends the processes at once. Calls that have not ended fail with a RuntimeError."""
+        self._state = _TERMINATED
+        left: list[Chunk] = []
+        try:
+            self._abort(left)
+        except BaseException:  # Ctrl-C, or a callback that exits: others wait for the rest
+            self._abort(left)
+            raise
+
+    def _abort(self, left: list[Chunk]) -> None:
+        """What it has taken out of the tables is in the list until it has failed."""
         with self._lock:
-            self._state = _TERMINATED
-            slots, self._slots = self._slots, set()
-            left = [*self._under_way.values(), *self._waiting]
-            self._waiting.clear()
-            self._under_way.clear()
+            slots, feeders = list(self._slots), list(self._feeders)
+            found = [*self._under_way.values(), *self._waiting]
             self._idle.clear()
-            feeders = list(self._feeders)
             self._changed.notify_all()
+            nothing: deque[Chunk] = deque()
+            # Nothing is called before all of it is done.
+            left += found
+            self._under_way, self._waiting = {}, nothing
         with contextlib.suppress(skate.exceptions.RaySystemError):  # it ends meanwhile
             for slot in slots if self._has_session() else ():
                 skate.kill(slot.actor)
-        _fail_terminated(left)
+        self._slots = set()
+        while left:
+            _fail_terminated(left[:1])
+            del left[0]
         for feeder in feeders:  # whoever reads hears of the end
             feeder.feed()
 

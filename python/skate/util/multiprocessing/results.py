@@ -3,8 +3,8 @@
     Chunk ─ settle(index, values) │ fail(index, error) ─▶ Single, Batch, Results
 
 Invariant: each index is settled or failed once, and no value is lost, although an interrupt may hit
-whoever reads. Callbacks run in the thread that brings the result, before `wait` returns, and one
-that raises is shown and stops nothing.
+whoever reads; who is interrupted while telling may tell the same again. Callbacks run in the thread
+that brings the result, before `wait` returns, and one that raises is shown and stops nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class AsyncResult:
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> None:
-        self._left = chunks
+        self._missing = set(range(chunks))
+        self._last: int | None = None  # the chunk that comes last, and is to finish
         self._parts: list[list[Any]] = [[] for _ in range(chunks)]
         self._error: BaseException | None = None
         self._callback = callback
@@ -45,18 +46,21 @@ class AsyncResult:
     def settle(self, index: int, values: list[Any]) -> None:
         """A chunk has its values."""
         self._parts[index] = values
-        self._count(None)
+        self._count(index, None)
 
-    def fail(self, _index: int, error: BaseException) -> None:
+    def fail(self, index: int, error: BaseException) -> None:
         """A chunk has an error; the first counts."""
-        self._count(error)
+        self._count(index, error)
 
-    def _count(self, error: BaseException | None) -> None:
+    def _count(self, index: int, error: BaseException | None) -> None:
         with self._changed:
-            self._left -= 1
-            if error is not None and self._error is None:
-                self._error = error
-            is_last = self._left == 0
+            if index in self._missing:  # not counted before an interrupt
+                if error is not None and self._error is None:
+                    self._error = error
+                if len(self._missing) == 1:
+                    self._last = index
+                self._missing.discard(index)
+            is_last = self._last == index and not self._is_there
         if is_last:
             self._finish()
 
@@ -169,9 +173,10 @@ class Results:
 
     def _arrive(self, index: int, values: list[Any], error: BaseException | None) -> None:
         with self._lock:
-            self._arrived[index] = (values, error)
-            if not self._in_order:
-                self._order.append(index)
+            if index not in self._arrived:
+                self._arrived[index] = (values, error)
+                if not self._in_order:
+                    self._order += [index]  # no call, between which an interrupt may come
             self._changed.notify_all()
 
     def __iter__(self) -> Self:
