@@ -630,14 +630,14 @@ def test_an_interrupt_while_it_is_terminated_leaves_nobody_waiting(skate, gate, 
     assert len(called) == 2
 
 
-def test_a_callback_that_exits_ends_no_more_than_terminate(skate, gate):
+def test_callbacks_that_exit_end_no_more_than_terminate(skate, gate):
     pool = Pool(1)
-    running = pool.apply_async(gate.read_bytes, error_callback=lambda _: sys.exit(3))
-    waiting = pool.apply_async(square, (1,))
+    results = [
+        pool.apply_async(gate.read_bytes, error_callback=lambda _: sys.exit(3)) for _ in range(5)
+    ]
     with pytest.raises(SystemExit):
         pool.terminate()
-    assert running.ready()
-    assert waiting.ready()
+    assert [result.ready() for result in results] == [True] * 5
     pool.join()
 
 

@@ -62,8 +62,16 @@ class _PoolActor:
 
 
 def _fail_terminated(chunks: list[Chunk]) -> None:
-    for chunk in chunks:
-        chunk.results.fail(chunk.index, RuntimeError("the pool was terminated"))
+    """Takes them out of the list; all of them, since others wait for them."""
+    interrupt: BaseException | None = None
+    while chunks:
+        try:
+            chunks[0].results.fail(chunks[0].index, RuntimeError("the pool was terminated"))
+            del chunks[0]
+        except BaseException as error:  # Ctrl-C, or a callback that exits
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 class _Slot:
@@ -220,7 +228,7 @@ class Pool:
         left: list[Chunk] = []
         try:
             self._abort(left)
-        except BaseException:  # Ctrl-C, or a callback that exits: others wait for the rest
+        except BaseException:  # Ctrl-C, maybe with chunks out of the tables and nobody to fail them
             self._abort(left)
             raise
 
@@ -239,9 +247,7 @@ class Pool:
             for slot in slots if self._has_session() else ():
                 skate.kill(slot.actor)
         self._slots = set()
-        while left:
-            _fail_terminated(left[:1])
-            del left[0]
+        _fail_terminated(left)
         for feeder in feeders:  # whoever reads hears of the end
             feeder.feed()
 
@@ -359,7 +365,6 @@ class Pool:
                     del chunks[:]  # no call, between which an interrupt may come
             if is_over:
                 _fail_terminated(chunks)
-                del chunks[:]
             else:
                 self._dispatch()
         except BaseException:  # Ctrl-C, maybe with the chunks in the table and nobody to send them
